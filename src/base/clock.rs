@@ -1,0 +1,143 @@
+//! Owns time: instants, the clock that is passed to everybody, and waiting.
+//! Nothing else in the crate may read a clock or sleep.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// An instant in microseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The latest instant that can be written in RFC 3339 with four digits of year.
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999_999);
+    /// The earliest instant we accept from outside: 1970-01-01.
+    pub const MIN: Timestamp = Timestamp(0);
+
+    /// Microseconds since the epoch.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// This instant moved by a signed number of milliseconds, held inside the accepted range.
+    #[must_use]
+    pub fn plus_millis(self, millis: i64) -> Timestamp {
+        Timestamp(
+            self.0
+                .saturating_add(millis.saturating_mul(1_000))
+                .clamp(Self::MIN.0, Self::MAX.0),
+        )
+    }
+
+    /// The instant `length` later.
+    #[must_use]
+    pub fn plus(self, length: Duration) -> Timestamp {
+        self.plus_millis(i64::try_from(length.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Time from `earlier` to here; zero when `earlier` is later.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// As a chrono instant.
+    pub fn to_chrono(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0.clamp(Self::MIN.0, Self::MAX.0))
+            .unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    /// From a chrono instant, cut to microseconds.
+    pub fn from_chrono(at: DateTime<Utc>) -> Timestamp {
+        Timestamp(at.timestamp_micros())
+    }
+
+    /// Reads RFC 3339 with any offset. `None` when it is malformed or outside 1970..9999.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let at = Timestamp::from_chrono(DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc));
+        (Self::MIN..=Self::MAX).contains(&at).then_some(at)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_chrono().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// Where time comes from. Wall time may be stepped; monotonic time never goes back.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// Wall time, for stored instants.
+    fn now(&self) -> Timestamp;
+    /// Monotonic time, for durations and timeouts.
+    fn monotonic(&self) -> Instant;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock's one home")]
+        Timestamp::from_chrono(Utc::now())
+    }
+
+    fn monotonic(&self) -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock's one home")]
+        Instant::now()
+    }
+}
+
+/// A clock that a test moves by hand. Monotonic time is the machine's.
+#[derive(Debug)]
+pub struct FakeClock(AtomicI64);
+
+impl FakeClock {
+    /// A clock that stands at `at`.
+    pub fn new(at: Timestamp) -> FakeClock {
+        FakeClock(AtomicI64::new(at.0))
+    }
+
+    /// Puts the clock to `at`, forwards or back.
+    pub fn set(&self, at: Timestamp) {
+        self.0.store(at.0, Ordering::SeqCst);
+    }
+
+    /// Moves the clock on by `length`.
+    pub fn advance(&self, length: Duration) {
+        self.set(self.now().plus(length));
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
+    }
+}
+
+/// Waits in an async task.
+pub async fn sleep(length: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the one home of waiting")]
+    tokio::time::sleep(length).await;
+}
+
+/// Blocks the calling thread. For the CLI only; never in the daemon's runtime.
+pub fn pause(length: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the one home of waiting")]
+    std::thread::sleep(length);
+}
+
+/// `work`'s result, or `None` when it takes longer than `length`.
+pub async fn within<F: Future>(length: Duration, work: F) -> Option<F::Output> {
+    tokio::time::timeout(length, work).await.ok()
+}

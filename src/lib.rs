@@ -1,0 +1,3 @@
+//! Beadle: a task daemon you talk to in GraphQL.
+
+pub mod base;

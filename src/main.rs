@@ -1,0 +1,3 @@
+//! The `beadle` program.
+
+fn main() {}
