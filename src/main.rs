@@ -1,3 +1,5 @@
 //! The `beadle` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    beadle::cli::main(beadle::cli::Daemon { serve: beadle::app::run, sdl: beadle::graphql::sdl })
+}

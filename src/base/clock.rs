@@ -27,11 +27,7 @@ impl Timestamp {
     /// This instant moved by a signed number of milliseconds, held inside the accepted range.
     #[must_use]
     pub fn plus_millis(self, millis: i64) -> Timestamp {
-        Timestamp(
-            self.0
-                .saturating_add(millis.saturating_mul(1_000))
-                .clamp(Self::MIN.0, Self::MAX.0),
-        )
+        Timestamp(self.0.saturating_add(millis.saturating_mul(1_000)).clamp(Self::MIN.0, Self::MAX.0))
     }
 
     /// The instant `length` later.

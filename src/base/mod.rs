@@ -4,5 +4,7 @@
 pub mod clock;
 pub mod environment;
 pub mod random;
+pub mod settings;
 pub mod shutdown;
 pub mod task;
+pub mod telemetry;

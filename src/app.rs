@@ -1,0 +1,344 @@
+//! The composition root: opens, wires, starts and stops. It alone knows every floor, and holds no rule.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use futures_util::FutureExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::{self, Clock, SystemClock};
+use crate::base::random::{Random, SystemRandom, hex};
+use crate::base::settings::Settings;
+use crate::base::shutdown::Shutdown;
+use crate::base::{task, telemetry};
+use crate::domain::access::{Grant, GrantVerb, Viewer};
+use crate::domain::health::HealthStatus;
+use crate::engine::dispatcher::{self, Slots};
+use crate::engine::supervisor::{Supervisor, panic_message};
+use crate::engine::{
+    Engine, EngineSettings, Parts, health, recorder, retention, running, scheduler, store_watch,
+};
+use crate::graphql::{self, ApiSchema};
+use crate::store::tokens::PutToken;
+use crate::store::workers::{RetireWorker, StartWorker};
+use crate::store::{Reader, Refusal, Store, Writer};
+use crate::web::{self, Backend, DoorConfig};
+
+/// After the grace: how long the end of what was killed may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a token's secret.
+const TOKEN_BYTES: usize = 32;
+
+/// Runs the daemon until a signal stops it. Gives one clear line when it cannot start.
+pub fn run(settings: Settings) -> Result<(), String> {
+    telemetry::init(settings.log_format, settings.log_level.as_str());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime could be started: {error}"))?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let signals = Signals::listen()?;
+    let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
+        .await
+        .map_err(|fault| fault.to_string())?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| format!("{} cannot be listened on: {error}", settings.listen))?;
+    let address = listener.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
+    let (writer, mut writer_loop) = store.writer(clock.clone());
+    let committing = keep_running("writer", async move |()| writer_loop.run().await);
+    let committing = task::spawn(committing);
+
+    let engine = build(&settings, &store, writer, clock, random).await?;
+    let secret = admin_token(&settings.data_dir, &engine).await?;
+    let supervisor = Supervisor::default();
+    start(&engine, &supervisor);
+
+    let stop_door = CancellationToken::new();
+    let door =
+        Door { schema: graphql::schema(engine.clone()), engine: engine.clone(), sdl: graphql::sdl().into() };
+    let config = DoorConfig {
+        allowed_hosts: settings.allow_hosts.clone(),
+        allowed_origins: settings.allow_origins.clone(),
+        ..DoorConfig::default()
+    };
+    let door = task::spawn(web::serve(listener, door, config, stop_door.clone()));
+    let url = format!("http://{address}");
+    let address_file = settings.data_dir.join("address");
+    write_private(&address_file, &format!("{url}\n"))?;
+    banner(&settings, &url, &secret);
+
+    stop_in_order(&engine, signals).await;
+    stop_door.cancel();
+    let _ = door.await;
+    supervisor.ended().await;
+    let _ = std::fs::remove_file(&address_file);
+    drop(engine);
+    // With the last `Writer` gone the loop ends, after it has committed what waits.
+    let _ = clock::within(STOP_PATIENCE, committing).await;
+    store.close().await;
+    tracing::info!("stopped in order");
+    Ok(())
+}
+
+/// Calls `work` again when it panics; it keeps its own state.
+async fn keep_running<F: AsyncFnMut(())>(name: &'static str, mut work: F) {
+    loop {
+        match std::panic::AssertUnwindSafe(work(())).catch_unwind().await {
+            Ok(()) => return,
+            Err(payload) => tracing::error!(part = name, "{}", panic_message(payload.as_ref())),
+        }
+    }
+}
+
+async fn build(
+    settings: &Settings,
+    store: &Store,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Engine, String> {
+    let work_directory = settings.data_dir.join("work");
+    std::fs::create_dir_all(&work_directory)
+        .map_err(|error| format!("{} cannot be made: {error}", work_directory.display()))?;
+    let work_directory = std::fs::canonicalize(&work_directory).unwrap_or(work_directory);
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let cap = number(settings.log_attempt_cap);
+    let logs = store.logs();
+    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), clock.clone(), cap);
+    let recording = keep_running("recorder", async move |()| recorder_loop.run().await);
+    let _ = task::spawn(recording);
+    let worker_name = format!("{}:{}", host_name(), std::process::id());
+    let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = StartWorker { name: worker_name.clone(), version, slots };
+    let worker = writer.apply(started).await.map_err(refusal)?.answer;
+    Ok(Engine::new(Parts {
+        reader: store.reader(),
+        writer,
+        logs,
+        recorder,
+        started_at: clock.now(),
+        clock,
+        random,
+        settings: EngineSettings {
+            slots: settings.slots,
+            poll_interval: settings.poll_interval,
+            drain_timeout: settings.drain_timeout,
+            kill_grace: settings.kill_grace,
+            queued_max: number(settings.max_queued),
+            retention_succeeded: settings.retention_succeeded,
+            retention_failed: settings.retention_failed,
+            retention_log_bytes: number(settings.retention_log_bytes),
+            log_attempt_cap: cap,
+            work_directory,
+        },
+        worker,
+        worker_name,
+        shutdown: Shutdown::default(),
+        health: health::HealthBoard::default(),
+        running: running::Running::default(),
+        nudge_dispatcher: Notify::new(),
+        nudge_scheduler: Notify::new(),
+    }))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn refusal(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Rejected(rejection) => rejection.message,
+        Refusal::Fault(fault) => fault.to_string(),
+    }
+}
+
+fn start(engine: &Engine, supervisor: &Supervisor) {
+    let slots = Slots::new(engine.settings.slots);
+    supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
+    supervisor.keep(engine, "scheduler", scheduler::run);
+    supervisor.keep(engine, "retention", retention::run);
+    supervisor.keep(engine, "store", store_watch::run);
+}
+
+/// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
+async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String> {
+    let path = data_dir.join("admin.token");
+    let secret = match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) => return Err(format!("{} is empty; remove it to get a new token", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = engine.random.hex(TOKEN_BYTES);
+            write_private(&path, &format!("{secret}\n"))?;
+            secret
+        }
+        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+    };
+    let digest = digest(&secret);
+    let known = engine.reader.viewer(&digest, engine.clock.now()).await.map_err(|fault| fault.to_string())?;
+    if known.is_none() {
+        let grants = vec![Grant { verb: GrantVerb::Admin, tasks: None, own_jobs_only: false }];
+        let put = PutToken { name: "admin".to_owned(), digest, grants };
+        engine.writer.apply(put).await.map_err(refusal)?;
+    }
+    Ok(secret)
+}
+
+fn digest(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes()))
+}
+
+/// Writes a file that only we may read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let draft = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+fn banner(settings: &Settings, url: &str, secret: &str) {
+    assert!(!secret.is_empty(), "a daemon without a token would let nobody in");
+    let data = settings.data_dir.display();
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading: that is no reason to stop.
+    let _ = writeln!(
+        out,
+        "Beadle {version}\n  listening on {url}\n  GraphQL at   {url}/graphql (POST, SSE, WebSocket)\n  \
+         data in      {data}\n  token in     {data}/admin.token\n  try          beadle run --follow -- echo hello",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+    let _ = out.flush();
+}
+
+/// The signals that stop the daemon, listened to from the beginning.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a signal, lets what runs finish within the drain timeout, then stops it. A second signal skips
+/// the wait. The door stays open meanwhile.
+async fn stop_in_order(engine: &Engine, mut signals: Signals) {
+    signals.next().await;
+    tracing::info!(running = engine.running.count(), "draining; a second signal stops at once");
+    engine.shutdown.begin();
+    retire(engine, false).await;
+    tokio::select! {
+        () = engine.running.idle() => {}
+        () = clock::sleep(engine.settings.drain_timeout) => tracing::warn!("the drain timeout is over"),
+        () = signals.next() => tracing::warn!("stopping at once"),
+    }
+    engine.shutdown.force();
+    // Each attempt keeps to its own grace; what hangs in the kernel is left to the next start.
+    let patience = STOP_PATIENCE + engine.settings.kill_grace;
+    if clock::within(patience, engine.running.idle()).await.is_none() {
+        tracing::error!(
+            running = engine.running.count(),
+            "some attempts did not end; the next start settles them"
+        );
+    }
+    retire(engine, true).await;
+}
+
+async fn retire(engine: &Engine, is_gone: bool) {
+    let change = RetireWorker { id: engine.worker, name: engine.worker_name.clone(), is_gone };
+    if let Err(Refusal::Fault(fault)) = engine.writer.apply(change).await {
+        tracing::warn!("the worker could not be retired: {fault}");
+    }
+}
+
+/// What the door asks of the floors below.
+#[derive(Clone)]
+struct Door {
+    schema: ApiSchema,
+    engine: Engine,
+    sdl: Arc<str>,
+}
+
+impl Door {
+    fn reader(&self) -> &Reader {
+        &self.engine.reader
+    }
+}
+
+impl Backend for Door {
+    type Executor = ApiSchema;
+    type Viewer = Viewer;
+
+    fn executor(&self) -> &ApiSchema {
+        &self.schema
+    }
+
+    fn authenticate(&self, token: &str) -> impl Future<Output = Option<Viewer>> + Send {
+        let digest = digest(token);
+        async move {
+            self.reader().viewer(&digest, self.engine.clock.now()).await.unwrap_or_else(|fault| {
+                tracing::error!("a token could not be looked up: {fault}");
+                None
+            })
+        }
+    }
+
+    fn token_key(&self, viewer: &Viewer) -> i64 {
+        viewer.token_id.0
+    }
+
+    fn permit(&self, viewer: &Viewer, _: OperationType, root_fields: &[&str]) -> Result<(), String> {
+        graphql::access::permit(viewer, root_fields)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.engine.shutdown.is_begun() {
+            return Err("the daemon is stopping".to_owned());
+        }
+        for part in ["store", "scheduler", "dispatcher"] {
+            match self.engine.health.status(part) {
+                Some(HealthStatus::Ok) => {}
+                Some(status) => return Err(format!("{part} is {}", status.word())),
+                None => return Err(format!("{part} has not begun")),
+            }
+        }
+        Ok(())
+    }
+
+    fn schema_sdl(&self) -> Arc<str> {
+        self.sdl.clone()
+    }
+}

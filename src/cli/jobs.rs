@@ -1,0 +1,163 @@
+//! Owns `jobs`, `job` and `cancel`: looking at jobs, and stopping one.
+
+use crate::client::answers::{AttemptRow, JobDetail, JobRow};
+use crate::client::inputs::{JobCancel, JobFilter, Label};
+use crate::client::operations::{self, PageOf};
+
+use super::input::JOB_HELP;
+use super::outcome::{Stop, accepted, exit};
+use super::output::{brief, bytes, cut, length, or_dash, whole_command};
+use super::{Context, input, pages};
+
+/// `beadle jobs`.
+#[derive(Debug, clap::Args)]
+pub struct JobsArgs {
+    /// Only in this state; may be repeated
+    #[arg(long = "state", value_name = "STATE", value_enum, ignore_case = true)]
+    states: Vec<State>,
+    /// Only of this task; may be repeated
+    #[arg(long = "task", value_name = "NAME")]
+    tasks: Vec<String>,
+    /// Only of this queue; may be repeated
+    #[arg(long = "queue", value_name = "NAME")]
+    queues: Vec<String>,
+    /// Only with this label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
+    labels: Vec<Label>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+/// `beadle job`.
+#[derive(Debug, clap::Args)]
+pub struct JobArgs {
+    #[arg(help = JOB_HELP, value_parser = input::job_id)]
+    id: String,
+}
+
+/// `beadle cancel`.
+#[derive(Debug, clap::Args)]
+pub struct CancelArgs {
+    #[arg(help = JOB_HELP, value_parser = input::job_id)]
+    id: String,
+    /// Why, for whoever looks at it later
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum State {
+    Held,
+    Blocked,
+    Scheduled,
+    Queued,
+    Running,
+    Retrying,
+    Succeeded,
+    Failed,
+    Cancelled,
+    Expired,
+    Skipped,
+}
+
+/// Lists jobs.
+pub fn jobs(context: &mut Context, args: JobsArgs) -> Result<u8, Stop> {
+    let filter = JobFilter {
+        states: args.states.iter().map(|state| format!("{state:?}").to_uppercase()).collect(),
+        tasks: args.tasks,
+        queues: args.queues,
+        labels: args.labels,
+    };
+    let client = context.client()?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let answer = pages::collect("jobs", limit, |first, after| {
+        operations::jobs(&client, &PageOf { first, after, filter: filter.clone() })
+    })?;
+    context.screen.data(&answer.data)?;
+    let rows: Vec<_> = answer.value.iter().map(row).collect();
+    context.screen.table(["ID", "STATE", "QUEUE", "CREATED", "RUNS", "NOTE"], &rows)?;
+    Ok(exit::OK)
+}
+
+fn row(job: &JobRow) -> [String; 6] {
+    let runs = job.task.as_ref().map_or_else(|| brief(&job.command), |task| task.name.clone());
+    let note = match (&job.failure, job.state.as_str()) {
+        (Some(failure), _) => cut(&failure.message),
+        (None, "SCHEDULED" | "RETRYING") => format!("at {}", job.run_at),
+        (None, _) => String::new(),
+    };
+    [job.id.clone(), job.state.clone(), job.queue.name.clone(), job.created_at.clone(), runs, note]
+}
+
+/// Shows one job.
+pub fn job(context: &mut Context, args: &JobArgs) -> Result<u8, Stop> {
+    let answer = operations::job(&context.client()?, &args.id)?;
+    context.screen.data(&answer.data)?;
+    let job = answer.value;
+    context.screen.facts(&facts(&job))?;
+    if !job.attempts.nodes.is_empty() {
+        let rows: Vec<_> = job.attempts.nodes.iter().map(attempt).collect();
+        context.screen.line("")?;
+        context.screen.table(["ATTEMPT", "OUTCOME", "EXIT", "STARTED", "TOOK", "LOG"], &rows)?;
+        if job.attempts.page_info.has_next_page {
+            context.screen.line("... more attempts; see --json and the API")?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
+    let failure = job.failure.as_ref();
+    let task = job.task.as_ref().map(|task| match job.task_revision {
+        Some(revision) => format!("{} (revision {revision})", task.name),
+        None => task.name.clone(),
+    });
+    let labels: Vec<_> = job.labels.iter().map(|label| format!("{}={}", label.key, label.value)).collect();
+    let tries = job.retry_policy.max_attempts;
+    vec![
+        ("id", Some(job.id.clone())),
+        ("state", Some(job.state.clone())),
+        ("failure", failure.map(|failure| failure.message.clone())),
+        ("error line", failure.and_then(|failure| failure.error_line.clone())),
+        ("task", task),
+        ("command", Some(whole_command(&job.command))),
+        ("directory", job.command.working_directory.clone()),
+        ("queue", Some(job.queue.name.clone())),
+        ("priority", (job.priority != 0).then(|| job.priority.to_string())),
+        ("labels", (!labels.is_empty()).then(|| labels.join(" "))),
+        ("asked by", Some(format!("{} ({})", job.requested_by, job.origin))),
+        ("schedule", job.schedule.as_ref().map(|schedule| schedule.name.clone())),
+        ("retry of", job.retry_of.as_ref().map(|job| job.id.clone())),
+        ("tries", (tries > 1).then(|| tries.to_string())),
+        ("timeout", job.timeout.as_deref().map(length)),
+        ("created", Some(job.created_at.clone())),
+        ("runs at", job.started_at.is_none().then(|| job.run_at.clone())),
+        ("started", job.started_at.clone()),
+        ("stop asked", job.stop_requested_at.clone()),
+        ("finished", job.finished_at.clone()),
+    ]
+}
+
+fn attempt(attempt: &AttemptRow) -> [String; 6] {
+    let code = attempt.exit_code.map(|code| code.to_string());
+    [
+        attempt.number.to_string(),
+        attempt.outcome.clone().unwrap_or_else(|| "RUNNING".to_owned()),
+        or_dash(code.or_else(|| attempt.signal.clone())),
+        attempt.started_at.clone(),
+        length(&attempt.duration),
+        bytes(&attempt.log_bytes),
+    ]
+}
+
+/// Stops a job.
+pub fn cancel(context: &mut Context, args: CancelArgs) -> Result<u8, Stop> {
+    let input = JobCancel { id: args.id, reason: args.reason };
+    let answer = operations::job_cancel(&context.client()?, &input)?;
+    context.screen.data(&answer.data)?;
+    let job = accepted(answer)?.job;
+    let what = if job.state == "CANCELLED" { "CANCELLED" } else { "is asked to stop" };
+    context.screen.line(&format!("{} {what}", job.id))?;
+    Ok(exit::OK)
+}

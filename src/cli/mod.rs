@@ -1,0 +1,225 @@
+//! The command line: one command, one conversation with the daemon over its public API.
+//! It never asks anything, and but for `serve` it never uses a layer of the daemon.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::base::environment;
+use crate::base::settings::{Settings, data_dir};
+use crate::client::{Client, Target};
+
+mod events;
+mod input;
+mod jobs;
+mod logs;
+mod outcome;
+mod output;
+mod pages;
+mod patience;
+mod queues;
+mod run;
+mod schedules;
+mod serve;
+mod status;
+mod tasks;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use outcome::{Stop, exit};
+use output::Screen;
+use patience::Patience;
+
+const URL_HELP: &str = "The daemon's address [default: $BEADLE_URL, what the daemon wrote into its data directory, http://127.0.0.1:7878]";
+const DATA_DIR_HELP: &str = "The daemon's data directory [default: $BEADLE_DATA_DIR, else $STATE_DIRECTORY, \
+                             else $XDG_STATE_HOME/beadle, else ~/.local/state/beadle]";
+
+/// What only the whole program can give: the layers above and beside the client.
+#[derive(Debug, Clone, Copy)]
+pub struct Daemon {
+    /// Runs the daemon until it is told to stop.
+    pub serve: fn(Settings) -> Result<(), String>,
+    /// The public schema in the schema language.
+    pub sdl: fn() -> String,
+}
+
+/// A task daemon you talk to in GraphQL.
+#[derive(Debug, Parser)]
+#[command(name = "beadle", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Print the GraphQL data as JSON; streams print one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[arg(long, global = true, value_name = "URL", help = URL_HELP)]
+    url: Option<String>,
+    #[arg(long, global = true, value_name = "PATH", help = DATA_DIR_HELP)]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(serve::ServeArgs),
+    /// Run a task, or a command after --
+    Run(run::RunArgs),
+    /// Stream a job's log and exit with the job's code
+    Follow(watch::FollowArgs),
+    /// Wait for a job and exit with the job's code
+    Wait(watch::FollowArgs),
+    /// Print what a job wrote
+    Logs(logs::LogsArgs),
+    /// Show the daemon at a glance
+    Status,
+    /// List jobs, newest first
+    Jobs(jobs::JobsArgs),
+    /// Show one job
+    Job(jobs::JobArgs),
+    /// Stop a job, or keep it from starting
+    Cancel(jobs::CancelArgs),
+    /// Repeat a final job as a new one
+    Retry(run::RetryArgs),
+    /// Define what to run
+    #[command(subcommand)]
+    Task(tasks::TaskCommand),
+    /// Define when to run it
+    #[command(subcommand)]
+    Schedule(schedules::ScheduleCommand),
+    /// Operate the lanes that jobs wait in
+    #[command(subcommand)]
+    Queue(queues::QueueCommand),
+    /// Print the feed of changes
+    Events(events::EventsArgs),
+    /// Show how the daemon's parts are; exits with 1 when one is down
+    Health,
+    /// Print the settings in force, and where each came from
+    Config(serve::ServeArgs),
+    /// Print the public GraphQL schema
+    Schema,
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What a command works with.
+struct Context<'a> {
+    target: Target,
+    environment: &'a [(String, String)],
+    daemon: Daemon,
+    patience: Patience,
+    screen: Screen<'a>,
+}
+
+impl Context<'_> {
+    /// A client for the daemon as it can be found now.
+    fn client(&self) -> Result<Client, Stop> {
+        Ok(self.target.client()?)
+    }
+}
+
+/// The whole program: reads the command line, does it, gives the exit code.
+pub fn main(daemon: Daemon) -> ExitCode {
+    // Not locked: the daemon's own threads may write too.
+    let (mut out, mut err) = (BufWriter::new(io::stdout()), io::stderr());
+    let environment = environment::variables();
+    let code = program(std::env::args_os(), &environment, daemon, Patience::default(), (&mut out, &mut err));
+    ExitCode::from(code)
+}
+
+/// `main` over plain values, so that a test can be the terminal.
+fn program(
+    args: impl IntoIterator<Item = OsString>,
+    environment: &[(String, String)],
+    daemon: Daemon,
+    patience: Patience,
+    (out, err): (&mut dyn Write, &mut dyn Write),
+) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, out, err),
+    };
+    let variable = |name: &str| {
+        let found = environment.iter().find(|(other, value)| other == name && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    };
+    let target = Target {
+        url: cli.global.url.or_else(|| variable("BEADLE_URL")),
+        token: variable("BEADLE_TOKEN"),
+        data_dir: data_dir(cli.global.data_dir.as_deref(), environment),
+    };
+    let screen = Screen::new(out, err, cli.global.json);
+    let mut context = Context { target, environment, daemon, patience, screen };
+    let result = dispatch(&mut context, cli.command, cli.global.data_dir)
+        .and_then(|code| context.screen.flush().map(|()| code).map_err(Stop::from));
+    match result {
+        Ok(code) => code,
+        Err(stop) => {
+            // What was written before belongs before the reason; a reader that is gone misses nothing.
+            let _ = context.screen.flush();
+            if !stop.message.is_empty() {
+                context.screen.note(&stop.message);
+            }
+            if stop.code == exit::DENIED {
+                let advice = context.target.advice();
+                context.screen.note(&advice);
+            }
+            stop.code
+        }
+    }
+}
+
+fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) -> Result<u8, Stop> {
+    match command {
+        Command::Serve(args) => serve::serve(context, &args, data_dir.as_deref()),
+        Command::Config(args) => serve::config(context, &args, data_dir.as_deref()),
+        Command::Run(args) => run::run(context, args),
+        Command::Retry(args) => run::retry(context, &args),
+        Command::Follow(args) => watch::follow(context, &args),
+        Command::Wait(args) => watch::wait(context, &args),
+        Command::Logs(args) => logs::logs(context, &args),
+        Command::Status => status::status(context),
+        Command::Health => status::health(context),
+        Command::Jobs(args) => jobs::jobs(context, args),
+        Command::Job(args) => jobs::job(context, &args),
+        Command::Cancel(args) => jobs::cancel(context, args),
+        Command::Task(command) => tasks::task(context, command),
+        Command::Schedule(command) => schedules::schedule(context, command),
+        Command::Queue(command) => queues::queue(context, command),
+        Command::Events(args) => events::events(context, args),
+        Command::Schema => {
+            let sdl = (context.daemon.sdl)();
+            context.screen.whole("sdl", &sdl)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "beadle", &mut script);
+            context.screen.whole("script", &String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Help and version go to stdout; what is wrong goes to stderr.
+fn explain(error: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let text = error.render();
+    // Nobody is left to tell when these fail.
+    let _ = if error.use_stderr() {
+        write!(err, "{text}")
+    } else {
+        write!(out, "{text}").and_then(|()| out.flush())
+    };
+    if error.use_stderr() { exit::USAGE } else { exit::OK }
+}

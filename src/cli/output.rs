@@ -1,0 +1,211 @@
+//! Owns what is printed: tables and facts for people, JSON for programs, raw log lines.
+//! It never colours, and never lets a stored text move the cursor of a terminal.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::client::answers::{Command, LogBatch};
+
+use super::outcome::{Stop, exit};
+
+/// Characters of a command that a table shows.
+const COMMAND_CHARS_MAX: usize = 60;
+
+/// Where output goes.
+pub struct Screen<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    is_json: bool,
+}
+
+impl<'a> Screen<'a> {
+    /// Results to `out`, notes to `err`.
+    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_json: bool) -> Screen<'a> {
+        Screen { out, err, is_json }
+    }
+
+    /// Whether programs read the output.
+    pub fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// With `--json`: the data of an answer as one document.
+    pub fn data(&mut self, data: &Value) -> io::Result<()> {
+        if self.is_json { writeln!(self.out, "{data:#}") } else { Ok(()) }
+    }
+
+    /// With `--json`: one object of a stream on its own line, at once.
+    pub fn item(&mut self, data: &Value) -> io::Result<()> {
+        if self.is_json {
+            writeln!(self.out, "{data}")?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// For people: one line.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        if self.is_json { Ok(()) } else { writeln!(self.out, "{}", tame(text)) }
+    }
+
+    /// For people: aligned columns under their heads. Without rows only the heads.
+    pub fn table<const N: usize>(&mut self, heads: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+        if self.is_json {
+            return Ok(());
+        }
+        let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned))
+            .chain(rows.iter().map(|row| std::array::from_fn(|column| tame(&row[column]))))
+            .collect();
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        });
+        for row in &rows {
+            let cells: Vec<_> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            writeln!(self.out, "{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// For people: names with values; what has no value is left out.
+    pub fn facts(&mut self, facts: &[(&str, Option<String>)]) -> io::Result<()> {
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in facts {
+            if let Some(value) = value {
+                self.line(&format!("{name:width$}  {value}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A text that is the whole result; with `--json` as the one field `name`.
+    pub fn whole(&mut self, name: &str, text: &str) -> Result<u8, Stop> {
+        if self.is_json {
+            self.data(&json!({ name: text }))?;
+        } else {
+            self.out.write_all(text.as_bytes())?;
+        }
+        Ok(exit::OK)
+    }
+
+    /// The lines of a log, as they were printed: each to its own stream.
+    pub fn log(&mut self, batch: &LogBatch) -> io::Result<()> {
+        if self.is_json {
+            return Ok(());
+        }
+        for line in &batch.lines {
+            let end = if line.is_truncated { "" } else { "\n" };
+            if line.stream == "STDOUT" {
+                write!(self.out, "{}{end}", line.text)?;
+            } else {
+                // On a terminal both streams are one: keep their order.
+                self.out.flush()?;
+                self.say(&format!("{}{end}", line.text));
+            }
+        }
+        self.out.flush()
+    }
+
+    /// A line about what we do, to stderr.
+    pub fn note(&mut self, text: &str) {
+        let lines: Vec<_> = text.lines().map(tame).collect();
+        self.say(&format!("beadle: {}\n", lines.join("\nbeadle: ")));
+    }
+
+    /// Writes out everything that waits.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn say(&mut self, text: &str) {
+        // Without a stderr there is nobody to tell, and the result still counts.
+        let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+}
+
+/// Without anything that a terminal would obey.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A dash for nothing.
+pub fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// A command on one line, cut when it is long.
+pub fn brief(command: &Command) -> String {
+    cut(&whole_command(command))
+}
+
+/// A text on one line, cut when it is long.
+pub fn cut(text: &str) -> String {
+    let mut shown: String = text.chars().take(COMMAND_CHARS_MAX).collect();
+    if text.chars().nth(COMMAND_CHARS_MAX).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// A command on one line, words quoted where they need it.
+pub fn whole_command(command: &Command) -> String {
+    match &command.script {
+        Some(script) => script.trim().to_owned(),
+        None => command.argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,@%+".contains(c));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// `PT1M30S` as `1m30s`; what is not of that form stays.
+pub fn length(iso: &str) -> String {
+    match iso.strip_prefix('P') {
+        Some(rest) => rest.replace('T', "").to_lowercase(),
+        None => iso.to_owned(),
+    }
+}
+
+/// A decimal number of bytes in the unit that fits.
+pub fn bytes(decimal: &str) -> String {
+    let Ok(count) = decimal.parse::<u64>() else {
+        return decimal.to_owned();
+    };
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, worth)| count >= *worth) {
+        Some((name, worth)) => format!("{}.{} {name}", count / worth, count % worth * 10 / worth),
+        None => format!("{count} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_never_obeyed_by_a_terminal() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let rows =
+            [["job_1".to_owned(), "a\u{1b}[31mb\nc".to_owned()], ["job_12".to_owned(), "é".to_owned()]];
+        Screen::new(&mut out, &mut err, false).table(["ID", "WHAT"], &rows).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "ID      WHAT\njob_1   a [31mb c\njob_12  é\n");
+    }
+
+    #[test]
+    fn lengths_sizes_and_commands_are_short() {
+        assert_eq!(length("PT1M30S"), "1m30s");
+        assert_eq!(length("P1DT2H"), "1d2h");
+        assert_eq!(length("soon"), "soon");
+        assert_eq!(bytes("1023"), "1023 B");
+        assert_eq!(bytes("1536"), "1.5 KiB");
+        assert_eq!(bytes("10737418240"), "10.0 GiB");
+        assert_eq!(bytes("many"), "many");
+        let argv = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned).to_vec();
+        let command: Command = serde_json::from_value(json!({ "argv": argv, "script": null })).unwrap();
+        assert_eq!(brief(&command), "sh -c 'echo '\\''a b'\\''' ''");
+        assert_eq!(cut(&"x".repeat(61)), "x".repeat(60) + "...");
+    }
+}

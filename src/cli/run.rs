@@ -1,0 +1,135 @@
+//! Owns `run` and `retry`: asking for a job, safely to repeat, and staying with it when told to.
+
+use crate::client::answers::JobRef;
+use crate::client::inputs::{
+    Argv, Command, Exec, JobEnqueue, JobRetry, Label, Ref, RetryPolicy, Run, Variable,
+};
+use crate::client::operations;
+
+use super::input::JOB_HELP;
+use super::outcome::{Stop, accepted, exit};
+use super::patience::persistently;
+use super::watch::WatchArgs;
+use super::{Context, input};
+
+/// `beadle run`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true)))]
+pub struct RunArgs {
+    /// The task to run
+    #[arg(group = "what")]
+    task: Option<String>,
+    /// The command to run, and its arguments
+    #[arg(last = true, group = "what", value_name = "COMMAND")]
+    command: Vec<String>,
+    #[command(flatten)]
+    watch: WatchArgs,
+    /// The same key gives the same job, so that a repeated request runs once [default: random]
+    #[arg(long)]
+    key: Option<String>,
+    /// Start not before this instant (RFC 3339)
+    #[arg(long, conflicts_with = "in", value_name = "INSTANT", value_parser = input::instant)]
+    at: Option<String>,
+    /// Start not before this time has passed
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    r#in: Option<String>,
+    /// The queue to wait in
+    #[arg(long)]
+    queue: Option<String>,
+    /// Higher first
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    priority: Option<i32>,
+    /// The longest time that an attempt may take
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    timeout: Option<String>,
+    /// Tries after the first one failed
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
+    retries: Option<i32>,
+    /// A label to find the job by; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
+    labels: Vec<Label>,
+    /// An environment variable of the command; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", conflicts_with = "task", value_parser = input::variable)]
+    environment: Vec<Variable>,
+    /// The directory of the command, on the daemon's machine
+    #[arg(long = "dir", value_name = "PATH", conflicts_with = "task", value_parser = input::directory)]
+    directory: Option<String>,
+}
+
+/// `beadle retry`.
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    #[arg(help = JOB_HELP, value_parser = input::job_id)]
+    id: String,
+    #[command(flatten)]
+    watch: WatchArgs,
+    /// The same key gives the same job, so that a repeated request runs once [default: random]
+    #[arg(long)]
+    key: Option<String>,
+}
+
+/// Asks for a job; prints its id, or stays with it.
+pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
+    let what = match args.task {
+        Some(name) => Run::Task(Ref { name }),
+        None => Run::Command(Command::Exec(Exec {
+            argv: Argv(args.command),
+            working_directory: args.directory,
+            environment: args.environment,
+            ..Exec::default()
+        })),
+    };
+    let input = JobEnqueue {
+        run: what,
+        queue: args.queue,
+        priority: args.priority,
+        run_at: args.at,
+        delay: args.r#in,
+        timeout: args.timeout,
+        retry_policy: args.retries.map(retries),
+        labels: args.labels,
+        idempotency_key: Some(input::key_or_random(args.key.as_ref())),
+    };
+    // The key makes it safe to ask again when no answer comes.
+    let answer = persistently(context, |client| operations::job_enqueue(client, &input))?;
+    let stays = args.watch.stays();
+    if stays {
+        context.screen.item(&answer.data)?;
+    } else {
+        context.screen.data(&answer.data)?;
+    }
+    let enqueued = accepted(answer)?;
+    if enqueued.deduplicated {
+        context.screen.note(&format!("{} was asked for before with this key", enqueued.job.id));
+    }
+    made(context, &enqueued.job, &args.watch)
+}
+
+/// Repeats a final job; prints the new one's id, or stays with it.
+pub fn retry(context: &mut Context, args: &RetryArgs) -> Result<u8, Stop> {
+    let key = input::key_or_random(args.key.as_ref());
+    let input = JobRetry { id: args.id.clone(), idempotency_key: Some(key) };
+    let answer = persistently(context, |client| operations::job_retry(client, &input))?;
+    if args.watch.stays() {
+        context.screen.item(&answer.data)?;
+    } else {
+        context.screen.data(&answer.data)?;
+    }
+    let repeated = accepted(answer)?;
+    made(context, &repeated.job, &args.watch)
+}
+
+/// `count` more tries after the first.
+pub fn retries(count: i32) -> RetryPolicy {
+    RetryPolicy { max_attempts: count.saturating_add(1) }
+}
+
+/// Says which job was made: on stdout for scripts, beside the log when there is one.
+fn made(context: &mut Context, job: &JobRef, watch: &WatchArgs) -> Result<u8, Stop> {
+    if watch.stays() {
+        context.screen.note(&job.id);
+        return watch.stay(context, &job.id);
+    }
+    context.screen.line(&job.id)?;
+    Ok(exit::OK)
+}

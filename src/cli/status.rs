@@ -1,0 +1,88 @@
+//! Owns `status` and `health`: the daemon at a glance.
+
+use crate::client::answers::{JobCounts, Subsystem};
+use crate::client::operations;
+
+use super::outcome::{Stop, exit};
+use super::output::{bytes, or_dash};
+use super::{Context, queues};
+
+/// Shows the daemon at a glance.
+pub fn status(context: &mut Context) -> Result<u8, Stop> {
+    let client = context.client()?;
+    let answer = operations::status(&client)?;
+    context.screen.data(&answer.data)?;
+    let status = answer.value;
+    let daemon = &status.daemon;
+    context.screen.line(&format!(
+        "beadle {} at {}, up since {}, {} {}, logs {}",
+        daemon.version,
+        client.url(),
+        daemon.started_at,
+        daemon.store_engine,
+        bytes(&daemon.store_bytes),
+        bytes(&daemon.log_bytes)
+    ))?;
+    context.screen.line(&format!("health {}", status.health.status))?;
+    for part in status.health.subsystems.iter().filter(|part| part.status != "OK") {
+        let what = part.message.as_deref().unwrap_or("no reason given");
+        context.screen.line(&format!("  {} {}: {what}", part.name, part.status))?;
+    }
+    context.screen.line(&format!("jobs {}", counts(&status.job_counts)))?;
+    context.screen.line("")?;
+    queues::table(context, &status.queues.nodes)?;
+    context.screen.line("")?;
+    let row = |worker: &crate::client::answers::WorkerRow| {
+        [worker.name.clone(), worker.status.clone(), format!("{}/{}", worker.busy_slots, worker.slots)]
+    };
+    let rows: Vec<_> = status.workers.nodes.iter().map(row).collect();
+    context.screen.table(["WORKER", "STATUS", "BUSY"], &rows)?;
+    Ok(exit::OK)
+}
+
+/// What there is, in the order of a job's life. A capped number is "that many or more".
+fn counts(counts: &JobCounts) -> String {
+    let all = [
+        ("held", counts.held),
+        ("blocked", counts.blocked),
+        ("scheduled", counts.scheduled),
+        ("queued", counts.queued),
+        ("running", counts.running),
+        ("retrying", counts.retrying),
+        ("succeeded", counts.succeeded),
+        ("failed", counts.failed),
+        ("cancelled", counts.cancelled),
+        ("expired", counts.expired),
+        ("skipped", counts.skipped),
+    ];
+    let mut shown: Vec<_> =
+        all.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    if shown.is_empty() {
+        return "none".to_owned();
+    }
+    if counts.is_capped {
+        shown.push("or more".to_owned());
+    }
+    shown.join(", ")
+}
+
+/// Shows how the daemon's parts are.
+pub fn health(context: &mut Context) -> Result<u8, Stop> {
+    let answer = operations::health(&context.client()?)?;
+    context.screen.data(&answer.data)?;
+    let health = answer.value;
+    context.screen.line(&health.status)?;
+    let rows: Vec<_> = health.subsystems.iter().map(row).collect();
+    context.screen.table(["PART", "STATUS", "SINCE", "RESTARTS", "MESSAGE"], &rows)?;
+    Ok(if health.status == "DOWN" { exit::REFUSED } else { exit::OK })
+}
+
+fn row(part: &Subsystem) -> [String; 5] {
+    [
+        part.name.clone(),
+        part.status.clone(),
+        or_dash(part.since.as_ref()),
+        part.restart_count.to_string(),
+        part.message.clone().unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,230 @@
+//! Owns `task`: definitions of what to run.
+
+use std::fs;
+use std::io::{self, Read};
+
+use crate::client::answers::{Answer, Outcome, TaskDetail, WithTask};
+use crate::client::inputs::{Argv, Command, Exec, Ref, Referred, Script, TaskFilter, TaskPut, Variable};
+use crate::client::operations::{self, PageOf};
+
+use super::outcome::{Stop, accepted, exit};
+use super::output::{brief, length, whole_command};
+use super::{Context, input, pages, run};
+
+/// Tasks listed at most.
+const TASKS_MAX: usize = 10_000;
+/// Bytes of a script that are read; the daemon takes fewer.
+const SCRIPT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// `beadle task`.
+#[derive(Debug, clap::Subcommand)]
+pub enum TaskCommand {
+    /// Make a task, or a new revision of it
+    Put(Box<PutArgs>),
+    /// List the tasks
+    Ls {
+        /// Only of this queue; may be repeated
+        #[arg(long = "queue", value_name = "NAME")]
+        queues: Vec<String>,
+        /// Archived ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one task
+    Show {
+        /// The task
+        name: String,
+    },
+    /// Archive a task: its jobs stay, new ones are refused
+    Rm {
+        /// The task
+        name: String,
+    },
+}
+
+/// `beadle task put`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true)))]
+pub struct PutArgs {
+    /// The task
+    name: String,
+    /// The command to run, and its arguments
+    #[arg(last = true, group = "what", value_name = "COMMAND")]
+    command: Vec<String>,
+    /// A file with a script to run instead, - for stdin
+    #[arg(long, group = "what", value_name = "FILE")]
+    script: Option<String>,
+    /// The shell of the script [default: /bin/sh]
+    #[arg(long, requires = "script", value_name = "PATH")]
+    shell: Option<String>,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+    /// The queue that its jobs wait in
+    #[arg(long)]
+    queue: Option<String>,
+    /// Higher first
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    priority: Option<i32>,
+    /// The longest time that an attempt may take
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    timeout: Option<String>,
+    /// Time from SIGTERM to SIGKILL
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    kill_grace: Option<String>,
+    /// Tries after the first one failed
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
+    retries: Option<i32>,
+    /// An environment variable; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = input::variable)]
+    environment: Vec<Variable>,
+    /// A variable to take from the daemon's environment; may be repeated
+    #[arg(long = "inherit-env", value_name = "NAME")]
+    inherit_environment: Vec<String>,
+    /// The directory to run in, on the daemon's machine
+    #[arg(long = "dir", value_name = "PATH", value_parser = input::directory)]
+    directory: Option<String>,
+    /// Do not start again what a stop of the daemon interrupted
+    #[arg(long)]
+    no_restart: bool,
+    /// Refuse when the task has another revision than this one
+    #[arg(long, value_name = "NUMBER")]
+    expect_revision: Option<i32>,
+}
+
+/// One of the task commands.
+pub fn task(context: &mut Context, command: TaskCommand) -> Result<u8, Stop> {
+    match command {
+        TaskCommand::Put(args) => {
+            let input = put_input(*args)?;
+            let answer = operations::task_put(&context.client()?, &input)?;
+            changed(context, answer, "revision")
+        }
+        TaskCommand::Rm { name } => {
+            let input = Referred { r#ref: Ref { name } };
+            let answer = operations::task_archive(&context.client()?, &input)?;
+            changed(context, answer, "archived at revision")
+        }
+        TaskCommand::Ls { queues, all } => {
+            list(context, &TaskFilter { queues, include_archived: all.then_some(true) })
+        }
+        TaskCommand::Show { name } => show(context, &name),
+    }
+}
+
+fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
+    let command = match &args.script {
+        Some(file) => Command::Script(Script {
+            text: script(file)?,
+            shell: args.shell,
+            working_directory: args.directory,
+            environment: args.environment,
+            inherit_environment: args.inherit_environment,
+        }),
+        None => Command::Exec(Exec {
+            argv: Argv(args.command),
+            working_directory: args.directory,
+            environment: args.environment,
+            inherit_environment: args.inherit_environment,
+        }),
+    };
+    Ok(TaskPut {
+        name: args.name,
+        expected_revision: args.expect_revision,
+        description: args.description,
+        command,
+        queue: args.queue,
+        priority: args.priority,
+        timeout: args.timeout,
+        kill_grace: args.kill_grace,
+        retry_policy: args.retries.map(run::retries),
+        is_restartable: args.no_restart.then_some(false),
+    })
+}
+
+fn script(file: &str) -> Result<String, Stop> {
+    let mut text = String::new();
+    let read = if file == "-" {
+        io::stdin().take(SCRIPT_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        fs::File::open(file).and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|error| Stop::new(exit::USAGE, format!("cannot read the script {file}: {error}")))?;
+    Ok(text)
+}
+
+fn changed(context: &mut Context, answer: Answer<Outcome<WithTask>>, what: &str) -> Result<u8, Stop> {
+    context.screen.data(&answer.data)?;
+    let task = accepted(answer)?.task;
+    context.screen.line(&format!("{} {what} {}", task.name, task.revision))?;
+    Ok(exit::OK)
+}
+
+fn list(context: &mut Context, filter: &TaskFilter) -> Result<u8, Stop> {
+    let client = context.client()?;
+    let answer = pages::collect("tasks", TASKS_MAX, |first, after| {
+        operations::tasks(&client, &PageOf { first, after, filter: filter.clone() })
+    })?;
+    context.screen.data(&answer.data)?;
+    let rows: Vec<_> = answer
+        .value
+        .iter()
+        .map(|task| {
+            let note = if task.archived_at.is_some() { "ARCHIVED" } else { "" };
+            [
+                task.name.clone(),
+                task.revision.to_string(),
+                task.queue.name.clone(),
+                task.updated_at.clone(),
+                brief(&task.command),
+                note.to_owned(),
+            ]
+        })
+        .collect();
+    context.screen.table(["TASK", "REVISION", "QUEUE", "UPDATED", "COMMAND", "NOTE"], &rows)?;
+    Ok(exit::OK)
+}
+
+fn show(context: &mut Context, name: &str) -> Result<u8, Stop> {
+    let answer = operations::task(&context.client()?, name)?;
+    context.screen.data(&answer.data)?;
+    context.screen.facts(&facts(&answer.value))?;
+    Ok(exit::OK)
+}
+
+fn facts(task: &TaskDetail) -> Vec<(&'static str, Option<String>)> {
+    let environment: Vec<_> = task
+        .command
+        .environment
+        .iter()
+        .map(|variable| format!("{}={}", variable.name, variable.value.as_deref().unwrap_or("(secret)")))
+        .collect();
+    let schedules: Vec<_> = task.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    let policy = &task.retry_policy;
+    let tries = format!(
+        "{}, first after {}, then x{} up to {}",
+        policy.max_attempts,
+        length(&policy.initial_delay),
+        policy.factor,
+        length(&policy.max_delay)
+    );
+    vec![
+        ("task", Some(task.name.clone())),
+        ("description", task.description.clone()),
+        ("revision", Some(task.revision.to_string())),
+        ("command", Some(whole_command(&task.command))),
+        ("shell", task.command.script.as_ref().and(task.command.shell.clone())),
+        ("directory", task.command.working_directory.clone()),
+        ("environment", (!environment.is_empty()).then(|| environment.join(" "))),
+        ("queue", Some(task.queue.name.clone())),
+        ("priority", Some(task.priority.to_string())),
+        ("timeout", task.timeout.as_deref().map(length)),
+        ("kill grace", Some(length(&task.kill_grace))),
+        ("tries", Some(if policy.max_attempts > 1 { tries } else { "1".to_owned() })),
+        ("restartable", Some(if task.is_restartable { "yes" } else { "no" }.to_owned())),
+        ("schedules", (!schedules.is_empty()).then(|| schedules.join(" "))),
+        ("created", Some(task.created_at.clone())),
+        ("updated", Some(task.updated_at.clone())),
+        ("archived", task.archived_at.clone()),
+    ]
+}

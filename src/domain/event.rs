@@ -1,0 +1,191 @@
+//! Owns the event: a numbered fact in the durable feed, and the cursor that names a position in it.
+
+use std::fmt;
+
+use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use serde::{Deserialize, Serialize};
+
+use super::id::JobId;
+use super::scalars::Json;
+use crate::base::clock::Timestamp;
+
+/// A position in the event feed of one store: everything up to and with `seq` lies behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventCursor {
+    /// Names the store: a cursor of another store is refused as expired.
+    pub epoch: u32,
+    /// Number of the last event behind it; 0 is the beginning.
+    pub seq: i64,
+}
+
+impl fmt::Display for EventCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.epoch, self.seq)
+    }
+}
+
+impl EventCursor {
+    /// Reads a cursor that we gave; `None` for anything else.
+    pub fn parse(text: &str) -> Option<EventCursor> {
+        let (epoch, seq) = text.split_once('-')?;
+        if epoch.len() != 8 || seq.is_empty() || !seq.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        Some(EventCursor { epoch: u32::from_str_radix(epoch, 16).ok()?, seq: seq.parse().ok()? })
+    }
+}
+
+/// Opaque position in the event feed. Survives restarts; compared by the server only.
+#[Scalar(name = "EventCursor")]
+impl ScalarType for EventCursor {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => EventCursor::parse(text)
+                .ok_or_else(|| InputValueError::custom("not a cursor that this API gave")),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.to_string())
+    }
+}
+
+/// What kind of fact an event states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Enum, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventType {
+    /// A job was accepted.
+    JobCreated,
+    /// A job went to another state, or a stop was asked for.
+    JobStateChanged,
+    /// A worker took an attempt.
+    AttemptStarted,
+    /// An attempt ended.
+    AttemptFinished,
+    /// A task was put or archived.
+    TaskChanged,
+    /// A schedule was put, paused, resumed or deleted.
+    ScheduleChanged,
+    /// A due time of a schedule was dealt with.
+    ScheduleTicked,
+    /// A queue was put, paused or resumed.
+    QueueChanged,
+    /// A worker came, drains or went.
+    WorkerChanged,
+    /// A part of the daemon failed or recovered.
+    HealthChanged,
+}
+
+/// Every type, for reading words from the store.
+const EVENT_TYPES: [EventType; 10] = [
+    EventType::JobCreated,
+    EventType::JobStateChanged,
+    EventType::AttemptStarted,
+    EventType::AttemptFinished,
+    EventType::TaskChanged,
+    EventType::ScheduleChanged,
+    EventType::ScheduleTicked,
+    EventType::QueueChanged,
+    EventType::WorkerChanged,
+    EventType::HealthChanged,
+];
+
+impl EventType {
+    /// The word in the store and the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            EventType::JobCreated => "JOB_CREATED",
+            EventType::JobStateChanged => "JOB_STATE_CHANGED",
+            EventType::AttemptStarted => "ATTEMPT_STARTED",
+            EventType::AttemptFinished => "ATTEMPT_FINISHED",
+            EventType::TaskChanged => "TASK_CHANGED",
+            EventType::ScheduleChanged => "SCHEDULE_CHANGED",
+            EventType::ScheduleTicked => "SCHEDULE_TICKED",
+            EventType::QueueChanged => "QUEUE_CHANGED",
+            EventType::WorkerChanged => "WORKER_CHANGED",
+            EventType::HealthChanged => "HEALTH_CHANGED",
+        }
+    }
+
+    /// The type of a word from the store.
+    pub fn from_word(word: &str) -> Option<EventType> {
+        EVENT_TYPES.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A numbered fact.
+#[derive(Debug, Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct Event {
+    /// The position right behind it.
+    pub cursor: EventCursor,
+    /// What kind of fact.
+    #[graphql(name = "type")]
+    pub kind: EventType,
+    /// When it was committed, by the daemon's clock.
+    pub at: Timestamp,
+    /// Who caused it: a token's name, a schedule, or a part of the daemon.
+    pub actor: String,
+    /// Global id of the thing it is about.
+    #[graphql(skip)]
+    pub subject_id: Option<String>,
+    /// The job it concerns.
+    #[graphql(skip)]
+    pub job_id: Option<JobId>,
+    /// Name of the task it concerns.
+    pub task_name: Option<String>,
+    /// What changed.
+    pub data: Json,
+}
+
+/// Events in order.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct EventBatch {
+    /// The events, oldest first; empty in a bookmark.
+    pub events: Vec<Event>,
+    /// Lies behind the last one, also when `events` is empty.
+    pub cursor: EventCursor,
+    /// Whether more events of the past follow at once.
+    pub has_more_past_events: bool,
+}
+
+/// An event that waits to be numbered and committed with the change it states.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// What kind of fact.
+    pub kind: EventType,
+    /// Who caused it.
+    pub actor: String,
+    /// Global id of the thing it is about.
+    pub subject_id: Option<String>,
+    /// The job it concerns.
+    pub job_id: Option<JobId>,
+    /// The task it concerns.
+    pub task_name: Option<String>,
+    /// The queue it concerns.
+    pub queue_name: Option<String>,
+    /// What changed.
+    pub data: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_nothing_else_does() {
+        let cursor = EventCursor { epoch: 0xabc, seq: 42 };
+        assert_eq!(EventCursor::parse(&cursor.to_string()), Some(cursor));
+        for bad in ["", "42", "abc-1", "00000abc-", "00000abc--1", "00000abc-1x", "0000zabc-1"] {
+            assert_eq!(EventCursor::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_event_type_reads_back() {
+        for kind in EVENT_TYPES {
+            assert_eq!(EventType::from_word(kind.word()), Some(kind));
+        }
+    }
+}

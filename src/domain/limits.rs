@@ -1,0 +1,44 @@
+//! Owns every bound of the product that is not a setting. Each has a test that reaches it.
+
+/// Jobs in one `jobEnqueueMany`.
+pub const ENQUEUE_MANY_MAX: usize = 1_000;
+/// Rows in one page of any list.
+pub const PAGE_MAX: i32 = 200;
+/// Arguments of one command.
+pub const ARGV_MAX: usize = 1_000;
+/// Bytes of one command, all arguments or the script together.
+pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+/// Environment variables of one command.
+pub const ENVIRONMENT_MAX: usize = 200;
+/// Bytes of a name (task, schedule, queue, label key).
+pub const NAME_BYTES_MAX: usize = 200;
+/// Bytes of a short free text (reason, label value, key).
+pub const TEXT_BYTES_MAX: usize = 1_000;
+/// Bytes of a description.
+pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
+/// Labels on one job.
+pub const LABELS_MAX: usize = 50;
+/// Values in one list of a filter.
+pub const FILTER_VALUES_MAX: usize = 200;
+/// Tries of one job.
+pub const ATTEMPTS_MAX: i32 = 1_000;
+/// Priority lies in `-PRIORITY_MAX..=PRIORITY_MAX`.
+pub const PRIORITY_MAX: i32 = 100;
+/// The longest length of time that a caller may give: 366 days, in milliseconds.
+pub const SPAN_MILLIS_MAX: i64 = 366 * 86_400 * 1_000;
+/// Milliseconds of waiting that raise a job's effective priority by one step.
+pub const AGEING_STEP_MILLIS: i64 = 60_000;
+/// Due times shown by a preview.
+pub const PREVIEW_MAX: i32 = 200;
+/// Jobs made for missed ticks under `RUN_ALL`.
+pub const CATCH_UP_MAX: usize = 100;
+/// Counts under a filter stop here.
+pub const COUNT_CAP: i64 = 10_000;
+/// Lines in one page of a log.
+pub const LOG_LINES_MAX: i32 = 1_000;
+/// Bytes in one page of a log.
+pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Events read at once by a subscription.
+pub const EVENT_PAGE_MAX: usize = 500;
+/// Bytes of the error line that a failure keeps.
+pub const ERROR_LINE_BYTES_MAX: usize = 500;

@@ -1,0 +1,135 @@
+//! Owns the task: a named, versioned definition of what to run.
+
+use async_graphql::{InputObject, OneofObject, SimpleObject};
+use serde::{Deserialize, Serialize};
+
+use super::command::{Command, CommandInput, check_span};
+use super::duration::Span;
+use super::id::TaskId;
+use super::job::check_priority;
+use super::limits;
+use super::rejection::{Rejection, check_name, check_text};
+use super::retry::{RetryPolicy, RetryPolicyInput};
+use crate::base::clock::Timestamp;
+
+/// A named definition of what to run.
+#[derive(Debug, Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct Task {
+    /// Its row.
+    #[graphql(skip)]
+    pub id: TaskId,
+    /// Its name, unique.
+    pub name: String,
+    /// Counts its changes from 1.
+    pub revision: i32,
+    /// What it says, as of this revision.
+    #[graphql(flatten)]
+    pub definition: TaskDefinition,
+    /// When it was first put.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When it was archived; an archived task makes no jobs.
+    pub archived_at: Option<Timestamp>,
+}
+
+/// What a task says: everything that a revision pins.
+#[derive(Debug, Clone, PartialEq, SimpleObject, Serialize, Deserialize)]
+pub struct TaskDefinition {
+    /// For people.
+    pub description: Option<String>,
+    /// What runs.
+    pub command: Command,
+    /// The queue's name.
+    #[graphql(skip)]
+    pub queue_name: String,
+    /// Priority of its jobs unless they say otherwise.
+    pub priority: i32,
+    /// An attempt that runs longer is stopped.
+    pub timeout: Option<Span>,
+    /// Time between SIGTERM and SIGKILL.
+    pub kill_grace: Span,
+    /// When and how often its jobs are tried again.
+    pub retry_policy: RetryPolicy,
+    /// Whether its jobs go back to their queue when a shutdown interrupts them.
+    pub is_restartable: bool,
+}
+
+/// A task, by id or by name.
+#[derive(Debug, Clone, OneofObject)]
+pub enum TaskRef {
+    /// By id.
+    Id(TaskId),
+    /// By name.
+    Name(String),
+}
+
+/// A task to be made or changed.
+#[derive(Debug, Clone, InputObject)]
+pub struct TaskPutInput {
+    /// Its name: an existing one is changed, a new one is made.
+    pub name: String,
+    /// Refuse when the task stands at another revision; 0 means it must not exist.
+    pub expected_revision: Option<i32>,
+    /// For people.
+    pub description: Option<String>,
+    /// What runs.
+    pub command: CommandInput,
+    /// The queue of its jobs.
+    #[graphql(default = "default")]
+    pub queue: String,
+    /// Priority of its jobs, -100 to 100.
+    #[graphql(default)]
+    pub priority: i32,
+    /// Stop an attempt that runs longer.
+    pub timeout: Option<Span>,
+    /// Time between SIGTERM and SIGKILL.
+    #[graphql(default_with = "Span::from_millis(10_000)")]
+    pub kill_grace: Span,
+    /// When and how often to try again.
+    pub retry_policy: Option<RetryPolicyInput>,
+    /// Whether its jobs go back to their queue when a shutdown interrupts them.
+    #[graphql(default = true)]
+    pub is_restartable: bool,
+}
+
+/// A checked `TaskPutInput`.
+#[derive(Debug, Clone)]
+pub struct TaskPut {
+    /// The task's name.
+    pub name: String,
+    /// The revision it must stand at.
+    pub expected_revision: Option<i32>,
+    /// What it shall say.
+    pub definition: TaskDefinition,
+}
+
+impl TaskPutInput {
+    /// The task, or what is wrong with a field.
+    pub fn check(self) -> Result<TaskPut, Rejection> {
+        check_name("name", &self.name)?;
+        check_name("queue", &self.queue)?;
+        check_priority("priority", Some(self.priority))?;
+        if let Some(description) = &self.description {
+            check_text("description", description, limits::DESCRIPTION_BYTES_MAX)?;
+        }
+        self.timeout.map_or(Ok(()), |timeout| check_span("timeout", timeout, 1))?;
+        check_span("killGrace", self.kill_grace, 0)?;
+        let policy = self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?;
+        Ok(TaskPut {
+            name: self.name,
+            expected_revision: self.expected_revision,
+            definition: TaskDefinition {
+                description: self.description,
+                command: self.command.check("command")?,
+                queue_name: self.queue,
+                priority: self.priority,
+                timeout: self.timeout,
+                kill_grace: self.kill_grace,
+                retry_policy: policy.unwrap_or_default(),
+                is_restartable: self.is_restartable,
+            },
+        })
+    }
+}

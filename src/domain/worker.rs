@@ -1,0 +1,37 @@
+//! Owns the worker: one daemon process that runs jobs.
+
+use async_graphql::{Enum, SimpleObject};
+
+use super::id::WorkerId;
+use crate::base::clock::Timestamp;
+
+/// Whether a worker takes jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub enum WorkerStatus {
+    /// Takes jobs.
+    Online,
+    /// Finishes what runs and takes nothing more.
+    Draining,
+    /// Gone.
+    Offline,
+}
+
+/// One daemon process that runs jobs.
+#[derive(Debug, Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct Worker {
+    /// Its row.
+    #[graphql(skip)]
+    pub id: WorkerId,
+    /// Host and process id.
+    pub name: String,
+    /// Beadle's version.
+    pub version: String,
+    /// Places for attempts.
+    pub slots: i32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it stopped in order.
+    #[graphql(skip)]
+    pub stopped_at: Option<Timestamp>,
+}

@@ -1,0 +1,109 @@
+//! Owns the start of jobs: looks at the store on a nudge, on the next due time, or every poll interval, and
+//! claims as many jobs as there are free slots. A lost nudge costs one poll interval, never a job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Engine, reaper, runner};
+use crate::base::{clock, task};
+use crate::store::claim::Claim;
+use crate::store::writer::Refusal;
+
+/// Jobs that one claim takes at most, whatever the number of slots.
+const CLAIM_MAX: usize = 256;
+/// Bytes of an environment cookie.
+const COOKIE_BYTES: usize = 16;
+
+/// The places for attempts. They outlive a restart of the dispatcher: what runs keeps its place.
+#[derive(Debug, Clone)]
+pub struct Slots(Arc<Semaphore>);
+
+impl Slots {
+    /// `count` free places.
+    pub fn new(count: usize) -> Slots {
+        Slots(Arc::new(Semaphore::new(count)))
+    }
+
+    fn take(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
+        std::iter::from_fn(|| self.0.clone().try_acquire_owned().ok()).take(most).collect()
+    }
+
+    /// Free places.
+    pub fn free(&self) -> usize {
+        self.0.available_permits()
+    }
+}
+
+/// Starts jobs until the shutdown begins.
+pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
+    // State is rebuilt from the store: what a dead daemon left is settled before anything is claimed.
+    let lost = reaper::recover(&engine).await?;
+    if lost > 0 {
+        tracing::warn!(lost, "attempts of a dead daemon were ended as LOST");
+    }
+    loop {
+        // Registered before the look, so that a nudge in between is not lost.
+        let nudged = engine.nudge_dispatcher.notified();
+        let wait = tick(&engine, &slots).await?;
+        tokio::select! {
+            () = nudged => {}
+            () = clock::sleep(wait) => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
+    }
+}
+
+/// One look at the store; gives how long to wait for the next one.
+async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
+    let poll = engine.settings.poll_interval;
+    if engine.shutdown.is_begun() {
+        return Ok(poll);
+    }
+    for job in engine.reader.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
+        engine.running.stop(job);
+    }
+    loop {
+        let permits = slots.take(CLAIM_MAX);
+        if permits.is_empty() {
+            // The end of an attempt nudges.
+            return Ok(poll);
+        }
+        let now = engine.clock.now();
+        let outlook = engine.reader.outlook(now).await.map_err(|fault| fault.to_string())?;
+        if !outlook.has_work {
+            let due = outlook.next_due.map_or(poll, |due| due.since(now));
+            return Ok(due.min(poll));
+        }
+        let (wanted, taken) = (permits.len(), claim(engine, permits).await?);
+        if taken < wanted {
+            let outlook =
+                engine.reader.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
+            let due = outlook.next_due.map_or(poll, |due| due.since(engine.clock.now()));
+            // What is queued and was not taken has no room: the end of an attempt nudges.
+            return Ok(due.clamp(Duration::from_millis(1), poll));
+        }
+    }
+}
+
+async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<usize, String> {
+    let cookies = permits.iter().map(|_| engine.random.hex(COOKIE_BYTES)).collect();
+    let claim = Claim { worker: engine.worker, slots: permits.len(), cookies };
+    let claimed = match engine.writer.apply(claim).await {
+        Ok(committed) => committed.answer,
+        Err(Refusal::Fault(fault)) => return Err(format!("no job could be claimed: {fault}")),
+        Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
+    };
+    let count = claimed.len();
+    for (claimed, permit) in claimed.into_iter().zip(permits) {
+        let stop = engine.running.enter(claimed.job.id);
+        let engine = engine.clone();
+        let _ = task::spawn(async move {
+            runner::run(&engine, claimed, stop).await;
+            drop(permit);
+            engine.nudge_dispatcher.notify_one();
+        });
+    }
+    Ok(count)
+}

@@ -1,0 +1,139 @@
+//! Owns the live feed: replays events from a cursor and goes on with new ones, without a hole or a repeat.
+//! The store is the bus: a subscriber holds a number, never a buffer, so it cannot slow a writer.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use tokio::sync::watch;
+
+use super::Engine;
+use crate::base::clock;
+use crate::domain::event::{EventBatch, EventCursor};
+use crate::domain::filter::EventFilter;
+use crate::domain::limits::EVENT_PAGE_MAX;
+use crate::store::Fault;
+
+/// An idle stream moves its cursor on at least this often.
+pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
+/// A subscriber that takes longer than this for one batch is slow.
+const SLOW_AFTER: Duration = Duration::from_secs(30);
+/// A slow subscriber that is this many events behind is cut.
+const SLOW_BEHIND: i64 = 10_000;
+
+/// Why a stream ended early. Each tells where to go on.
+#[derive(Debug, Clone)]
+pub enum StreamEnd {
+    /// The cursor is of another store, or what lies behind it is no longer kept.
+    Expired {
+        /// The oldest position that can be resumed at.
+        oldest: EventCursor,
+        /// The newest position.
+        latest: EventCursor,
+    },
+    /// The subscriber does not keep up.
+    Slow {
+        /// Where to go on.
+        resume_after: EventCursor,
+    },
+    /// We failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for StreamEnd {
+    fn from(fault: Fault) -> StreamEnd {
+        StreamEnd::Fault(fault)
+    }
+}
+
+/// Where a stream of events stands.
+struct Tail {
+    engine: Engine,
+    filter: EventFilter,
+    news: watch::Receiver<i64>,
+    seen: i64,
+    /// When the last batch was handed over.
+    handed_at: Option<std::time::Instant>,
+}
+
+impl Engine {
+    /// Checks that a stream can go on behind `after`.
+    pub async fn check_cursor(&self, after: EventCursor) -> Result<(), StreamEnd> {
+        let epoch = self.reader.epoch();
+        let oldest = self.reader.oldest_event().await?;
+        let latest = self.writer.cursor();
+        // Everything up to the event before the oldest kept one may be gone.
+        let oldest = EventCursor { epoch, seq: (oldest - 1).max(0) };
+        if after.epoch == epoch && (oldest.seq..=latest.seq).contains(&after.seq) {
+            return Ok(());
+        }
+        Err(StreamEnd::Expired { oldest, latest })
+    }
+
+    /// Every event behind `after` that fits the filter, then new ones as they are committed.
+    pub async fn events(
+        &self,
+        after: Option<EventCursor>,
+        filter: EventFilter,
+    ) -> Result<impl Stream<Item = Result<EventBatch, StreamEnd>> + Send + use<>, StreamEnd> {
+        let news = self.writer.newest();
+        let seen = match after {
+            Some(after) => {
+                self.check_cursor(after).await?;
+                after.seq
+            }
+            None => *news.borrow(),
+        };
+        let tail = Tail { engine: self.clone(), filter, news, seen, handed_at: None };
+        Ok(stream::unfold(Some(tail), |tail| async move {
+            let mut tail = tail?;
+            match tail.next().await {
+                Ok(batch) => Some((Ok(batch), Some(tail))),
+                Err(end) => Some((Err(end), None)),
+            }
+        }))
+    }
+}
+
+impl Tail {
+    async fn next(&mut self) -> Result<EventBatch, StreamEnd> {
+        self.check_pace()?;
+        let began = self.engine.clock.monotonic();
+        loop {
+            let newest = *self.news.borrow_and_update();
+            if self.seen < newest {
+                let page =
+                    self.engine.reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+                self.seen = page.seen;
+                if !page.events.is_empty() {
+                    return Ok(self.hand_over(page.events, page.has_more));
+                }
+                if page.has_more {
+                    continue;
+                }
+            }
+            let left = BOOKMARK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
+            match clock::within(left, self.news.changed()).await {
+                Some(Ok(())) => {}
+                // The writer is gone: the door closes the stream.
+                Some(Err(_)) => return Err(Fault::new(crate::store::FaultKind::Stopping, "stopping").into()),
+                None => return Ok(self.hand_over(Vec::new(), false)),
+            }
+        }
+    }
+
+    fn check_pace(&self) -> Result<(), StreamEnd> {
+        let Some(handed_at) = self.handed_at else { return Ok(()) };
+        let took = self.engine.clock.monotonic().duration_since(handed_at);
+        if took > SLOW_AFTER && *self.news.borrow() - self.seen > SLOW_BEHIND {
+            let resume_after = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
+            return Err(StreamEnd::Slow { resume_after });
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, events: Vec<crate::domain::event::Event>, has_more: bool) -> EventBatch {
+        self.handed_at = Some(self.engine.clock.monotonic());
+        let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
+        EventBatch { events, cursor, has_more_past_events: has_more }
+    }
+}

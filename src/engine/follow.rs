@@ -1,0 +1,278 @@
+//! Owns following one job: its state and its log as one stream that ends when the job is final and its last
+//! line was given. Resumes at the line.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use tokio::sync::watch;
+
+use super::Engine;
+use super::feed::StreamEnd;
+use crate::base::clock;
+use crate::domain::attempt::Attempt;
+use crate::domain::event::EventCursor;
+use crate::domain::id::{AttemptId, JobId};
+use crate::domain::job::Job;
+use crate::domain::limits::LOG_LINES_MAX;
+use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::scalars::BigInt;
+use crate::store::{Fault, FaultKind};
+
+/// After news that did not concern us: others' changes are not looked at more often than this.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// Nobody waits longer than this without looking.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// One step of a followed job.
+#[derive(Debug, Clone)]
+pub struct Followed {
+    /// The job as it is now.
+    pub job: Job,
+    /// New lines.
+    pub log: Option<LogBatch>,
+    /// Behind the last event that this step shows.
+    pub cursor: EventCursor,
+    /// Behind the last line that was given.
+    pub log_cursor: Option<LogCursor>,
+}
+
+/// What to follow.
+#[derive(Debug, Clone)]
+pub struct FollowRequest {
+    /// The job.
+    pub id: JobId,
+    /// The caller has seen the job's state up to here.
+    pub after: Option<EventCursor>,
+    /// The caller has seen the log up to here.
+    pub log_after: Option<LogCursor>,
+    /// Whether the log is wanted.
+    pub wants_log: bool,
+    /// Only these streams; empty means all.
+    pub streams: Vec<LogStream>,
+    /// Only this attempt, and end with it.
+    pub attempt: Option<i32>,
+}
+
+struct Follow {
+    engine: Engine,
+    request: FollowRequest,
+    events: watch::Receiver<i64>,
+    lines: watch::Receiver<u64>,
+    /// Position of the job's last event that was given.
+    shown: Option<i64>,
+    /// The attempt whose log is being given.
+    at: Option<Attempt>,
+    line: i64,
+    is_log_complete: bool,
+    is_done: bool,
+}
+
+impl Engine {
+    /// Follows a job; `None` when there is no such job.
+    pub async fn follow(
+        &self,
+        request: FollowRequest,
+    ) -> Result<Option<impl Stream<Item = Result<Followed, StreamEnd>> + Send + use<>>, StreamEnd> {
+        if let Some(after) = request.after {
+            self.check_cursor(after).await?;
+        }
+        if self.reader.job(request.id).await?.is_none() {
+            return Ok(None);
+        }
+        let mut follow = Follow {
+            engine: self.clone(),
+            events: self.writer.newest(),
+            lines: self.recorder.news().watch(),
+            shown: request.after.map(|after| after.seq),
+            at: None,
+            line: 0,
+            is_log_complete: !request.wants_log,
+            is_done: false,
+            request,
+        };
+        follow.find_attempt().await?;
+        Ok(Some(stream::unfold(Some(follow), |follow| async move {
+            let mut follow = follow?;
+            match follow.next().await {
+                Ok(Some(step)) => Some((Ok(step), Some(follow))),
+                Ok(None) => None,
+                Err(end) => Some((Err(end), None)),
+            }
+        })))
+    }
+
+    /// A page of an attempt's log behind `after`.
+    pub async fn read_log(
+        &self,
+        attempt: &Attempt,
+        after: i64,
+        streams: &[LogStream],
+        limit: usize,
+    ) -> Result<LogBatch, Fault> {
+        // Whether it has ended is asked first: what is read after that is all there is.
+        let end = self.logs.end(attempt.id).await?;
+        let read = self.logs.read(LogCursor { attempt: attempt.id, line: after }, streams, limit).await?;
+        let at_end = match end {
+            Some(end) => read.cursor.line >= end.line_count || (!read.has_more && read.lines.is_empty()),
+            // The log store gave up on it: what is there is all there will be.
+            None => read.lines.is_empty() && self.recorder.news().reached(attempt.id).is_none(),
+        };
+        Ok(LogBatch {
+            attempt: attempt.number,
+            lines: read.lines,
+            cursor: read.cursor,
+            has_more: read.has_more,
+            is_complete: at_end && !read.has_more && attempt.outcome.is_some(),
+            dropped_bytes: BigInt(read.dropped_bytes),
+        })
+    }
+}
+
+impl Follow {
+    /// Finds where the caller's log position belongs.
+    async fn find_attempt(&mut self) -> Result<(), StreamEnd> {
+        let reader = &self.engine.reader;
+        if let Some(number) = self.request.attempt {
+            self.at = reader.attempt_by_number(self.request.id, number).await?;
+        }
+        let Some(log_after) = self.request.log_after else { return Ok(()) };
+        let attempt = reader.attempt(log_after.attempt).await?;
+        if let Some(attempt) = attempt.filter(|attempt| attempt.job_id == self.request.id) {
+            if self.request.attempt.is_none_or(|number| number == attempt.number) {
+                self.at = Some(attempt);
+                self.line = log_after.line;
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Followed>, StreamEnd> {
+        if self.is_done {
+            return Ok(None);
+        }
+        loop {
+            // Marked as seen before the look: what comes during it wakes the next wait.
+            self.events.borrow_and_update();
+            self.lines.borrow_and_update();
+            if let Some(step) = self.look().await? {
+                return Ok(Some(step));
+            }
+            if self.is_done {
+                return Ok(None);
+            }
+            self.wait().await?;
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), StreamEnd> {
+        let began = self.engine.clock.monotonic();
+        loop {
+            let left = LOOK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
+            let woken = clock::within(left, async {
+                tokio::select! {
+                    changed = self.events.changed() => changed.map(|()| true),
+                    changed = self.lines.changed() => changed.map(|()| self.has_new_lines()),
+                }
+            })
+            .await;
+            match woken {
+                None => return Ok(()),
+                Some(Ok(true)) => break,
+                Some(Ok(false)) => {}
+                Some(Err(_)) => return Err(Fault::new(FaultKind::Stopping, "stopping").into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_new_lines(&self) -> bool {
+        let reached = self.at.as_ref().and_then(|attempt| self.engine.recorder.news().reached(attempt.id));
+        reached.is_none_or(|reached| reached > self.line)
+    }
+
+    /// What is new, or nothing. Sets `is_done` when nothing can follow.
+    async fn look(&mut self) -> Result<Option<Followed>, StreamEnd> {
+        let Some(job) = self.engine.reader.job(self.request.id).await? else {
+            // Retention took it away while somebody watched.
+            self.is_done = true;
+            return Ok(None);
+        };
+        let is_news = self.shown.is_none_or(|shown| job.event_cursor.seq > shown);
+        let log = if self.is_log_complete { None } else { self.read_log(&job).await? };
+        let has_lines = log.as_ref().is_some_and(|log| !log.lines.is_empty() || log.dropped_bytes.0 > 0);
+        self.is_done = match self.request.attempt {
+            Some(_) => self.is_log_complete,
+            None => job.state.is_final() && self.is_log_complete,
+        };
+        // A follower that resumes at the end of a final job is told so once.
+        if !is_news && !has_lines && !self.is_done {
+            clock::sleep(LOOK_PAUSE).await;
+            return Ok(None);
+        }
+        self.shown = Some(job.event_cursor.seq.max(self.shown.unwrap_or(0)));
+        let cursor = EventCursor { epoch: job.event_cursor.epoch, seq: self.shown.unwrap_or(0) };
+        let log_cursor = self.at.as_ref().map(|attempt| LogCursor { attempt: attempt.id, line: self.line });
+        Ok(Some(Followed { job, log, cursor, log_cursor }))
+    }
+
+    async fn read_log(&mut self, job: &Job) -> Result<Option<LogBatch>, StreamEnd> {
+        loop {
+            if !self.enter_attempt(job).await? {
+                self.is_log_complete = job.state.is_final();
+                return Ok(None);
+            }
+            let Some(attempt) = &self.at else { return Ok(None) };
+            // Its end may have come since we last looked.
+            let attempt = match self.engine.reader.attempt(attempt.id).await? {
+                Some(attempt) => attempt,
+                None => return Ok(None),
+            };
+            let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
+            let batch = self.engine.read_log(&attempt, self.line, &self.request.streams, limit).await?;
+            self.line = batch.cursor.line;
+            let is_last = self.request.attempt.is_some() || attempt.number >= job.attempt_count;
+            let may_end = self.request.attempt.is_some() || job.state.is_final();
+            self.is_log_complete = batch.is_complete && is_last && may_end;
+            if batch.lines.is_empty() && batch.has_more {
+                // A page of other streams.
+                continue;
+            }
+            if batch.is_complete && !is_last && batch.lines.is_empty() {
+                let next = self.engine.reader.attempt_by_number(job.id, attempt.number + 1).await?;
+                self.move_to(next);
+                continue;
+            }
+            let is_worth = !batch.lines.is_empty() || batch.is_complete || batch.dropped_bytes.0 > 0;
+            return Ok(is_worth.then_some(batch));
+        }
+    }
+
+    /// Stands on an attempt, if there is one yet.
+    async fn enter_attempt(&mut self, job: &Job) -> Result<bool, StreamEnd> {
+        if self.at.is_none() {
+            let number = self.request.attempt.unwrap_or(1);
+            let first = self.engine.reader.attempt_by_number(job.id, number).await?;
+            self.move_to(first);
+        }
+        Ok(self.at.is_some())
+    }
+
+    fn move_to(&mut self, attempt: Option<Attempt>) {
+        if attempt.as_ref().map(|one| one.id) != self.at.as_ref().map(|one: &Attempt| one.id) {
+            self.line = 0;
+        }
+        self.at = attempt.or(self.at.take());
+    }
+}
+
+impl Engine {
+    /// The newest attempt of a job.
+    pub async fn last_attempt(&self, job: JobId) -> Result<Option<Attempt>, Fault> {
+        Ok(self.reader.last_attempts(&[job]).await?.pop())
+    }
+
+    /// The cursor at the beginning of an attempt's log; of no attempt when there is none.
+    pub fn log_start(attempt: Option<AttemptId>) -> LogCursor {
+        LogCursor { attempt: attempt.unwrap_or(AttemptId(0)), line: 0 }
+    }
+}

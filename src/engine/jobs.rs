@@ -1,0 +1,191 @@
+//! Owns what callers may do to jobs: turns a checked request into a change, and nudges who must look.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Engine;
+use crate::base::random::hex;
+use crate::domain::access::{GrantVerb, Viewer};
+use crate::domain::event::EventCursor;
+use crate::domain::id::JobId;
+use crate::domain::job::{
+    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob,
+};
+use crate::domain::queue::DEFAULT_QUEUE;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::task::{Task, TaskRef};
+use crate::store::Fault;
+use crate::store::jobs::{Enqueue, Enqueued};
+use crate::store::transition::{Cancel, Cancelled};
+use crate::store::writer::Outcome;
+
+/// What became of the jobs of one request, in their order, and the position behind them all.
+pub type EnqueueAnswers = (Vec<Result<Enqueued, Rejection>>, EventCursor);
+
+impl Engine {
+    /// Accepts jobs, each for itself, in one commit.
+    pub async fn enqueue(&self, viewer: &Viewer, inputs: Vec<JobEnqueueInput>) -> Outcome<EnqueueAnswers> {
+        let mut tasks = HashMap::new();
+        let mut answers: Vec<Option<Result<Enqueued, Rejection>>> = Vec::with_capacity(inputs.len());
+        let mut jobs = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            match self.resolve(viewer, input, &mut tasks).await? {
+                Ok(job) => {
+                    jobs.push(job);
+                    answers.push(None);
+                }
+                Err(rejection) => answers.push(Some(Err(rejection))),
+            }
+        }
+        if jobs.is_empty() {
+            return Ok((answers.into_iter().flatten().collect(), self.writer.cursor()));
+        }
+        let queued_max = self.settings.queued_max;
+        let committed = self.writer.apply(Enqueue { jobs, queued_max }).await?;
+        self.nudge_dispatcher.notify_one();
+        let mut accepted = committed.answer.into_iter();
+        let answers = answers.into_iter().filter_map(|answer| answer.or_else(|| accepted.next())).collect();
+        Ok((answers, committed.cursor))
+    }
+
+    async fn resolve(
+        &self,
+        viewer: &Viewer,
+        input: JobEnqueueInput,
+        tasks: &mut HashMap<String, Option<Task>>,
+    ) -> Result<Result<NewJob, Rejection>, Fault> {
+        // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
+        let digest = digest(&input);
+        let (run, options) = match input.check(self.clock.now()) {
+            Ok(checked) => checked,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let job = match run {
+            RunInput::Command(_) if !viewer.may(GrantVerb::Command) => Err(Rejection::at(
+                UserErrorCode::Invalid,
+                "run.command",
+                "this token may not run ad hoc commands: it lacks the COMMAND grant",
+            )),
+            RunInput::Command(command) => command
+                .check("run.command")
+                .map(|command| NewJob { command, ..self.new_job(viewer, None, &options) }),
+            RunInput::Task(task) => {
+                let key = format!("{task:?}");
+                if !tasks.contains_key(&key) {
+                    tasks.insert(key.clone(), self.reader.task(&task).await?);
+                }
+                match tasks[&key].as_ref().filter(|task| task.archived_at.is_none()) {
+                    Some(task) => Ok(self.new_job(viewer, Some(task), &options)),
+                    None => {
+                        let message = match &task {
+                            TaskRef::Name(name) => format!("there is no task named {name}"),
+                            TaskRef::Id(id) => format!("there is no task {id}"),
+                        };
+                        Err(Rejection::at(UserErrorCode::NotFound, "run.task", message))
+                    }
+                }
+            }
+        };
+        Ok(job.map(|mut job| {
+            let key = options.idempotency_key;
+            job.idempotency = key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
+            job
+        }))
+    }
+
+    fn new_job(&self, viewer: &Viewer, task: Option<&Task>, options: &EnqueueOptions) -> NewJob {
+        let definition = task.map(|task| &task.definition);
+        let default_grace = crate::domain::duration::Span::from_std(self.settings.kill_grace);
+        let queue = options.queue.clone().or_else(|| definition.map(|one| one.queue_name.clone()));
+        NewJob {
+            task: task.map(|task| TaskOfJob {
+                id: task.id,
+                name: task.name.clone(),
+                revision: task.revision,
+            }),
+            command: definition.map_or_else(crate::domain::command::Command::none, |one| one.command.clone()),
+            queue_name: queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
+            priority: options.priority.or(definition.map(|one| one.priority)).unwrap_or(0),
+            labels: options.labels.clone(),
+            origin: JobOrigin::Api,
+            requested_by: viewer.token_name.clone(),
+            retry_policy: options
+                .retry_policy
+                .clone()
+                .or_else(|| definition.map(|one| one.retry_policy.clone()))
+                .unwrap_or_default(),
+            timeout: options.timeout.or(definition.and_then(|one| one.timeout)),
+            kill_grace: options.kill_grace.or(definition.map(|one| one.kill_grace)).unwrap_or(default_grace),
+            // An ad hoc command is not run twice without a word; a task says so for itself.
+            is_restartable: definition.is_some_and(|one| one.is_restartable),
+            retry_of: None,
+            schedule_id: None,
+            run_at: options.run_at,
+            idempotency: None,
+        }
+    }
+
+    /// Stops a job. After the answer it never starts.
+    pub async fn cancel(&self, viewer: &Viewer, id: JobId, reason: Option<String>) -> Outcome<EventCursor> {
+        let committed = self.writer.apply(Cancel { id, actor: viewer.token_name.clone(), reason }).await?;
+        if committed.answer == Cancelled::Asked {
+            self.running.stop(id);
+        } else {
+            // A schedule may have waited for it.
+            self.nudge_scheduler.notify_one();
+        }
+        Ok(committed.cursor)
+    }
+
+    /// Makes a new job like a final one.
+    pub async fn retry(
+        &self,
+        viewer: &Viewer,
+        id: JobId,
+        idempotency_key: Option<String>,
+    ) -> Outcome<(JobId, EventCursor)> {
+        let Some(job) = self.reader.job(id).await? else {
+            return Err(Rejection::at(UserErrorCode::NotFound, "id", format!("there is no job {id}")).into());
+        };
+        if !job.state.is_final() {
+            let message = format!("{id} is {} and not final; cancel it first", job.state.word());
+            return Err(Rejection::at(UserErrorCode::NotRetryable, "id", message).into());
+        }
+        let digest = hex(&Sha256::digest(format!("retry {id}")));
+        let key = idempotency_key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
+        let job = like(&job, viewer, key);
+        let queued_max = self.settings.queued_max;
+        let committed = self.writer.apply(Enqueue { jobs: vec![job], queued_max }).await?;
+        self.nudge_dispatcher.notify_one();
+        let answer = committed.answer.into_iter().next();
+        let enqueued = answer.ok_or_else(|| Fault::bug("an enqueue of one job gave no answer"))??;
+        Ok((enqueued.id, committed.cursor))
+    }
+}
+
+fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
+    let task = job.task_id.zip(job.task_name.clone());
+    NewJob {
+        task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),
+        command: job.command.clone(),
+        queue_name: job.queue_name.clone(),
+        priority: job.priority,
+        labels: job.labels.clone(),
+        origin: JobOrigin::Retry,
+        requested_by: viewer.token_name.clone(),
+        retry_policy: job.retry_policy.clone(),
+        timeout: job.timeout,
+        kill_grace: job.kill_grace,
+        is_restartable: job.is_restartable,
+        retry_of: Some(job.id),
+        schedule_id: None,
+        run_at: None,
+        idempotency,
+    }
+}
+
+fn digest(input: &JobEnqueueInput) -> String {
+    use async_graphql::InputType as _;
+    hex(&Sha256::digest(input.to_value().to_string()))
+}

@@ -1,0 +1,99 @@
+//! Owns the time after a crash: attempts of a dead daemon end LOST. Their processes are killed first, so that
+//! none is alive when the next attempt of the job begins.
+
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
+
+use super::Engine;
+use crate::domain::attempt::{AttemptOutcome, Ended};
+use crate::exec::{Identity, Survivor, kill_survivors};
+use crate::store::attempts::OpenAttempt;
+use crate::store::logs::{LogEnd, LogTurn};
+use crate::store::transition::EndAttempt;
+use crate::store::writer::Refusal;
+
+/// Attempts that one round deals with.
+const ROUND_MAX: usize = 1_000;
+
+/// Ends every attempt that a dead daemon left open. Called once, before anything is claimed.
+pub async fn recover(engine: &Engine) -> Result<usize, String> {
+    let mut count = 0;
+    let mut seen = HashSet::new();
+    loop {
+        let mut open =
+            engine.reader.open_attempts(engine.worker, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
+        open.retain(|one| seen.insert(one.attempt));
+        if open.is_empty() {
+            return Ok(count);
+        }
+        kill(engine, &open).await?;
+        for result in join_all(open.iter().map(|one| end(engine, one))).await {
+            result?;
+        }
+        count += open.len();
+    }
+}
+
+async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
+    let survivors: Vec<_> = open
+        .iter()
+        .map(|one| Survivor {
+            identity: one.process.as_ref().map(|(pid, ticks, boot_id)| Identity {
+                pid: *pid,
+                start_ticks: ticks.unsigned_abs(),
+                boot_id: boot_id.clone(),
+            }),
+            cookie: one.cookie.clone(),
+        })
+        .collect();
+    let clock = engine.clock.clone();
+    let cleared = tokio::task::spawn_blocking(move || kill_survivors(&survivors, clock.as_ref()))
+        .await
+        .map_err(|error| error.to_string())?;
+    if cleared.killed_count > 0 || !cleared.left.is_empty() {
+        let (killed, left) = (cleared.killed_count, cleared.left.len());
+        tracing::warn!(killed, left, "processes of lost attempts were still alive");
+    }
+    Ok(())
+}
+
+async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
+    let log = close_log(engine, open).await;
+    let message = "the daemon that ran it died";
+    let ended = Ended {
+        log_bytes: log.byte_count,
+        dropped_log_bytes: log.dropped_bytes,
+        ..Ended::without_process(AttemptOutcome::Lost, message)
+    };
+    let change = EndAttempt {
+        attempt: open.attempt,
+        job: open.job,
+        ended,
+        unit: engine.random.unit(),
+        actor: engine.worker.to_string(),
+    };
+    match engine.writer.apply(change).await {
+        Ok(_) => Ok(()),
+        Err(Refusal::Fault(fault)) => Err(fault.to_string()),
+        Err(Refusal::Rejected(rejection)) => Err(rejection.message),
+    }
+}
+
+/// Closes the log where the dead daemon left it. Trouble with logs does not hold up the recovery.
+async fn close_log(engine: &Engine, open: &OpenAttempt) -> LogEnd {
+    let nothing = LogEnd { attempt: open.attempt, line_count: 0, byte_count: 0, dropped_bytes: 0 };
+    let closing = async {
+        if let Some(end) = engine.logs.end(open.attempt).await? {
+            return Ok(end);
+        }
+        let end = engine.logs.kept(open.attempt).await?;
+        let turn = LogTurn { ends: vec![end], ..LogTurn::default() };
+        engine.logs.write(&turn, engine.clock.now()).await?;
+        Ok::<_, crate::store::Fault>(end)
+    };
+    closing.await.unwrap_or_else(|fault| {
+        tracing::error!(attempt = %open.attempt, "the log of a lost attempt could not be closed: {fault}");
+        nothing
+    })
+}

@@ -1,0 +1,273 @@
+//! Owns one attempt, as named steps: prepare, spawn, watch, stop, settle. Every write carries the attempt.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Engine, supervisor};
+use crate::base::clock;
+use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::health::HealthStatus;
+use crate::domain::job::JobState;
+use crate::domain::limits::ERROR_LINE_BYTES_MAX;
+use crate::domain::log::{LogStream, NewLine};
+use crate::exec::{self, Exit, Piece, Running, Spec, Stream};
+use crate::store::FaultKind;
+use crate::store::attempts::RecordSpawn;
+use crate::store::claim::Claimed;
+use crate::store::logs::LogEnd;
+use crate::store::transition::{EndAttempt, Settled};
+use crate::store::writer::Refusal;
+
+/// Pause before a result that could not be stored is offered again.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+/// After SIGKILL: how long the group may take to be gone before the attempt ends without it.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why we stopped a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopCause {
+    Cancel,
+    Timeout,
+    Shutdown,
+}
+
+/// Runs the attempt to its end and stores what became of it.
+pub async fn run(engine: &Engine, claimed: Claimed, stop: watch::Receiver<bool>) {
+    let ended = execute(engine, &claimed, stop).await;
+    let outcome = ended.outcome.word();
+    let state = settle(engine, &claimed, ended).await;
+    engine.running.leave(claimed.job.id);
+    // A failing job is not an error of the daemon.
+    tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
+}
+
+async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>) -> Ended {
+    let spec = prepare(engine, claimed);
+    let (running, output) = match exec::spawn(&spec, &engine.clock) {
+        Ok(started) => started,
+        Err(error) => {
+            let end = engine.recorder.end(claimed.attempt, 0).await;
+            return with_log(Ended::without_process(AttemptOutcome::SpawnFailed, error.message()), end, 0);
+        }
+    };
+    let identity = running.identity();
+    let spawned = engine.writer.apply(RecordSpawn {
+        attempt: claimed.attempt,
+        pid: identity.pid,
+        start_ticks: i64::try_from(identity.start_ticks).unwrap_or(i64::MAX),
+        boot_id: identity.boot_id.clone(),
+    });
+    // The spawn is recorded while the process runs: its cookie was committed before it began.
+    let (watched, pumped, recorded) =
+        tokio::join!(watch_process(engine, claimed, running, stop), pump(engine, claimed, output), spawned);
+    if let Err(Refusal::Fault(fault)) = recorded {
+        tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
+    }
+    let end = engine.recorder.end(claimed.attempt, pumped.lost_bytes).await;
+    let mut ended = with_log(watched, end, pumped.bytes);
+    ended.error_line = pumped.error_line;
+    ended
+}
+
+fn prepare(engine: &Engine, claimed: &Claimed) -> Spec {
+    let command = &claimed.job.command;
+    let mut environment = exec::default_environment(&command.inherit_environment);
+    environment.extend(command.environment.iter().map(|one| (one.name.clone(), one.value.clone())));
+    environment.push(("BEADLE_JOB_ID".to_owned(), claimed.job.id.to_string()));
+    environment.push(("BEADLE_ATTEMPT".to_owned(), claimed.number.to_string()));
+    if let Some(task) = &claimed.job.task_name {
+        environment.push(("BEADLE_TASK".to_owned(), task.clone()));
+    }
+    let directory = command.working_directory.as_ref().map(Into::into);
+    Spec {
+        argv: command.argv.clone(),
+        directory: Some(directory.unwrap_or_else(|| engine.settings.work_directory.clone())),
+        environment,
+        cookie: claimed.cookie.clone(),
+    }
+}
+
+/// Waits for the exit; stops the group when somebody asks, the time is over or the daemon goes.
+async fn watch_process(
+    engine: &Engine,
+    claimed: &Claimed,
+    mut running: Running,
+    mut stop: watch::Receiver<bool>,
+) -> Ended {
+    let timeout = claimed.job.timeout.map(crate::domain::duration::Span::to_std);
+    let cause = {
+        let time_over = async {
+            match timeout {
+                Some(timeout) => clock::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
+            () = asked(&mut stop) => StopCause::Cancel,
+            () = time_over => StopCause::Timeout,
+            () = engine.shutdown.forced() => StopCause::Shutdown,
+        }
+    };
+    running.terminate();
+    let grace = claimed.job.kill_grace.to_std();
+    let exit = match clock::within(grace, running.wait()).await {
+        Some(exit) => Some(exit),
+        None => {
+            running.kill();
+            clock::within(KILL_PATIENCE, running.wait()).await
+        }
+    };
+    match exit {
+        Some(exit) => finish(engine, claimed, running, exit, Some(cause)).await,
+        None => Ended::without_process(
+            AttemptOutcome::Lost,
+            format!("process {} hangs in the kernel and cannot be killed", running.pid()),
+        ),
+    }
+}
+
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    // The sender is dropped only after the attempt's end.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn finish(
+    engine: &Engine,
+    claimed: &Claimed,
+    mut running: Running,
+    exit: Exit,
+    cause: Option<StopCause>,
+) -> Ended {
+    let drain = running.drained().await;
+    if drain.is_output_held_open {
+        let text = "output was held open by a process that outlived the command; it is no longer read";
+        let line = NewLine {
+            at: engine.clock.now(),
+            stream: LogStream::System,
+            bytes: text.as_bytes().to_vec(),
+            is_line_end: true,
+        };
+        engine.recorder.append(claimed.attempt, vec![line]).await;
+    }
+    let signal = exit.signal.map(signal_name);
+    let how = match (exit.code, &signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by {signal}"),
+        (None, None) => "its end was not seen".to_owned(),
+    };
+    let timeout = claimed.job.timeout.map(|timeout| timeout.to_string()).unwrap_or_default();
+    let (outcome, message) = match cause {
+        Some(StopCause::Cancel) => (AttemptOutcome::Cancelled, format!("cancelled ({how})")),
+        Some(StopCause::Timeout) => {
+            (AttemptOutcome::TimedOut, format!("stopped after its timeout of {timeout} ({how})"))
+        }
+        Some(StopCause::Shutdown) => {
+            (AttemptOutcome::Interrupted, format!("interrupted by a shutdown of the daemon ({how})"))
+        }
+        None if exit.code == Some(0) => (AttemptOutcome::Succeeded, how),
+        None if exit.code.is_some() => (AttemptOutcome::Exited, how),
+        None => (AttemptOutcome::Signaled, how),
+    };
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    Ended {
+        exit_code: exit.code,
+        signal,
+        usage: Some(Usage {
+            user_us: micros(exit.user_time),
+            system_us: micros(exit.system_time),
+            peak_memory_bytes: exit.peak_memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        }),
+        ..Ended::without_process(outcome, message)
+    }
+}
+
+/// What the pump saw of the output.
+struct Pumped {
+    bytes: i64,
+    lost_bytes: i64,
+    error_line: Option<String>,
+}
+
+/// Hands the output to the recorder until the pipes are closed.
+async fn pump(engine: &Engine, claimed: &Claimed, mut output: mpsc::Receiver<Vec<Piece>>) -> Pumped {
+    let mut pumped = Pumped { bytes: 0, lost_bytes: 0, error_line: None };
+    while let Some(pieces) = output.recv().await {
+        let mut lines = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            pumped.bytes += i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
+            let stream = match piece.stream {
+                Stream::Stdout => LogStream::Stdout,
+                Stream::Stderr => LogStream::Stderr,
+            };
+            if stream == LogStream::Stderr && !piece.bytes.trim_ascii().is_empty() {
+                pumped.error_line = Some(error_line(&piece.bytes));
+            }
+            lines.push(NewLine { at: piece.at, stream, bytes: piece.bytes, is_line_end: piece.is_line_end });
+        }
+        pumped.lost_bytes += engine.recorder.append(claimed.attempt, lines).await;
+    }
+    pumped
+}
+
+fn error_line(bytes: &[u8]) -> String {
+    let bytes = bytes.trim_ascii();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
+    // PostgreSQL keeps no U+0000 in text.
+    text.replace('\0', "\u{fffd}")
+}
+
+fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
+    (ended.log_bytes, ended.dropped_log_bytes) = match end {
+        Some(end) => (end.byte_count, end.dropped_bytes),
+        // The log store gave no answer: nothing is known to be kept.
+        None => (bytes, bytes),
+    };
+    ended
+}
+
+/// Stores the end. While the store is down the result waits here, in memory.
+async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static str {
+    let change = EndAttempt {
+        attempt: claimed.attempt,
+        job: claimed.job.id,
+        ended,
+        unit: engine.random.unit(),
+        actor: engine.worker.to_string(),
+    };
+    loop {
+        match engine.writer.apply(change.clone()).await {
+            Ok(committed) => {
+                return match committed.answer {
+                    Settled::Job(state) => state.word(),
+                    Settled::Stale => "STALE",
+                };
+            }
+            Err(Refusal::Fault(fault)) if fault.kind == FaultKind::Stopping => {
+                return JobState::Running.word();
+            }
+            Err(Refusal::Fault(fault)) => {
+                let message = Some(format!("a result waits for the store: {fault}"));
+                supervisor::report(engine, "store", HealthStatus::Degraded, message);
+                clock::sleep(STORE_RETRY).await;
+            }
+            Err(Refusal::Rejected(rejection)) => {
+                unreachable!("the end of an attempt is never rejected: {}", rejection.message)
+            }
+        }
+    }
+}
+
+/// The name of a signal by its number on Linux.
+fn signal_name(number: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
+    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
+}

@@ -1,0 +1,117 @@
+//! Owns due times: settles those that have passed, once each, and waits for the next one.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::base::clock;
+use crate::domain::job::{JobOrigin, NewJob, TaskOfJob};
+use crate::domain::schedule::{OverlapPolicy, Schedule, TickOutcome};
+use crate::domain::settle::{self, Plan};
+use crate::domain::task::{Task, TaskRef};
+use crate::store::schedules::{NewTick, Settle};
+use crate::store::writer::Refusal;
+
+/// Schedules that one look settles.
+const LOOK_MAX: usize = 100;
+/// A clock may be stepped: nobody waits longer than this without looking.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Settles due times until the shutdown begins.
+pub async fn run(engine: Engine) -> Result<(), String> {
+    loop {
+        let nudged = engine.nudge_scheduler.notified();
+        let wait = tick(&engine).await?;
+        tokio::select! {
+            () = nudged => {}
+            () = clock::sleep(wait) => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
+    }
+}
+
+async fn tick(engine: &Engine) -> Result<Duration, String> {
+    loop {
+        let now = engine.clock.now();
+        let due = engine.reader.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
+        for schedule in &due {
+            if let Err(message) = settle_one(engine, schedule).await {
+                // One bad schedule does not hold up the others.
+                tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
+            }
+        }
+        if due.len() < LOOK_MAX {
+            break;
+        }
+    }
+    let next = engine.reader.next_schedule_due().await.map_err(|fault| fault.to_string())?;
+    // A schedule that could not be settled stays due: it is tried again after a poll interval.
+    let now = engine.clock.now();
+    let wait = next
+        .map_or(WAIT_MAX, |next| if next <= now { engine.settings.poll_interval } else { next.since(now) });
+    // Rounded up: a wait that ends early would look once more for nothing.
+    Ok((wait + Duration::from_millis(1)).min(WAIT_MAX))
+}
+
+async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> {
+    let timing = schedule.definition.compile(&schedule.name).map_err(|rejection| rejection.message)?;
+    let has_open_job = schedule.definition.overlap == OverlapPolicy::Skip
+        && engine.reader.has_open_job(schedule.id).await.map_err(|fault| fault.to_string())?;
+    let plan = settle::settle(schedule, &timing, has_open_job, engine.clock.now());
+    let task = engine.reader.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
+    let change = settle_of(engine, schedule, task.as_ref(), plan);
+    match engine.writer.apply(change).await {
+        Ok(committed) if !committed.answer.is_empty() => {
+            engine.nudge_dispatcher.notify_one();
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(Refusal::Fault(fault)) => Err(fault.to_string()),
+        Err(Refusal::Rejected(rejection)) => Err(rejection.message),
+    }
+}
+
+fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Plan) -> Settle {
+    let task = task.filter(|task| task.archived_at.is_none());
+    let ticks = plan
+        .ticks
+        .into_iter()
+        .map(|tick| {
+            let job = task.filter(|_| tick.makes_job).map(|task| job_of(schedule, task));
+            // A task out of use makes no jobs; the ledger says that the due time was dropped.
+            let is_dropped = tick.makes_job && job.is_none();
+            let outcome = if is_dropped { TickOutcome::DroppedMisfire } else { tick.outcome };
+            NewTick { due_at: tick.due_at, outcome, count: tick.count, job }
+        })
+        .collect();
+    Settle {
+        id: schedule.id,
+        expected: schedule.settled_until,
+        settled_until: plan.settled_until,
+        next_due_at: plan.next_due_at,
+        ends_pause: plan.ends_pause,
+        ticks,
+        queued_max: engine.settings.queued_max,
+    }
+}
+
+/// The job that a schedule makes of its task.
+pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
+    let definition = &task.definition;
+    NewJob {
+        task: Some(TaskOfJob { id: task.id, name: task.name.clone(), revision: task.revision }),
+        command: definition.command.clone(),
+        queue_name: definition.queue_name.clone(),
+        priority: definition.priority,
+        labels: Vec::new(),
+        origin: JobOrigin::Schedule,
+        requested_by: schedule.name.clone(),
+        retry_policy: definition.retry_policy.clone(),
+        timeout: definition.timeout,
+        kill_grace: definition.kill_grace,
+        is_restartable: definition.is_restartable,
+        retry_of: None,
+        schedule_id: Some(schedule.id),
+        run_at: None,
+        idempotency: None,
+    }
+}

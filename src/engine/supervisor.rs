@@ -1,0 +1,141 @@
+//! Owns the life of the long-lived parts: each is restarted with a growing pause when it fails, the others go on.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio_util::task::TaskTracker;
+
+use super::Engine;
+use crate::base::{clock, task};
+use crate::domain::event::{EventType, NewEvent};
+use crate::domain::health::HealthStatus;
+use crate::store::writer::{Batch, Change, Outcome};
+
+/// First pause before a restart; doubles up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause before a restart.
+const PAUSE_LAST: Duration = Duration::from_secs(30);
+/// A part that ran this long is well again.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// Starts parts and keeps them alive until the shutdown.
+#[derive(Debug, Clone, Default)]
+pub struct Supervisor {
+    tracker: TaskTracker,
+}
+
+impl Supervisor {
+    /// Keeps a part alive: `work` is called anew, with state read from the store, each time it fails.
+    /// It ends the part for good by giving `Ok`.
+    pub fn keep<F, W>(&self, engine: &Engine, name: &'static str, work: W)
+    where
+        W: Fn(Engine) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let engine = engine.clone();
+        engine.health.set(name, HealthStatus::Ok, None, engine.clock.now());
+        let keeping = async move {
+            let mut pause = PAUSE_FIRST;
+            loop {
+                let began = engine.clock.monotonic();
+                let Err(message) = run_once(&engine, &work).await else { return };
+                if engine.shutdown.is_begun() {
+                    tracing::warn!(part = name, "ended during the shutdown: {message}");
+                    return;
+                }
+                pause = next_pause(pause, engine.clock.monotonic().duration_since(began));
+                tracing::error!(
+                    part = name,
+                    pause_ms = pause.as_millis(),
+                    "failed, will be restarted: {message}"
+                );
+                engine.health.count_restart(name);
+                report(&engine, name, HealthStatus::Degraded, Some(message));
+                clock::sleep(pause).await;
+                watch_recovery(engine.clone(), name);
+            }
+        };
+        let _ = task::spawn(self.tracker.track_future(keeping));
+    }
+
+    /// Resolves when every part has ended.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+async fn run_once<F, W>(engine: &Engine, work: &W) -> Result<(), String>
+where
+    W: Fn(Engine) -> F,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    match task::spawn(work(engine.clone())).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => Err(panic_message(error.into_panic().as_ref())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn next_pause(pause: Duration, ran: Duration) -> Duration {
+    if ran >= SETTLED_AFTER { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LAST) }
+}
+
+/// The words of a panic.
+pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+}
+
+/// A part that stays up for a second after its restart is well again.
+fn watch_recovery(engine: Engine, name: &'static str) {
+    let restarted: Instant = engine.clock.monotonic();
+    let _ = task::spawn(async move {
+        clock::sleep(Duration::from_secs(1)).await;
+        let failed_again = engine.health.read().subsystems.iter().any(|row| {
+            row.name == name && engine.clock.now().since(row.since) < engine.clock.monotonic() - restarted
+        });
+        if !failed_again {
+            report(&engine, name, HealthStatus::Ok, None);
+        }
+    });
+}
+
+/// Sets a part's row and, when that is news, states it in the feed.
+pub fn report(engine: &Engine, name: &'static str, status: HealthStatus, message: Option<String>) {
+    if !engine.health.set(name, status, message.clone(), engine.clock.now()) {
+        return;
+    }
+    let writer = engine.writer.clone();
+    let _ = task::spawn(async move {
+        // Best effort: the row in memory is what `health` shows.
+        let _ = writer.apply(HealthChange { name, status, message }).await;
+    });
+}
+
+/// A part failed or recovered: an event, and nothing else.
+#[derive(Debug)]
+struct HealthChange {
+    name: &'static str,
+    status: HealthStatus,
+    message: Option<String>,
+}
+
+impl Change for HealthChange {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        batch.emit(NewEvent {
+            kind: EventType::HealthChanged,
+            actor: "supervisor".to_owned(),
+            subject_id: None,
+            job_id: None,
+            task_name: None,
+            queue_name: None,
+            data: json!({"subsystem": self.name, "status": self.status.word(), "message": self.message}),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Owns what callers may do to tasks, schedules and queues.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Engine, scheduler};
+use crate::base::random::hex;
+use crate::domain::access::Viewer;
+use crate::domain::event::EventCursor;
+use crate::domain::id::{JobId, ScheduleId, TaskId};
+use crate::domain::job::Idempotency;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::schedule::{SchedulePutInput, ScheduleRef};
+use crate::domain::task::{TaskPutInput, TaskRef};
+use crate::store::queues::{ChangeQueue, QueueAction};
+use crate::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction, Trigger};
+use crate::store::tasks::{ArchiveTask, PutTask};
+use crate::store::writer::Outcome;
+
+impl Engine {
+    /// Makes a task or gives it a new revision.
+    pub async fn put_task(&self, viewer: &Viewer, input: TaskPutInput) -> Outcome<(TaskId, EventCursor)> {
+        let change = PutTask { task: input.check()?, actor: viewer.token_name.clone() };
+        let committed = self.writer.apply(change).await?;
+        Ok((committed.answer, committed.cursor))
+    }
+
+    /// Takes a task out of use.
+    pub async fn archive_task(&self, viewer: &Viewer, task: TaskRef) -> Outcome<(TaskId, EventCursor)> {
+        let committed = self.writer.apply(ArchiveTask { task, actor: viewer.token_name.clone() }).await?;
+        Ok((committed.answer, committed.cursor))
+    }
+
+    /// Makes a schedule or changes one.
+    pub async fn put_schedule(
+        &self,
+        viewer: &Viewer,
+        input: SchedulePutInput,
+    ) -> Outcome<(ScheduleId, EventCursor)> {
+        let change = PutSchedule { schedule: input.check()?, actor: viewer.token_name.clone() };
+        let committed = self.writer.apply(change).await?;
+        self.nudge_scheduler.notify_one();
+        Ok((committed.answer, committed.cursor))
+    }
+
+    /// Pauses, resumes or deletes a schedule.
+    pub async fn change_schedule(
+        &self,
+        viewer: &Viewer,
+        schedule: ScheduleRef,
+        action: ScheduleAction,
+    ) -> Outcome<(ScheduleId, EventCursor)> {
+        let change = ChangeSchedule { schedule, action, actor: viewer.token_name.clone() };
+        let committed = self.writer.apply(change).await?;
+        self.nudge_scheduler.notify_one();
+        Ok((committed.answer, committed.cursor))
+    }
+
+    /// Makes a job of a schedule by hand.
+    pub async fn trigger_schedule(
+        &self,
+        viewer: &Viewer,
+        schedule: &ScheduleRef,
+        ignore_overlap: bool,
+        idempotency_key: Option<String>,
+    ) -> Outcome<(JobId, EventCursor)> {
+        let Some(schedule) = self.reader.schedule(schedule).await? else {
+            return Err(Rejection::at(UserErrorCode::NotFound, "ref", "there is no such schedule").into());
+        };
+        let task = self.reader.task(&TaskRef::Id(schedule.task_id)).await?;
+        let Some(task) = task.filter(|task| task.archived_at.is_none()) else {
+            return Err(Rejection::new(UserErrorCode::Conflict, "the schedule's task is archived").into());
+        };
+        let mut job = scheduler::job_of(&schedule, &task);
+        job.requested_by.clone_from(&viewer.token_name);
+        let digest = hex(&Sha256::digest(format!("trigger {}", schedule.id)));
+        job.idempotency = idempotency_key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
+        let queued_max = self.settings.queued_max;
+        let change = Trigger { schedule: schedule.id, job, ignore_overlap, queued_max };
+        let committed = self.writer.apply(change).await?;
+        self.nudge_dispatcher.notify_one();
+        Ok((committed.answer, committed.cursor))
+    }
+
+    /// Makes or changes a queue.
+    pub async fn change_queue(
+        &self,
+        viewer: &Viewer,
+        name: String,
+        action: QueueAction,
+    ) -> Outcome<EventCursor> {
+        crate::domain::rejection::check_name("name", &name)?;
+        if let QueueAction::Put { concurrency_limit: Some(limit) } = &action
+            && *limit < 1
+        {
+            let message = "must be at least 1; to start nothing, pause the queue";
+            return Err(Rejection::invalid("concurrencyLimit", message).into());
+        }
+        let change = ChangeQueue { name, action, actor: viewer.token_name.clone() };
+        let committed = self.writer.apply(change).await?;
+        self.nudge_dispatcher.notify_one();
+        Ok(committed.cursor)
+    }
+}

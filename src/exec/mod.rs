@@ -1,0 +1,33 @@
+//! Owns the processes of attempts: starting, watching, stopping and accounting for them, on Linux.
+//! No other layer spawns a process. It must never know a job, the store or the API: it takes plain
+//! data and gives plain data.
+//!
+//! How a process is held, in the order of its life:
+//! 1. `spawn` starts it as the leader of its own process group, by `posix_spawn` (no `pre_exec`, and
+//!    the program's path is resolved here, else the standard library would fall back to `fork`).
+//! 2. A pidfd tells of its exit. Until it is reaped, its pid and its group id cannot be used again,
+//!    so signals are sent to the group only under the lock that also guards the reaping.
+//! 3. On its exit the rest of the group is killed first, then the leader is reaped by `wait4` for its
+//!    accounting. After a `terminate` the rest keeps the grace time: it is killed by `kill`.
+//! 4. Exit, not end-of-file, ends an attempt: the pipes are drained for a bounded time after it.
+//! 5. What leaves the group and outlives it is found by the cookie in its environment.
+
+mod command;
+mod error;
+mod output;
+mod process;
+mod procfs;
+mod survivors;
+
+#[cfg(test)]
+mod tests;
+
+pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
+pub use error::SpawnError;
+pub use output::{
+    BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
+    Stream, TAIL_FLUSH,
+};
+pub use process::{Exit, Running, spawn};
+pub use procfs::Identity;
+pub use survivors::{Cleared, SURVIVORS_MAX, Survivor, kill_survivors};

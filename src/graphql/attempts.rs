@@ -1,0 +1,49 @@
+//! Owns the attempt in the API.
+
+use async_graphql::{ComplexObject, Context, ID};
+
+use super::context::ApiContext;
+use super::errors::fault;
+use super::logs::LogPage;
+use crate::domain::attempt::Attempt;
+use crate::domain::duration::Span;
+use crate::domain::job::Job;
+use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::worker::Worker;
+
+#[ComplexObject]
+impl Attempt {
+    /// The global id.
+    pub async fn id(&self) -> ID {
+        self.id.into()
+    }
+
+    /// The job it belongs to.
+    async fn job(&self, ctx: &Context<'_>) -> async_graphql::Result<Job> {
+        let job = ctx.loaders().0.load_one(self.job_id).await.map_err(fault)?;
+        job.ok_or_else(|| async_graphql::Error::new(format!("{} of {} is gone", self.job_id, self.id)))
+    }
+
+    /// The worker that ran it.
+    async fn worker(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Worker>> {
+        ctx.reader().worker(self.worker_id).await.map_err(fault)
+    }
+
+    /// Wall time so far or in all.
+    async fn duration(&self, ctx: &Context<'_>) -> Span {
+        let end = self.finished_at.unwrap_or_else(|| ctx.engine().clock.now());
+        Span::from_std(end.since(self.started_at))
+    }
+
+    /// Its output: the newest lines with `last`, or from a position with `after`.
+    async fn log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many lines from the position, at most 1,000.")] first: Option<i32>,
+        #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
+        #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
+        #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+    ) -> async_graphql::Result<LogBatch> {
+        LogPage { first, after, last, streams }.read(ctx, Some(self)).await
+    }
+}

@@ -1,0 +1,49 @@
+//! Owns what a resolver finds in its context.
+
+use async_graphql::Context;
+
+use super::loaders::Loaders;
+use crate::domain::access::Viewer;
+use crate::domain::event::EventCursor;
+use crate::domain::log::LogCursor;
+use crate::domain::resume::LastEventId;
+use crate::engine::Engine;
+use crate::store::Reader;
+
+/// What a resolver asks of its context.
+pub trait ApiContext {
+    /// The engine.
+    fn engine(&self) -> &Engine;
+    /// Reads the state.
+    fn reader(&self) -> &Reader;
+    /// Reads many in one.
+    fn loaders(&self) -> &Loaders;
+    /// Who asks. The door lets nobody in without.
+    fn viewer(&self) -> async_graphql::Result<&Viewer>;
+    /// Where a client that reconnects to an event stream says it stood.
+    fn resume(&self) -> (Option<EventCursor>, Option<LogCursor>);
+}
+
+impl ApiContext for Context<'_> {
+    fn engine(&self) -> &Engine {
+        self.data_unchecked::<Engine>()
+    }
+
+    fn reader(&self) -> &Reader {
+        &self.engine().reader
+    }
+
+    fn loaders(&self) -> &Loaders {
+        self.data_unchecked::<Loaders>()
+    }
+
+    fn viewer(&self) -> async_graphql::Result<&Viewer> {
+        self.data::<Viewer>()
+    }
+
+    fn resume(&self) -> (Option<EventCursor>, Option<LogCursor>) {
+        let Some(LastEventId(text)) = self.data_opt::<LastEventId>() else { return (None, None) };
+        let (cursor, log_cursor) = text.split_once('~').unwrap_or((text, ""));
+        (EventCursor::parse(cursor), LogCursor::parse(log_cursor))
+    }
+}

@@ -1,0 +1,90 @@
+//! Owns the event in the API, and the feed as a query.
+
+use async_graphql::{ComplexObject, Context, ID, Object};
+
+use super::context::ApiContext;
+use super::errors::{bad_input, fault, stream_end};
+use super::list_cost;
+use super::node::{self, Node};
+use super::pages::page_size;
+use crate::domain::event::{Event, EventBatch, EventCursor};
+use crate::domain::filter::EventFilter;
+use crate::domain::limits::FILTER_VALUES_MAX;
+
+#[ComplexObject]
+impl Event {
+    /// The thing as it is now; null when it is gone, or when the event is about none.
+    async fn subject(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Node>> {
+        match (&self.job_id, &self.subject_id) {
+            (Some(job), _) => Ok(ctx.loaders().0.load_one(*job).await.map_err(fault)?.map(Node::Job)),
+            (None, Some(id)) => node::find(ctx.engine(), id).await.map_err(fault),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The job it concerns.
+    async fn job_id(&self) -> Option<ID> {
+        self.job_id.map(Into::into)
+    }
+}
+
+/// Whether every list of the filter is short enough.
+pub fn check_filter(filter: &EventFilter) -> async_graphql::Result<()> {
+    fn fits<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_none_or(|list| list.len() <= FILTER_VALUES_MAX)
+    }
+    let is_bounded = fits(filter.types.as_ref())
+        && fits(filter.job_ids.as_ref())
+        && fits(filter.tasks.as_ref())
+        && fits(filter.queues.as_ref())
+        && fits(filter.labels.as_ref());
+    if is_bounded { Ok(()) } else { Err(bad_input("a list of the filter holds too many values")) }
+}
+
+/// Reading the feed.
+#[derive(Debug, Default)]
+pub struct EventQuery;
+
+#[Object]
+impl EventQuery {
+    /// The newest event. Read it in the same request as the data, then subscribe with `after:`.
+    async fn event_cursor(&self, ctx: &Context<'_>) -> EventCursor {
+        // The position is read before any field of the request that needs the store answers: what changes in
+        // between is seen twice, never missed.
+        ctx.engine().writer.cursor()
+    }
+
+    /// The durable feed, oldest first: the same events and cursors as the subscription.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 100, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position; the oldest kept event when left out.")] after: Option<
+            EventCursor,
+        >,
+        #[graphql(desc = "Only these.")] filter: Option<EventFilter>,
+    ) -> async_graphql::Result<EventBatch> {
+        let filter = filter.unwrap_or_default();
+        check_filter(&filter)?;
+        let engine = ctx.engine();
+        let newest = engine.writer.cursor();
+        let mut seen = match after {
+            Some(after) => {
+                engine.check_cursor(after).await.map_err(stream_end)?;
+                after.seq
+            }
+            None => 0,
+        };
+        let limit = page_size(first)?;
+        loop {
+            let page = engine.reader.events_after(seen, newest.seq, &filter, limit).await.map_err(fault)?;
+            seen = page.seen;
+            if page.events.is_empty() && page.has_more {
+                continue;
+            }
+            let cursor = EventCursor { epoch: newest.epoch, seq: seen };
+            return Ok(EventBatch { events: page.events, cursor, has_more_past_events: page.has_more });
+        }
+    }
+}

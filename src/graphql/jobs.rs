@@ -1,0 +1,359 @@
+//! Owns the job in the API: its relations, lists and counts, and what may be done to it.
+
+use async_graphql::connection::Connection;
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
+
+use super::context::ApiContext;
+use super::errors::{bad_input, fault};
+use super::list_cost;
+use super::loaders::LastAttemptOf;
+use super::logs::LogPage;
+use super::pages::{connection, connection_with, number_position, page_size};
+use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
+use crate::domain::attempt::Attempt;
+use crate::domain::filter::{JobFilter, JobOrder};
+use crate::domain::id::JobId;
+use crate::domain::job::{Job, JobEnqueueInput, JobState};
+use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
+use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::queue::Queue;
+use crate::domain::rejection::{Rejection, check_text};
+use crate::domain::schedule::Schedule;
+use crate::domain::task::Task;
+use crate::engine::jobs::EnqueueAnswers;
+use crate::store::jobs::StateCounts;
+
+/// A list of jobs.
+pub type JobConnection = Connection<String, Job, JobTotals>;
+
+/// What a list of jobs says of itself.
+#[derive(Debug)]
+pub struct JobTotals {
+    filter: JobFilter,
+}
+
+#[Object(name = "JobTotals")]
+impl JobTotals {
+    /// How many jobs fit the filter: exact up to 10,000, then null.
+    async fn total_count(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<i32>> {
+        let counts = ctx.reader().count_jobs(&self.filter).await.map_err(fault)?;
+        let total: i64 = counts.counts.values().sum();
+        Ok(if counts.is_capped { None } else { i32::try_from(total).ok() })
+    }
+}
+
+/// A page of jobs.
+pub async fn list_jobs(
+    ctx: &Context<'_>,
+    first: i32,
+    after: Option<String>,
+    filter: JobFilter,
+    order: Option<JobOrder>,
+) -> async_graphql::Result<JobConnection> {
+    check_filter(&filter)?;
+    let page = ctx
+        .reader()
+        .jobs(&filter, order.unwrap_or_default(), after.as_deref(), page_size(first)?)
+        .await
+        .map_err(fault)?;
+    let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
+    connection_with(Ok(page), after.as_ref(), JobTotals { filter })
+}
+
+fn check_filter(filter: &JobFilter) -> async_graphql::Result<()> {
+    let text = filter.text.as_deref().unwrap_or_default();
+    if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
+        return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
+    }
+    Ok(())
+}
+
+#[ComplexObject]
+impl Job {
+    /// The global id.
+    pub async fn id(&self) -> ID {
+        self.id.into()
+    }
+
+    /// The task it was made from; null for an ad hoc command.
+    async fn task(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Task>> {
+        match self.task_id {
+            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            None => Ok(None),
+        }
+    }
+
+    /// The queue it waits or waited in.
+    async fn queue(&self, ctx: &Context<'_>) -> async_graphql::Result<Queue> {
+        let queue = ctx.loaders().0.load_one(self.queue_name.clone()).await.map_err(fault)?;
+        queue.ok_or_else(|| async_graphql::Error::new(format!("the queue {} is gone", self.queue_name)))
+    }
+
+    /// Its attempts, the first one first.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn attempts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position.")] after: Option<String>,
+    ) -> async_graphql::Result<Connection<String, Attempt>> {
+        let position = number_position(after.as_ref(), 0)?;
+        connection(ctx.reader().attempts(self.id, position, page_size(first)?).await, after.as_ref())
+    }
+
+    /// The attempt that runs now.
+    async fn current_attempt(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Attempt>> {
+        if self.state != JobState::Running {
+            return Ok(None);
+        }
+        ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)
+    }
+
+    /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.
+    async fn log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many lines from the position, at most 1,000.")] first: Option<i32>,
+        #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
+        #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
+        #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+    ) -> async_graphql::Result<LogBatch> {
+        let attempt = match after {
+            // A position names its attempt, which may be an earlier one of this job.
+            Some(after) => ctx.reader().attempt(after.attempt).await.map_err(fault)?,
+            None => ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)?,
+        };
+        let attempt = attempt.filter(|attempt| attempt.job_id == self.id);
+        LogPage { first, after, last, streams }.read(ctx, attempt.as_ref()).await
+    }
+
+    /// The job that this one retries.
+    async fn retry_of(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Job>> {
+        match self.retry_of {
+            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            None => Ok(None),
+        }
+    }
+
+    /// The schedule that made it; null also when that is deleted.
+    async fn schedule(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Schedule>> {
+        match self.schedule_id {
+            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Jobs by state.
+#[derive(Debug, Default, SimpleObject)]
+pub struct JobCounts {
+    /// On hold.
+    held: i32,
+    /// Waiting for other jobs.
+    blocked: i32,
+    /// Waiting for their time.
+    scheduled: i32,
+    /// May start.
+    queued: i32,
+    /// Running.
+    running: i32,
+    /// Waiting for their next try.
+    retrying: i32,
+    /// Did what they should.
+    succeeded: i32,
+    /// Did not.
+    failed: i32,
+    /// Were stopped.
+    cancelled: i32,
+    /// Were not started in time.
+    expired: i32,
+    /// Were left out because of another job.
+    skipped: i32,
+    /// Whether counting stopped at 10,000.
+    is_capped: bool,
+}
+
+impl From<StateCounts> for JobCounts {
+    fn from(counts: StateCounts) -> JobCounts {
+        let of = |state| i32::try_from(counts.counts.get(&state).copied().unwrap_or(0)).unwrap_or(i32::MAX);
+        JobCounts {
+            held: of(JobState::Held),
+            blocked: of(JobState::Blocked),
+            scheduled: of(JobState::Scheduled),
+            queued: of(JobState::Queued),
+            running: of(JobState::Running),
+            retrying: of(JobState::Retrying),
+            succeeded: of(JobState::Succeeded),
+            failed: of(JobState::Failed),
+            cancelled: of(JobState::Cancelled),
+            expired: of(JobState::Expired),
+            skipped: of(JobState::Skipped),
+            is_capped: counts.is_capped,
+        }
+    }
+}
+
+/// Reading jobs.
+#[derive(Debug, Default)]
+pub struct JobQuery;
+
+#[Object]
+impl JobQuery {
+    /// The job of this id.
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Such as job_1234.")] id: JobId,
+    ) -> async_graphql::Result<Option<Job>> {
+        ctx.reader().job(id).await.map_err(fault)
+    }
+
+    /// Jobs, the newest first unless ordered otherwise.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position.")] after: Option<String>,
+        #[graphql(desc = "Only these.")] filter: Option<JobFilter>,
+        #[graphql(desc = "In this order.")] order_by: Option<JobOrder>,
+    ) -> async_graphql::Result<JobConnection> {
+        list_jobs(ctx, first, after, filter.unwrap_or_default(), order_by).await
+    }
+
+    /// Counts by state under the same filter, capped so that they stay cheap.
+    async fn job_counts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only these.")] filter: Option<JobFilter>,
+    ) -> async_graphql::Result<JobCounts> {
+        let counts = match filter {
+            None => ctx.reader().count_all_jobs().await,
+            Some(filter) => {
+                check_filter(&filter)?;
+                ctx.reader().count_jobs(&filter).await
+            }
+        };
+        Ok(counts.map_err(fault)?.into())
+    }
+}
+
+/// Jobs to be made together.
+#[derive(Debug, InputObject)]
+pub struct JobEnqueueManyInput {
+    /// The jobs, at most 1,000.
+    jobs: Vec<JobEnqueueInput>,
+}
+
+/// A job to be cancelled.
+#[derive(Debug, InputObject)]
+pub struct JobCancelInput {
+    /// The job.
+    id: JobId,
+    /// Why, for the record.
+    reason: Option<String>,
+}
+
+/// A final job to be made anew.
+#[derive(Debug, InputObject)]
+pub struct JobRetryInput {
+    /// The job.
+    id: JobId,
+    /// The same key gives the same new job.
+    idempotency_key: Option<String>,
+}
+
+async fn enqueue_payloads(
+    ctx: &Context<'_>,
+    (answers, cursor): EnqueueAnswers,
+) -> async_graphql::Result<Vec<JobEnqueuePayload>> {
+    let ids: Vec<JobId> = answers.iter().flatten().map(|enqueued| enqueued.id).collect();
+    let mut jobs = ctx.loaders().0.load_many(ids).await.map_err(fault)?;
+    let payload = |answer: Result<crate::store::jobs::Enqueued, Rejection>| match answer {
+        Ok(enqueued) => JobEnqueuePayload {
+            job: jobs.remove(&enqueued.id),
+            deduplicated: enqueued.is_deduplicated,
+            cursor: Some(cursor),
+            user_errors: Vec::new(),
+        },
+        Err(rejection) => {
+            JobEnqueuePayload { job: None, deduplicated: false, cursor: None, user_errors: vec![rejection] }
+        }
+    };
+    Ok(answers.into_iter().map(payload).collect())
+}
+
+/// Changing jobs.
+#[derive(Debug, Default)]
+pub struct JobMutation;
+
+#[Object]
+impl JobMutation {
+    /// Makes a job.
+    async fn job_enqueue(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] input: JobEnqueueInput,
+    ) -> async_graphql::Result<JobEnqueuePayload> {
+        let answers = match split(ctx.engine().enqueue(ctx.viewer()?, vec![input]).await)? {
+            Ok(answers) => answers,
+            Err(user_errors) => {
+                return Ok(JobEnqueuePayload { job: None, deduplicated: false, cursor: None, user_errors });
+            }
+        };
+        let payload = enqueue_payloads(ctx, answers).await?.pop();
+        payload.ok_or_else(|| async_graphql::Error::new("an enqueue of one job gave no answer"))
+    }
+
+    /// Makes up to 1,000 jobs in one commit; each answers for itself.
+    #[graphql(complexity = "list_cost(100, child_complexity)")]
+    async fn job_enqueue_many(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The jobs.")] input: JobEnqueueManyInput,
+    ) -> async_graphql::Result<JobEnqueueManyPayload> {
+        if input.jobs.len() > ENQUEUE_MANY_MAX {
+            return Err(bad_input(format!("at most {ENQUEUE_MANY_MAX} jobs can be made at once")));
+        }
+        let answers = match split(ctx.engine().enqueue(ctx.viewer()?, input.jobs).await)? {
+            Ok(answers) => answers,
+            Err(rejections) => return Err(bad_input(rejections[0].message.clone())),
+        };
+        let cursor = Some(answers.1);
+        Ok(JobEnqueueManyPayload { results: enqueue_payloads(ctx, answers).await?, cursor })
+    }
+
+    /// Stops a job: at once while it waits, with SIGTERM and then SIGKILL while it runs.
+    async fn job_cancel(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] input: JobCancelInput,
+    ) -> async_graphql::Result<JobCancelPayload> {
+        let JobCancelInput { id, reason } = input;
+        if let Err(rejection) = check_text("reason", reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX) {
+            return Ok(JobCancelPayload::refused(vec![rejection]));
+        }
+        Ok(match split(ctx.engine().cancel(ctx.viewer()?, id, reason).await)? {
+            Ok(cursor) => JobCancelPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor),
+            Err(refusals) => JobCancelPayload::refused(refusals),
+        })
+    }
+
+    /// Makes a new job like a final one.
+    async fn job_retry(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] input: JobRetryInput,
+    ) -> async_graphql::Result<JobRetryPayload> {
+        let JobRetryInput { id, idempotency_key } = input;
+        let key = idempotency_key.as_deref().unwrap_or("-");
+        if key.is_empty() || check_text("idempotencyKey", key, TEXT_BYTES_MAX).is_err() {
+            let rejection = Rejection::invalid("idempotencyKey", "must be a short text");
+            return Ok(JobRetryPayload::refused(vec![rejection]));
+        }
+        Ok(match split(ctx.engine().retry(ctx.viewer()?, id, idempotency_key).await)? {
+            Ok((id, cursor)) => JobRetryPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor),
+            Err(refusals) => JobRetryPayload::refused(refusals),
+        })
+    }
+}

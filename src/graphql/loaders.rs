@@ -1,0 +1,86 @@
+//! Owns reading many in one: relations of a list cost one statement, not one a row.
+
+use std::collections::HashMap;
+
+use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::runtime::{TokioSpawner, TokioTimer};
+
+use crate::domain::attempt::Attempt;
+use crate::domain::id::{JobId, ScheduleId, TaskId};
+use crate::domain::job::Job;
+use crate::domain::queue::Queue;
+use crate::domain::schedule::Schedule;
+use crate::domain::task::Task;
+use crate::engine::Engine;
+use crate::store::{Fault, Reader};
+
+/// Reads rows by their keys. Nothing is kept: a change is seen at once.
+#[derive(Debug, Clone)]
+pub struct Rows(Reader);
+
+/// The newest attempt of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LastAttemptOf(pub JobId);
+
+/// The one loader for all keys.
+pub struct Loaders(pub DataLoader<Rows>);
+
+impl std::fmt::Debug for Loaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Loaders")
+    }
+}
+
+impl Loaders {
+    /// Loaders over the engine's reader.
+    pub fn new(engine: &Engine) -> Loaders {
+        Loaders(DataLoader::new(Rows(engine.reader.clone()), TokioSpawner::current(), TokioTimer::default()))
+    }
+}
+
+impl Loader<JobId> for Rows {
+    type Value = Job;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[JobId]) -> Result<HashMap<JobId, Job>, Fault> {
+        Ok(self.0.jobs_by_id(keys).await?.into_iter().map(|job| (job.id, job)).collect())
+    }
+}
+
+impl Loader<LastAttemptOf> for Rows {
+    type Value = Attempt;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[LastAttemptOf]) -> Result<HashMap<LastAttemptOf, Attempt>, Fault> {
+        let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let attempts = self.0.last_attempts(&jobs).await?;
+        Ok(attempts.into_iter().map(|attempt| (LastAttemptOf(attempt.job_id), attempt)).collect())
+    }
+}
+
+impl Loader<TaskId> for Rows {
+    type Value = Task;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[TaskId]) -> Result<HashMap<TaskId, Task>, Fault> {
+        Ok(self.0.tasks_by_id(keys).await?.into_iter().map(|task| (task.id, task)).collect())
+    }
+}
+
+impl Loader<ScheduleId> for Rows {
+    type Value = Schedule;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[ScheduleId]) -> Result<HashMap<ScheduleId, Schedule>, Fault> {
+        Ok(self.0.schedules_by_id(keys).await?.into_iter().map(|schedule| (schedule.id, schedule)).collect())
+    }
+}
+
+impl Loader<String> for Rows {
+    type Value = Queue;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[String]) -> Result<HashMap<String, Queue>, Fault> {
+        Ok(self.0.queues_by_name(keys).await?.into_iter().map(|queue| (queue.name.clone(), queue)).collect())
+    }
+}

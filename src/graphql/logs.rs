@@ -1,0 +1,73 @@
+//! Owns reading a page of output, as `Job.log` and `Attempt.log` ask for it.
+
+use async_graphql::Context;
+
+use super::context::ApiContext;
+use super::errors::{bad_input, fault};
+use crate::domain::attempt::Attempt;
+use crate::domain::limits::LOG_LINES_MAX;
+use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::scalars::BigInt;
+use crate::engine::Engine;
+
+/// Lines of a page when nobody says how many.
+const LINES_DEFAULT: i32 = 100;
+
+/// Which page of a log.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    /// Lines from the position.
+    pub first: Option<i32>,
+    /// The position.
+    pub after: Option<LogCursor>,
+    /// The newest lines instead.
+    pub last: Option<i32>,
+    /// Only of these streams.
+    pub streams: Option<Vec<LogStream>>,
+}
+
+impl LogPage {
+    /// Reads the page of the attempt; an empty one when there is no attempt.
+    pub async fn read(self, ctx: &Context<'_>, attempt: Option<&Attempt>) -> async_graphql::Result<LogBatch> {
+        if self.last.is_some() && (self.first.is_some() || self.after.is_some()) {
+            return Err(bad_input("give either last, or first and after"));
+        }
+        let limit = self.last.or(self.first).unwrap_or(LINES_DEFAULT);
+        if !(1..=LOG_LINES_MAX).contains(&limit) {
+            return Err(bad_input(format!("a page of a log has 1 to {LOG_LINES_MAX} lines, not {limit}")));
+        }
+        let limit = usize::try_from(limit).map_err(|_| bad_input("a page of a log has at least 1 line"))?;
+        let Some(attempt) = attempt else {
+            return Ok(LogBatch {
+                attempt: 0,
+                lines: Vec::new(),
+                cursor: self.after.unwrap_or_else(|| Engine::log_start(None)),
+                has_more: false,
+                is_complete: false,
+                dropped_bytes: BigInt(0),
+            });
+        };
+        let streams = self.streams.unwrap_or_default();
+        let engine = ctx.engine();
+        if self.last.is_some() {
+            let end = engine.logs.end(attempt.id).await.map_err(fault)?;
+            let read = engine.logs.read_last(attempt.id, &streams, limit).await.map_err(fault)?;
+            return Ok(LogBatch {
+                attempt: attempt.number,
+                lines: read.lines,
+                cursor: read.cursor,
+                has_more: false,
+                is_complete: end.is_some() && attempt.outcome.is_some(),
+                dropped_bytes: BigInt(read.dropped_bytes),
+            });
+        }
+        let line = match self.after {
+            Some(after) if after.attempt != attempt.id => {
+                return Err(bad_input("after is a position in the log of another attempt"));
+            }
+            Some(after) => after.line,
+            None => 0,
+        };
+        engine.read_log(attempt, line, &streams, limit).await.map_err(fault)
+    }
+}

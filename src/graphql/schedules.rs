@@ -1,0 +1,295 @@
+//! Owns the schedule in the API, its ledger and its preview.
+
+use async_graphql::connection::Connection;
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject, Union};
+
+use super::context::ApiContext;
+use super::errors::{bad_input, fault};
+use super::list_cost;
+use super::pages::{connection, number_position, page_size};
+use super::payloads::{
+    ScheduleDeletePayload, SchedulePausePayload, SchedulePutPayload, ScheduleResumePayload,
+    ScheduleTriggerPayload, split,
+};
+use crate::base::clock::Timestamp;
+use crate::domain::duration::Span;
+use crate::domain::filter::ScheduleFilter;
+use crate::domain::id::ScheduleId;
+use crate::domain::job::Job;
+use crate::domain::limits::{PREVIEW_MAX, TEXT_BYTES_MAX};
+use crate::domain::rejection::check_text;
+use crate::domain::schedule::{Schedule, SchedulePutInput, ScheduleRef, Tick, TimingInput, compile};
+use crate::domain::task::Task;
+use crate::domain::timing::{CompiledTiming, DueTime, Timing};
+use crate::store::schedules::ScheduleAction;
+
+/// At this interval, counted from 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct IntervalTiming {
+    /// The interval.
+    every: Span,
+}
+
+/// When the clocks of the schedule's zone match a pattern.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct CronTiming {
+    /// Five or six fields, or a word such as @daily.
+    cron: String,
+}
+
+/// When a schedule is due.
+#[derive(Debug, Clone, Union)]
+#[graphql(name = "Timing")]
+pub enum TimingShown {
+    /// At an interval.
+    Interval(IntervalTiming),
+    /// By cron.
+    Cron(CronTiming),
+}
+
+fn preview(timing: &CompiledTiming, after: Timestamp, first: i32) -> async_graphql::Result<Vec<DueTime>> {
+    if !(1..=PREVIEW_MAX).contains(&first) {
+        return Err(bad_input(format!("first must lie in 1..={PREVIEW_MAX}, is {first}")));
+    }
+    let first = usize::try_from(first).map_err(|_| bad_input("first must be positive"))?;
+    Ok(timing.due_in(after, Timestamp::MAX, first))
+}
+
+#[ComplexObject]
+impl Schedule {
+    /// The global id.
+    pub async fn id(&self) -> ID {
+        self.id.into()
+    }
+
+    /// The task it makes jobs of.
+    async fn task(&self, ctx: &Context<'_>) -> async_graphql::Result<Task> {
+        let task = ctx.loaders().0.load_one(self.task_id).await.map_err(fault)?;
+        task.ok_or_else(|| async_graphql::Error::new(format!("{} of {} is gone", self.task_id, self.id)))
+    }
+
+    /// When it is due.
+    async fn timing(&self) -> TimingShown {
+        match &self.definition.timing {
+            Timing::Interval { every } => TimingShown::Interval(IntervalTiming { every: *every }),
+            Timing::Cron { cron } => TimingShown::Cron(CronTiming { cron: cron.clone() }),
+        }
+    }
+
+    /// Whether it makes no jobs now.
+    async fn is_paused(&self, ctx: &Context<'_>) -> bool {
+        let now = ctx.engine().clock.now();
+        self.paused_at.is_some() && self.paused_until.is_none_or(|until| until > now)
+    }
+
+    /// The next due times, as the rule says, whether paused or not.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn upcoming(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
+    ) -> async_graphql::Result<Vec<DueTime>> {
+        let timing = self.definition.compile(&self.name);
+        let timing = timing.map_err(|rejection| async_graphql::Error::new(rejection.message))?;
+        preview(&timing, ctx.engine().clock.now(), first)
+    }
+
+    /// What became of each due time, newest first.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn ticks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 20, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position.")] after: Option<String>,
+    ) -> async_graphql::Result<Connection<String, Tick>> {
+        let before = number_position(after.as_ref(), i64::MAX)?;
+        connection(ctx.reader().ticks(self.id, before, page_size(first)?).await, after.as_ref())
+    }
+}
+
+#[ComplexObject]
+impl Tick {
+    /// The job that was made; null also when retention took it.
+    async fn job(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Job>> {
+        match self.job_id {
+            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Reading schedules.
+#[derive(Debug, Default)]
+pub struct ScheduleQuery;
+
+#[Object]
+impl ScheduleQuery {
+    /// The schedule of this id or name.
+    async fn schedule(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref", desc = "By id or by name.")] schedule: ScheduleRef,
+    ) -> async_graphql::Result<Option<Schedule>> {
+        ctx.reader().schedule(&schedule).await.map_err(fault)
+    }
+
+    /// Schedules by name.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn schedules(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position.")] after: Option<String>,
+        #[graphql(desc = "Only these.")] filter: Option<ScheduleFilter>,
+    ) -> async_graphql::Result<Connection<String, Schedule>> {
+        let position = after.as_deref().unwrap_or_default();
+        let filter = filter.unwrap_or_default();
+        connection(ctx.reader().schedules(&filter, position, page_size(first)?).await, after.as_ref())
+    }
+
+    /// What a schedule written so would do, before it is saved.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn schedule_preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "When.")] timing: TimingInput,
+        #[graphql(default = "UTC", desc = "IANA time zone that cron fields are read in.")] time_zone: String,
+        #[graphql(default = 10, desc = "How many due times, at most 200.")] first: i32,
+    ) -> async_graphql::Result<Vec<DueTime>> {
+        let timing = compile(&timing.into(), &time_zone, Span::from_millis(0), "preview");
+        let timing = timing.map_err(|rejection| {
+            let path = rejection.path.unwrap_or_default().join(".");
+            bad_input(format!("{path}: {}", rejection.message))
+        })?;
+        preview(&timing, ctx.engine().clock.now(), first)
+    }
+}
+
+/// A schedule to be paused.
+#[derive(Debug, InputObject)]
+pub struct SchedulePauseInput {
+    /// The schedule.
+    #[graphql(name = "ref")]
+    schedule: ScheduleRef,
+    /// Why.
+    reason: Option<String>,
+    /// When the pause ends by itself.
+    until: Option<Timestamp>,
+}
+
+/// A schedule to be resumed.
+#[derive(Debug, InputObject)]
+pub struct ScheduleResumeInput {
+    /// The schedule.
+    #[graphql(name = "ref")]
+    schedule: ScheduleRef,
+}
+
+/// A schedule whose task shall be started by hand.
+#[derive(Debug, InputObject)]
+pub struct ScheduleTriggerInput {
+    /// The schedule.
+    #[graphql(name = "ref")]
+    schedule: ScheduleRef,
+    /// Start it also while another job of the schedule is not final.
+    #[graphql(default)]
+    ignore_overlap: bool,
+    /// The same key gives the same job.
+    idempotency_key: Option<String>,
+}
+
+/// A schedule to be deleted.
+#[derive(Debug, InputObject)]
+pub struct ScheduleDeleteInput {
+    /// The schedule.
+    #[graphql(name = "ref")]
+    schedule: ScheduleRef,
+}
+
+async fn shown(ctx: &Context<'_>, id: ScheduleId) -> async_graphql::Result<Option<Schedule>> {
+    ctx.reader().schedule(&ScheduleRef::Id(id)).await.map_err(fault)
+}
+
+/// Changing schedules.
+#[derive(Debug, Default)]
+pub struct ScheduleMutation;
+
+#[Object]
+impl ScheduleMutation {
+    /// Makes a schedule or changes one; putting what stands already changes nothing.
+    async fn schedule_put(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The schedule.")] input: SchedulePutInput,
+    ) -> async_graphql::Result<SchedulePutPayload> {
+        Ok(match split(ctx.engine().put_schedule(ctx.viewer()?, input).await)? {
+            Ok((id, cursor)) => SchedulePutPayload::done(shown(ctx, id).await?, cursor),
+            Err(refusals) => SchedulePutPayload::refused(refusals),
+        })
+    }
+
+    /// Stops a schedule from making jobs; its due times are recorded as skipped.
+    async fn schedule_pause(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The schedule.")] input: SchedulePauseInput,
+    ) -> async_graphql::Result<SchedulePausePayload> {
+        let SchedulePauseInput { schedule, reason, until } = input;
+        if let Err(rejection) = check_text("reason", reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX) {
+            return Ok(SchedulePausePayload::refused(vec![rejection]));
+        }
+        let action = ScheduleAction::Pause { reason, until };
+        Ok(match split(ctx.engine().change_schedule(ctx.viewer()?, schedule, action).await)? {
+            Ok((id, cursor)) => SchedulePausePayload::done(shown(ctx, id).await?, cursor),
+            Err(refusals) => SchedulePausePayload::refused(refusals),
+        })
+    }
+
+    /// Lets a schedule make jobs again, from now on.
+    async fn schedule_resume(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The schedule.")] input: ScheduleResumeInput,
+    ) -> async_graphql::Result<ScheduleResumePayload> {
+        let action = ScheduleAction::Resume;
+        Ok(match split(ctx.engine().change_schedule(ctx.viewer()?, input.schedule, action).await)? {
+            Ok((id, cursor)) => ScheduleResumePayload::done(shown(ctx, id).await?, cursor),
+            Err(refusals) => ScheduleResumePayload::refused(refusals),
+        })
+    }
+
+    /// Starts a schedule's task now, by hand.
+    async fn schedule_trigger(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The schedule.")] input: ScheduleTriggerInput,
+    ) -> async_graphql::Result<ScheduleTriggerPayload> {
+        let ScheduleTriggerInput { schedule, ignore_overlap, idempotency_key } = input;
+        if let Some(key) = &idempotency_key
+            && let Err(rejection) = check_text("idempotencyKey", key, TEXT_BYTES_MAX)
+        {
+            return Ok(ScheduleTriggerPayload::refused(vec![rejection]));
+        }
+        let outcome =
+            ctx.engine().trigger_schedule(ctx.viewer()?, &schedule, ignore_overlap, idempotency_key).await;
+        Ok(match split(outcome)? {
+            Ok((id, cursor)) => {
+                ScheduleTriggerPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor)
+            }
+            Err(refusals) => ScheduleTriggerPayload::refused(refusals),
+        })
+    }
+
+    /// Deletes a schedule; its jobs stay.
+    async fn schedule_delete(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The schedule.")] input: ScheduleDeleteInput,
+    ) -> async_graphql::Result<ScheduleDeletePayload> {
+        let action = ScheduleAction::Delete;
+        Ok(match split(ctx.engine().change_schedule(ctx.viewer()?, input.schedule, action).await)? {
+            Ok((id, cursor)) => ScheduleDeletePayload::done(id, cursor),
+            Err(user_errors) => ScheduleDeletePayload { deleted_id: None, cursor: None, user_errors },
+        })
+    }
+}

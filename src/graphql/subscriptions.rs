@@ -1,0 +1,155 @@
+//! Owns what can be watched live. Each stream replays from a position and goes on without a hole or a repeat.
+
+use async_graphql::{Context, SimpleObject, Subscription as SubscriptionMacro};
+use futures_util::stream::{self, Stream, StreamExt as _};
+
+use super::context::ApiContext;
+use super::errors::{coded, stream_end};
+use super::events::check_filter;
+use crate::domain::event::{EventBatch, EventCursor};
+use crate::domain::filter::EventFilter;
+use crate::domain::health::Health;
+use crate::domain::id::JobId;
+use crate::domain::job::Job;
+use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::engine::follow::FollowRequest;
+
+/// One step of a watched job.
+#[derive(Debug, SimpleObject)]
+pub struct JobUpdate {
+    /// The job as it is now.
+    job: Job,
+    /// Behind the last event that this step shows.
+    cursor: EventCursor,
+}
+
+/// One step of a followed job.
+#[derive(Debug, SimpleObject)]
+pub struct JobFollowUpdate {
+    /// The job as it is now.
+    job: Job,
+    /// New lines.
+    log: Option<LogBatch>,
+    /// Behind the last event that this step shows: resume with it as `after`.
+    cursor: EventCursor,
+    /// Behind the last line that was given: resume with it as `logAfter`.
+    log_cursor: Option<LogCursor>,
+}
+
+/// Watching.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription;
+
+fn no_job(id: JobId) -> async_graphql::Error {
+    coded("NOT_FOUND", format!("there is no job {id}"))
+}
+
+#[SubscriptionMacro]
+impl Subscription {
+    /// Every change after `after`, in order, without a gap; left out means from now.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Behind this position.")] after: Option<EventCursor>,
+        #[graphql(desc = "Only these.")] filter: Option<EventFilter>,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<EventBatch>> + use<>> {
+        let filter = filter.unwrap_or_default();
+        check_filter(&filter)?;
+        // What a reconnecting client saw last is newer than what it first asked for.
+        let after = ctx.resume().0.or(after);
+        let events = ctx.engine().events(after, filter).await.map_err(stream_end)?;
+        Ok(events.map(|batch| batch.map_err(stream_end)))
+    }
+
+    /// One job: a first message at once, then one for each change; completes when the job is final.
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] id: JobId,
+        #[graphql(desc = "Only what changed behind this position.")] after: Option<EventCursor>,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<JobUpdate>> + use<>> {
+        let after = ctx.resume().0.or(after);
+        let request = FollowRequest {
+            id,
+            after,
+            log_after: None,
+            wants_log: false,
+            streams: Vec::new(),
+            attempt: None,
+        };
+        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        Ok(steps.map(|step| {
+            step.map(|step| JobUpdate { job: step.job, cursor: step.cursor }).map_err(stream_end)
+        }))
+    }
+
+    /// State and log of one job in one stream; completes after the last line of its final attempt.
+    /// Resume with both cursors.
+    async fn job_follow(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] id: JobId,
+        #[graphql(desc = "Only changes of state behind this position.")] after: Option<EventCursor>,
+        #[graphql(desc = "Only lines behind this position.")] log_after: Option<LogCursor>,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<JobFollowUpdate>> + use<>> {
+        let (resumed, log_resumed) = ctx.resume();
+        let request = FollowRequest {
+            id,
+            after: resumed.or(after),
+            log_after: log_resumed.or(log_after),
+            wants_log: true,
+            streams: Vec::new(),
+            attempt: None,
+        };
+        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        Ok(steps.map(|step| {
+            let step = step.map_err(stream_end)?;
+            Ok(JobFollowUpdate {
+                job: step.job,
+                log: step.log,
+                cursor: step.cursor,
+                log_cursor: step.log_cursor,
+            })
+        }))
+    }
+
+    /// The output of a job, or of one attempt of it; completes with its last line.
+    async fn job_log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] id: JobId,
+        #[graphql(desc = "Only this attempt, counted from 1.")] attempt: Option<i32>,
+        #[graphql(desc = "Only lines behind this position.")] after: Option<LogCursor>,
+        #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<LogBatch>> + use<>> {
+        let request = FollowRequest {
+            id,
+            after: None,
+            log_after: ctx.resume().1.or(after),
+            wants_log: true,
+            streams: streams.unwrap_or_default(),
+            attempt,
+        };
+        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        Ok(steps.filter_map(|step| async move {
+            match step {
+                Ok(step) => step.log.map(Ok),
+                Err(end) => Some(Err(stream_end(end))),
+            }
+        }))
+    }
+
+    /// How the daemon is: now, and after each change.
+    async fn health(&self, ctx: &Context<'_>) -> impl Stream<Item = Health> + use<> {
+        let engine = ctx.engine().clone();
+        let changes = engine.health.watch();
+        stream::unfold((engine, changes, true), |(engine, mut changes, is_first)| async move {
+            if !is_first {
+                changes.changed().await.ok()?;
+            }
+            changes.borrow_and_update();
+            let health = engine.health.read();
+            Some((health, (engine, changes, false)))
+        })
+    }
+}

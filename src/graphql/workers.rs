@@ -1,0 +1,65 @@
+//! Owns the worker in the API.
+
+use async_graphql::connection::Connection;
+use async_graphql::{ComplexObject, Context, ID, Object};
+
+use super::context::ApiContext;
+use super::errors::fault;
+use super::list_cost;
+use super::pages::{connection, number_position, page_size};
+use crate::base::clock::Timestamp;
+use crate::domain::attempt::Attempt;
+use crate::domain::worker::{Worker, WorkerStatus};
+
+#[ComplexObject]
+impl Worker {
+    /// The global id.
+    pub async fn id(&self) -> ID {
+        self.id.into()
+    }
+
+    /// Whether it takes jobs.
+    async fn status(&self, ctx: &Context<'_>) -> WorkerStatus {
+        let engine = ctx.engine();
+        if self.id != engine.worker || self.stopped_at.is_some() {
+            return WorkerStatus::Offline;
+        }
+        if engine.shutdown.is_begun() { WorkerStatus::Draining } else { WorkerStatus::Online }
+    }
+
+    /// Places that are taken.
+    async fn busy_slots(&self, ctx: &Context<'_>) -> i32 {
+        let engine = ctx.engine();
+        if self.id == engine.worker { i32::try_from(engine.running.count()).unwrap_or(i32::MAX) } else { 0 }
+    }
+
+    /// When it was last known to be alive.
+    async fn last_seen_at(&self, ctx: &Context<'_>) -> Timestamp {
+        let engine = ctx.engine();
+        if self.id == engine.worker { engine.clock.now() } else { self.stopped_at.unwrap_or(self.started_at) }
+    }
+
+    /// The attempts that it runs now.
+    async fn running_attempts(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Attempt>> {
+        ctx.reader().running_attempts(self.id).await.map_err(fault)
+    }
+}
+
+/// Reading workers.
+#[derive(Debug, Default)]
+pub struct WorkerQuery;
+
+#[Object]
+impl WorkerQuery {
+    /// Workers, the newest first.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn workers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind this position.")] after: Option<String>,
+    ) -> async_graphql::Result<Connection<String, Worker>> {
+        let before = number_position(after.as_ref(), i64::MAX)?;
+        connection(ctx.reader().workers(before, page_size(first)?).await, after.as_ref())
+    }
+}

@@ -1,0 +1,228 @@
+//! Owns the attempt rows: what ran, found by job, and those that a dead daemon left open.
+
+use super::Reader;
+use super::db::{Kind, Row, Sql};
+use super::fault::{Fault, Result};
+use super::page::{self, Page};
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::attempt::{Attempt, AttemptOutcome};
+use crate::domain::duration::Span;
+use crate::domain::id::{AttemptId, JobId, WorkerId};
+use crate::domain::scalars::BigInt;
+
+macro_rules! attempt_columns {
+    () => {
+        "id, job_id, attempt_number, worker_id, outcome, failure, pid, exit_code, signal, started_at_us,
+         finished_at_us, user_us, system_us, peak_memory_bytes, log_bytes, dropped_log_bytes"
+    };
+}
+
+fn attempt_from(row: &Row) -> Result<Attempt> {
+    let id: i64 = row.get(0)?;
+    let bad = |what: &str| Fault::unreadable(what, AttemptId(id));
+    let int = |at: usize| -> Result<Option<i32>> {
+        Ok(row.get::<Option<i64>>(at)?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)))
+    };
+    // The kernel counts in microseconds; the API speaks in milliseconds.
+    let span = |at: usize| -> Result<Option<Span>> {
+        Ok(row.get::<Option<i64>>(at)?.map(|micros| Span::from_millis(micros.saturating_add(999) / 1_000)))
+    };
+    let outcome: Option<String> = row.get(4)?;
+    let failure: Option<String> = row.get(5)?;
+    Ok(Attempt {
+        id: AttemptId(id),
+        job_id: JobId(row.get(1)?),
+        number: int(2)?.unwrap_or_default(),
+        worker_id: WorkerId(row.get(3)?),
+        outcome: outcome
+            .map(|word| AttemptOutcome::from_word(&word).ok_or_else(|| bad("the outcome")))
+            .transpose()?,
+        failure: failure
+            .map(|text| serde_json::from_str(&text).map_err(|_| bad("the failure")))
+            .transpose()?,
+        pid: int(6)?,
+        exit_code: int(7)?,
+        signal: row.get(8)?,
+        started_at: Timestamp(row.get(9)?),
+        finished_at: row.get::<Option<i64>>(10)?.map(Timestamp),
+        user_time: span(11)?,
+        system_time: span(12)?,
+        peak_memory_bytes: row.get::<Option<i64>>(13)?.map(BigInt),
+        log_bytes: BigInt(row.get(14)?),
+        dropped_log_bytes: BigInt(row.get(15)?),
+    })
+}
+
+pub(super) const SPAWNED: Sql = Sql::both(
+    "UPDATE attempts SET pid = $2, start_ticks = $3, boot_id = $4 WHERE id = $1 AND outcome IS NULL",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Text],
+);
+
+/// Records which process runs an attempt, so that it can be told from others after a crash.
+#[derive(Debug)]
+pub struct RecordSpawn {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Process id.
+    pub pid: i32,
+    /// When the process started, in ticks since the machine booted.
+    pub start_ticks: i64,
+    /// Which boot of the machine.
+    pub boot_id: String,
+}
+
+impl Change for RecordSpawn {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        let values = args![self.attempt.0, self.pid, self.start_ticks, &self.boot_id];
+        batch.tx.execute(&SPAWNED, &values).await?;
+        Ok(())
+    }
+}
+
+/// An attempt that a dead daemon left open.
+#[derive(Debug, Clone)]
+pub struct OpenAttempt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its job.
+    pub job: JobId,
+    /// The environment cookie of its processes.
+    pub cookie: String,
+    /// Process id, start time in ticks and boot id, when the spawn was recorded.
+    pub process: Option<(i32, i64, String)>,
+}
+
+pub(super) const OPEN: Sql = Sql::both(
+    "SELECT id, job_id, cookie, pid, start_ticks, boot_id FROM attempts
+     WHERE outcome IS NULL AND worker_id <> $1
+     ORDER BY worker_id, id
+     LIMIT $2",
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const OF_JOBS: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM attempts
+         WHERE job_id = $1 AND attempt_number > $2
+         ORDER BY attempt_number
+         LIMIT $3"
+    ),
+    &[Kind::Int, Kind::Int, Kind::Int],
+);
+
+pub(super) const LAST_OF_JOBS: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM attempts
+         WHERE (job_id, attempt_number) IN (
+             SELECT jobs.id, jobs.attempt_count FROM jobs
+             WHERE jobs.id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)))"
+    ),
+    &[Kind::Text],
+);
+
+pub(super) const BY_ID: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM attempts
+         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
+    ),
+    &[Kind::Text],
+);
+
+pub(super) const BY_NUMBER: Sql = Sql::both(
+    concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE job_id = $1 AND attempt_number = $2"),
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const OF_WORKER: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        attempt_columns!(),
+        " FROM attempts
+         WHERE outcome IS NULL AND worker_id = $1
+         ORDER BY worker_id, id
+         LIMIT 1000"
+    ),
+    &[Kind::Int],
+);
+
+impl Reader {
+    /// Attempts that are open but not of `worker`: on one machine their daemon is dead.
+    pub async fn open_attempts(&self, worker: WorkerId, limit: usize) -> Result<Vec<OpenAttempt>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = |row: &Row| {
+            let (pid, ticks, boot): (Option<i64>, Option<i64>, Option<String>) =
+                (row.get(3)?, row.get(4)?, row.get(5)?);
+            let process = match (pid.and_then(|pid| i32::try_from(pid).ok()), ticks, boot) {
+                (Some(pid), Some(ticks), Some(boot)) => Some((pid, ticks, boot)),
+                _ => None,
+            };
+            Ok(OpenAttempt {
+                attempt: AttemptId(row.get(0)?),
+                job: JobId(row.get(1)?),
+                cookie: row.get(2)?,
+                process,
+            })
+        };
+        self.db.rows(&OPEN, &args![worker.0, limit]).await?.iter().map(read).collect()
+    }
+
+    /// A page of a job's attempts, the first one first; `after` is the number of the last one seen.
+    pub async fn attempts(&self, job: JobId, after: i64, limit: usize) -> Result<Page<Attempt>> {
+        let rows = self.db.rows(&OF_JOBS, &args![job.0, after, page::one_more(limit)]).await?;
+        let read = |row: &Row| attempt_from(row).map(|attempt| (attempt.number.to_string(), attempt));
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+    }
+
+    /// The newest attempt of each of the jobs that has one.
+    pub async fn last_attempts(&self, jobs: &[JobId]) -> Result<Vec<Attempt>> {
+        let ids = page::numbers(Some(jobs), |id| id.0);
+        self.db.rows(&LAST_OF_JOBS, &args![ids]).await?.iter().map(attempt_from).collect()
+    }
+
+    /// The attempt, if it exists.
+    pub async fn attempt(&self, id: AttemptId) -> Result<Option<Attempt>> {
+        let ids = page::numbers(Some(&[id]), |id| id.0);
+        self.db.optional(&BY_ID, &args![ids]).await?.map(|row| attempt_from(&row)).transpose()
+    }
+
+    /// The attempt with this number of the job.
+    pub async fn attempt_by_number(&self, job: JobId, number: i32) -> Result<Option<Attempt>> {
+        self.db.optional(&BY_NUMBER, &args![job.0, number]).await?.map(|row| attempt_from(&row)).transpose()
+    }
+
+    /// The attempts that the worker runs now.
+    pub async fn running_attempts(&self, worker: WorkerId) -> Result<Vec<Attempt>> {
+        self.db.rows(&OF_WORKER, &args![worker.0]).await?.iter().map(attempt_from).collect()
+    }
+}
+
+/// Text of a failure for tests of what is stored.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::attempt::Failure;
+
+    #[test]
+    fn a_failure_reads_back_from_its_text() {
+        let failure = Failure {
+            outcome: AttemptOutcome::Exited,
+            message: "exit code 3".to_owned(),
+            exit_code: Some(3),
+            signal: None,
+            error_line: Some("boom \u{fffd}".to_owned()),
+            is_retryable: true,
+        };
+        let text = crate::store::jobs::text(&failure);
+        assert_eq!(serde_json::from_str::<Failure>(&text).unwrap(), failure);
+    }
+}

@@ -1,0 +1,191 @@
+//! Owns the event rows: written last in each transaction, read in pages from a cursor.
+
+use serde_json::json;
+
+use super::db::{Kind, Row, Sql, Tx};
+use super::fault::{Fault, Result};
+use super::ids::{Ids, Numbered};
+use super::{Reader, page};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::event::{Event, EventCursor, EventType, NewEvent};
+use crate::domain::filter::EventFilter;
+use crate::domain::id::JobId;
+use crate::domain::scalars::Json;
+
+/// Takes the advisory lock that orders the numbers of all PostgreSQL writers.
+const EVENT_LOCK: i64 = 0x0042_4541_444C_4501;
+
+// On SQLite $2 is the first number; on PostgreSQL it is the lock, taken in the same statement as the
+// numbers are drawn: a reader who saw n never later finds one below it.
+pub(super) const INSERT: Sql = Sql::each(
+    "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data)
+     SELECT $2 + r.key, r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
+            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data'
+     FROM jsonb_each($1) AS r
+     ORDER BY r.key
+     RETURNING seq",
+    "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($2))
+     INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data)
+     SELECT nextval('event_number'), r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
+            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data'
+     FROM l, jsonb_each($1) AS r
+     RETURNING seq",
+    &[Kind::Text, Kind::Int, Kind::Int],
+);
+
+/// Writes the events and gives their numbers, in order.
+pub(super) async fn write(
+    tx: &mut Tx,
+    ids: &mut Ids,
+    now: Timestamp,
+    events: &[NewEvent],
+) -> Result<Vec<i64>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<_> = events
+        .iter()
+        .map(|event| {
+            json!({
+                "kind": event.kind.word(),
+                "actor": event.actor,
+                "subject": event.subject_id,
+                "job": event.job_id,
+                "task": event.task_name,
+                "queue": event.queue_name,
+                // User JSON travels as a string: PostgreSQL would reorder its keys.
+                "data": event.data.to_string(),
+            })
+        })
+        .collect();
+    let second = if tx.is_sqlite() {
+        let first = ids.draw(tx, Numbered::Event).await?;
+        for _ in 1..events.len() {
+            ids.draw(tx, Numbered::Event).await?;
+        }
+        first
+    } else {
+        EVENT_LOCK
+    };
+    let rows = serde_json::Value::Array(rows).to_string();
+    let returned = tx.rows(&INSERT, &args![rows, second, now.0]).await?;
+    let mut seqs = returned.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
+    // Neither engine promises an order of RETURNING; the numbers rise in the order of the rows.
+    seqs.sort_unstable();
+    if seqs.len() != events.len() {
+        return Err(Fault::bug("not every event was written"));
+    }
+    Ok(seqs)
+}
+
+pub(super) const NEWEST: Sql = Sql::both("SELECT coalesce(max(seq), 0) FROM events", &[]);
+
+pub(super) const OLDEST: Sql = Sql::both("SELECT coalesce(min(seq), 0) FROM events", &[]);
+
+pub(super) const LAST_NUMBER: Sql = Sql::each(
+    "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event'",
+    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_number",
+    &[],
+);
+
+pub(super) const AFTER: Sql = Sql::both(
+    "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data
+     FROM events
+     WHERE seq > $1
+       AND ($2 IS NULL OR kind IN (SELECT atom FROM jsonb_each($2)))
+       AND ($3 IS NULL OR job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($3)))
+       AND ($4 IS NULL OR task_name IN (SELECT atom FROM jsonb_each($4)))
+       AND ($5 IS NULL OR queue IN (SELECT atom FROM jsonb_each($5)))
+       AND ($6 IS NULL OR NOT EXISTS (
+            SELECT 1 FROM jsonb_each($6) AS wanted
+            WHERE NOT EXISTS (
+                SELECT 1 FROM job_labels
+                WHERE job_labels.job_id = events.job_id
+                  AND job_labels.label_key = wanted.value ->> 'key'
+                  AND job_labels.label_value = wanted.value ->> 'value')))
+       AND seq <= $7
+     ORDER BY seq
+     LIMIT $8",
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int],
+);
+
+/// Events that a page may look through under a filter, so that a rare match never holds up a reader.
+const LOOK_AHEAD: i64 = 20_000;
+
+/// A page of the feed.
+#[derive(Debug, Clone)]
+pub struct EventPage {
+    /// The events that fit the filter, oldest first.
+    pub events: Vec<Event>,
+    /// Everything up to here has been looked at.
+    pub seen: i64,
+    /// Whether more can be read at once.
+    pub has_more: bool,
+}
+
+impl Reader {
+    /// Number of the newest event, 0 in an empty feed.
+    pub async fn newest_event(&self) -> Result<i64> {
+        let kept: i64 = page::one(self.db.optional(&NEWEST, &[]).await?)?.get(0)?;
+        let drawn: i64 = page::one(self.db.optional(&LAST_NUMBER, &[]).await?)?.get(0)?;
+        // After a purge of everything the numbers still go on.
+        Ok(if kept == 0 { drawn } else { kept })
+    }
+
+    /// Number of the oldest event that is kept, 0 in an empty feed.
+    pub async fn oldest_event(&self) -> Result<i64> {
+        page::one(self.db.optional(&OLDEST, &[]).await?)?.get(0)
+    }
+
+    /// Events behind `after` up to and with `newest`, at most `limit`.
+    pub async fn events_after(
+        &self,
+        after: i64,
+        newest: i64,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<EventPage> {
+        let until = newest.min(after.saturating_add(LOOK_AHEAD));
+        let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self
+            .db
+            .rows(
+                &AFTER,
+                &args![
+                    after,
+                    page::words(filter.types.as_deref(), |kind| kind.word().to_owned()),
+                    page::numbers(filter.job_ids.as_deref(), |id| id.0),
+                    page::words(filter.tasks.as_deref(), Clone::clone),
+                    page::words(filter.queues.as_deref(), Clone::clone),
+                    page::labels(filter.labels.as_deref()),
+                    until,
+                    limit_rows,
+                ],
+            )
+            .await?;
+        let events = rows.iter().map(|row| self.event(row)).collect::<Result<Vec<_>>>()?;
+        let is_full = events.len() == limit;
+        let seen = events.last().filter(|_| is_full).map_or(until.max(after), |event| event.cursor.seq);
+        Ok(EventPage { events, seen, has_more: seen < newest })
+    }
+
+    fn event(&self, row: &Row) -> Result<Event> {
+        let seq: i64 = row.get(0)?;
+        let kind: String = row.get(1)?;
+        let data: String = row.get(7)?;
+        Ok(Event {
+            cursor: EventCursor { epoch: self.epoch, seq },
+            kind: EventType::from_word(&kind)
+                .ok_or_else(|| Fault::unreadable("the kind of an event", seq))?,
+            at: Timestamp(row.get(2)?),
+            actor: row.get(3)?,
+            subject_id: row.get(4)?,
+            job_id: row.get::<Option<i64>>(5)?.map(JobId),
+            task_name: row.get(6)?,
+            data: Json(
+                serde_json::from_str(&data).map_err(|_| Fault::unreadable("the data of an event", seq))?,
+            ),
+        })
+    }
+}

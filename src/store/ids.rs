@@ -1,0 +1,137 @@
+//! Owns the numbers: ids and event numbers are drawn before the insert and never given twice.
+//!
+//! On SQLite the one writer remembers the last number and writes it back in the transaction that uses it.
+//! On PostgreSQL several daemons draw from sequences, ids in blocks.
+
+use super::db::{Kind, Sql, Tx};
+use super::fault::{Fault, Result};
+use crate::args;
+
+/// What is numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbered {
+    /// Jobs.
+    Job,
+    /// Attempts.
+    Attempt,
+    /// Tasks.
+    Task,
+    /// Schedules.
+    Schedule,
+    /// Queues.
+    Queue,
+    /// Workers.
+    Worker,
+    /// Tokens.
+    Token,
+    /// Events; drawn by the events' own statement.
+    Event,
+}
+
+const KINDS: [Numbered; 8] = [
+    Numbered::Job,
+    Numbered::Attempt,
+    Numbered::Task,
+    Numbered::Schedule,
+    Numbered::Queue,
+    Numbered::Worker,
+    Numbered::Token,
+    Numbered::Event,
+];
+
+impl Numbered {
+    fn name(self) -> &'static str {
+        match self {
+            Numbered::Job => "job",
+            Numbered::Attempt => "attempt",
+            Numbered::Task => "task",
+            Numbered::Schedule => "schedule",
+            Numbered::Queue => "queue",
+            Numbered::Worker => "worker",
+            Numbered::Token => "token",
+            Numbered::Event => "event",
+        }
+    }
+
+    /// How many numbers one draw from the sequence gives: its INCREMENT in the migration.
+    fn block(self) -> i64 {
+        match self {
+            Numbered::Job | Numbered::Attempt => 100,
+            _ => 1,
+        }
+    }
+}
+
+pub(super) const LAST: Sql = Sql::both("SELECT value FROM counters WHERE name = $1", &[Kind::Text]);
+
+pub(super) const KEEP: Sql = Sql::both(
+    "INSERT INTO counters (name, value)
+     SELECT r.value ->> 'name', CAST(r.value ->> 'value' AS BIGINT) FROM jsonb_each($1) AS r WHERE TRUE
+     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    &[Kind::Text],
+);
+
+pub(super) const DRAW: Sql = Sql::each(
+    // Never run on SQLite, where the writer remembers; it stands here so that both can be prepared.
+    "SELECT value FROM counters WHERE name = $1",
+    "SELECT nextval(CAST($1 || '_number' AS regclass))",
+    &[Kind::Text],
+);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Block {
+    next: i64,
+    end: i64,
+}
+
+/// The numbers at hand. Part of the writer; thrown away and read anew after a failed transaction.
+#[derive(Debug, Default)]
+pub struct Ids {
+    blocks: [Block; KINDS.len()],
+    is_drawn: [bool; KINDS.len()],
+}
+
+impl Ids {
+    /// The next number of its kind.
+    pub async fn draw(&mut self, tx: &mut Tx, kind: Numbered) -> Result<i64> {
+        let block = &mut self.blocks[kind as usize];
+        if block.next == block.end {
+            *block = if tx.is_sqlite() {
+                let row = tx.optional(&LAST, &args![kind.name()]).await?;
+                let last = row.map_or(Ok(0), |row| row.get::<i64>(0))?;
+                Block { next: last + 1, end: i64::MAX }
+            } else {
+                let row = tx.optional(&DRAW, &args![kind.name()]).await?;
+                let first: i64 = row.ok_or_else(|| Fault::bug("a sequence gave no number"))?.get(0)?;
+                Block { next: first, end: first + kind.block() }
+            };
+        }
+        let number = block.next;
+        block.next += 1;
+        self.is_drawn[kind as usize] = true;
+        Ok(number)
+    }
+
+    /// One number outside of any batch, for the store's own beginnings.
+    pub async fn draw_and_keep(mut self, tx: &mut Tx, kind: Numbered) -> Result<i64> {
+        let number = self.draw(tx, kind).await?;
+        self.keep(tx).await?;
+        Ok(number)
+    }
+
+    /// Writes the last numbers back, on SQLite.
+    pub async fn keep(&mut self, tx: &mut Tx) -> Result<()> {
+        if !tx.is_sqlite() || !self.is_drawn.contains(&true) {
+            return Ok(());
+        }
+        let drawn = KINDS.into_iter().filter(|kind| self.is_drawn[*kind as usize]);
+        let rows: Vec<_> = drawn
+            .map(
+                |kind| serde_json::json!({"name": kind.name(), "value": self.blocks[kind as usize].next - 1}),
+            )
+            .collect();
+        tx.execute(&KEEP, &args![serde_json::Value::Array(rows).to_string()]).await?;
+        self.is_drawn = [false; KINDS.len()];
+        Ok(())
+    }
+}

@@ -1,0 +1,558 @@
+//! Owns the job rows: making them, finding them, counting them.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::db::{Kind, Row, Sql, Tx};
+use super::fault::{Fault, Result};
+use super::ids::Numbered;
+use super::page::{self, Page};
+use super::writer::{Batch, Change, Outcome};
+use super::{Reader, queues};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::duration::Span;
+use crate::domain::event::{EventCursor, EventType, NewEvent};
+use crate::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection};
+use crate::domain::id::{JobId, ScheduleId, TaskId};
+use crate::domain::job::{Idempotency, Job, JobOrigin, JobState, NewJob, rank};
+use crate::domain::limits::COUNT_CAP;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+
+/// The columns of `job`, in the order that `job_from` reads.
+macro_rules! job_columns {
+    () => {
+        "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
+         retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
+         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count"
+    };
+}
+pub(super) use job_columns;
+
+/// The position of a job's last event, as one more column behind `job_columns`.
+macro_rules! last_event {
+    () => {
+        "coalesce((SELECT max(events.seq) FROM events WHERE events.job_id = jobs.id), 0)"
+    };
+}
+
+/// Reads `job_columns` and the last event behind them.
+pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
+    let id: i64 = row.get(0)?;
+    let bad = |what: &str| Fault::unreadable(what, JobId(id));
+    fn json<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+        serde_json::from_str(text).ok()
+    }
+    let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
+    let failure: Option<String> = row.get(15)?;
+    Ok(Job {
+        id: JobId(id),
+        state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
+        task_id: row.get::<Option<i64>>(2)?.map(TaskId),
+        task_name: row.get(3)?,
+        task_revision: row.get::<Option<i64>>(4)?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)),
+        command: json(&row.get::<String>(5)?).ok_or_else(|| bad("the command"))?,
+        queue_name: row.get(6)?,
+        priority: int(7)?,
+        labels: json(&row.get::<String>(8)?).ok_or_else(|| bad("the labels"))?,
+        origin: JobOrigin::from_word(&row.get::<String>(9)?).ok_or_else(|| bad("the origin"))?,
+        requested_by: row.get(10)?,
+        retry_policy: json(&row.get::<String>(11)?).ok_or_else(|| bad("the retry policy"))?,
+        timeout: row.get::<Option<i64>>(12)?.map(Span::from_millis),
+        kill_grace: Span::from_millis(row.get(13)?),
+        is_restartable: row.get::<i64>(14)? == 1,
+        failure: failure.map(|text| json(&text).ok_or_else(|| bad("the failure"))).transpose()?,
+        retry_of: row.get::<Option<i64>>(16)?.map(JobId),
+        schedule_id: row.get::<Option<i64>>(17)?.map(ScheduleId),
+        created_at: Timestamp(row.get(18)?),
+        run_at: Timestamp(row.get(19)?),
+        started_at: row.get::<Option<i64>>(20)?.map(Timestamp),
+        finished_at: row.get::<Option<i64>>(21)?.map(Timestamp),
+        stop_requested_at: row.get::<Option<i64>>(22)?.map(Timestamp),
+        attempt_count: int(23)?,
+        try_count: int(24)?,
+        event_cursor: EventCursor { epoch, seq: row.get(25)? },
+    })
+}
+
+/// Rows of new jobs that wait for the end of the batch, where one statement writes them all.
+#[derive(Debug, Default)]
+pub struct PendingRows {
+    jobs: Vec<Value>,
+    labels: Vec<Value>,
+    keys: Vec<Value>,
+    known_keys: HashMap<Idempotency, JobId>,
+    /// Jobs that are not final, read once a batch.
+    waiting_count: Option<i64>,
+}
+
+pub(super) const INSERT: Sql = Sql::both(
+    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, queue, priority, rank_us, labels,
+                       origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
+                       schedule_id, attempt_count, try_count, created_at_us, run_at_us)
+     SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
+            r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
+            r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
+            r.value ->> 'labels', r.value ->> 'origin', r.value ->> 'requested_by', r.value ->> 'retry_policy',
+            CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
+            CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
+            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT)
+     FROM jsonb_each($1) AS r",
+    &[Kind::Text, Kind::Int],
+);
+
+pub(super) const INSERT_LABELS: Sql = Sql::both(
+    "INSERT INTO job_labels (job_id, label_key, label_value)
+     SELECT CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'key', r.value ->> 'value' FROM jsonb_each($1) AS r",
+    &[Kind::Text],
+);
+
+pub(super) const INSERT_KEYS: Sql = Sql::both(
+    "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
+     SELECT CAST(r.value ->> 'token' AS BIGINT), r.value ->> 'key', r.value ->> 'digest',
+            CAST(r.value ->> 'job' AS BIGINT), $2
+     FROM jsonb_each($1) AS r",
+    &[Kind::Text, Kind::Int],
+);
+
+pub(super) const KEY: Sql = Sql::both(
+    "SELECT digest, job_id FROM idempotency_keys WHERE token_id = $1 AND idempotency_key = $2",
+    &[Kind::Int, Kind::Text],
+);
+
+pub(super) const COUNT_BY: Sql = Sql::both(
+    "INSERT INTO job_counts (queue, state, job_count)
+     SELECT r.value ->> 'queue', r.value ->> 'state', 0 FROM jsonb_each($1) AS r WHERE TRUE
+     ON CONFLICT (queue, state) DO NOTHING",
+    &[Kind::Text],
+);
+
+pub(super) const COUNT_ADD: Sql = Sql::both(
+    "UPDATE job_counts
+     SET job_count = job_count + (
+         SELECT CAST(r.value ->> 'by' AS BIGINT) FROM jsonb_each($1) AS r
+         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)
+     WHERE EXISTS (
+         SELECT 1 FROM jsonb_each($1) AS r
+         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)",
+    &[Kind::Text],
+);
+
+pub(super) const COUNT_WAITING: Sql = Sql::both(
+    "SELECT CAST(coalesce(sum(job_count), 0) AS BIGINT) FROM job_counts
+     WHERE state IN ('HELD', 'BLOCKED', 'SCHEDULED', 'QUEUED', 'RETRYING')",
+    &[],
+);
+
+/// Writes the rows of new jobs that wait, so that a later change of the batch can see them.
+pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
+    let now = batch.now.0;
+    for (rows, sql) in [
+        (std::mem::take(&mut batch.pending.jobs), &INSERT),
+        (std::mem::take(&mut batch.pending.keys), &INSERT_KEYS),
+    ] {
+        if !rows.is_empty() {
+            batch.tx.execute(sql, &args![Value::Array(rows).to_string(), now]).await?;
+        }
+    }
+    let labels = std::mem::take(&mut batch.pending.labels);
+    if !labels.is_empty() {
+        batch.tx.execute(&INSERT_LABELS, &args![Value::Array(labels).to_string()]).await?;
+    }
+    Ok(())
+}
+
+/// Adds what the batch counted to the kept counts.
+pub(super) async fn write_counts(tx: &mut Tx, counts: &HashMap<(String, JobState), i64>) -> Result<()> {
+    let rows: Vec<_> = counts
+        .iter()
+        .filter(|(_, by)| **by != 0)
+        .map(|((queue, state), by)| json!({"queue": queue, "state": state.word(), "by": by}))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = Value::Array(rows).to_string();
+    tx.execute(&COUNT_BY, &args![rows.as_str()]).await?;
+    tx.execute(&COUNT_ADD, &args![rows]).await?;
+    Ok(())
+}
+
+/// Makes jobs: each is accepted or refused for itself.
+#[derive(Debug)]
+pub struct Enqueue {
+    /// The jobs.
+    pub jobs: Vec<NewJob>,
+    /// Jobs that may wait in the whole store.
+    pub queued_max: i64,
+}
+
+/// What became of one job of an `Enqueue`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// The job.
+    pub id: JobId,
+    /// Whether its key matched an earlier job.
+    pub is_deduplicated: bool,
+}
+
+impl Change for Enqueue {
+    type Answer = Vec<std::result::Result<Enqueued, Rejection>>;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Self::Answer> {
+        let mut answers = Vec::with_capacity(self.jobs.len());
+        for job in &self.jobs {
+            answers.push(accept(batch, job, self.queued_max).await?);
+        }
+        Ok(answers)
+    }
+}
+
+/// Accepts one job into the batch, unless its key, its queue or the store's size forbid it.
+pub(super) async fn accept(
+    batch: &mut Batch<'_>,
+    job: &NewJob,
+    queued_max: i64,
+) -> Result<std::result::Result<Enqueued, Rejection>> {
+    if let Some(key) = &job.idempotency
+        && let Some(answer) = find_key(batch, key).await?
+    {
+        return Ok(answer);
+    }
+    if !queues::exists(batch, &job.queue_name).await? {
+        let message = format!("there is no queue named {}", job.queue_name);
+        return Ok(Err(Rejection::at(UserErrorCode::NotFound, "queue", message)));
+    }
+    let waiting = match batch.pending.waiting_count {
+        Some(count) => count,
+        None => page::one(batch.tx.optional(&COUNT_WAITING, &[]).await?)?.get(0)?,
+    };
+    batch.pending.waiting_count = Some(waiting);
+    if waiting >= queued_max {
+        let message = format!("{waiting} jobs wait already; the store takes no more than {queued_max}");
+        return Ok(Err(Rejection::new(UserErrorCode::QueueFull, message)));
+    }
+    batch.pending.waiting_count = Some(waiting + 1);
+    let id = JobId(batch.draw(Numbered::Job).await?);
+    push_row(batch, id, job);
+    Ok(Ok(Enqueued { id, is_deduplicated: false }))
+}
+
+async fn find_key(
+    batch: &mut Batch<'_>,
+    key: &Idempotency,
+) -> Result<Option<std::result::Result<Enqueued, Rejection>>> {
+    let known = batch
+        .pending
+        .known_keys
+        .iter()
+        .find(|(known, _)| known.token_id == key.token_id && known.key == key.key);
+    let found = match known {
+        Some((known, id)) => Some((known.digest.clone(), *id)),
+        None => {
+            let row = batch.tx.optional(&KEY, &args![key.token_id.0, &key.key]).await?;
+            row.map(|row| Ok::<_, Fault>((row.get::<String>(0)?, JobId(row.get(1)?)))).transpose()?
+        }
+    };
+    Ok(found.map(|(digest, id)| {
+        if digest == key.digest {
+            return Ok(Enqueued { id, is_deduplicated: true });
+        }
+        let message = format!("this key was used for another request, which made {id}");
+        Err(Rejection::at(UserErrorCode::IdempotencyMismatch, "idempotencyKey", message))
+    }))
+}
+
+fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
+    let now = batch.now;
+    let run_at = job.run_at.unwrap_or(now).max(now);
+    let state = if run_at > now { JobState::Scheduled } else { JobState::Queued };
+    batch.pending.jobs.push(json!({
+        "id": id,
+        "state": state.word(),
+        "task_id": job.task.as_ref().map(|task| task.id),
+        "task_name": job.task.as_ref().map(|task| &task.name),
+        "task_revision": job.task.as_ref().map(|task| task.revision),
+        "command": text(&job.command),
+        "queue": job.queue_name,
+        "priority": job.priority,
+        "rank": rank(run_at, job.priority),
+        "labels": text(&job.labels),
+        "origin": job.origin.word(),
+        "requested_by": job.requested_by,
+        "retry_policy": text(&job.retry_policy),
+        "timeout": job.timeout,
+        "kill_grace": job.kill_grace,
+        "restartable": i64::from(job.is_restartable),
+        "retry_of": job.retry_of,
+        "schedule_id": job.schedule_id,
+        "run_at": run_at,
+    }));
+    for label in &job.labels {
+        batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));
+    }
+    if let Some(key) = &job.idempotency {
+        let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
+        batch.pending.keys.push(row);
+        batch.pending.known_keys.insert(key.clone(), id);
+    }
+    batch.count(&job.queue_name, state, 1);
+    batch.emit(NewEvent {
+        kind: EventType::JobCreated,
+        actor: job.requested_by.clone(),
+        subject_id: Some(id.to_string()),
+        job_id: Some(id),
+        task_name: job.task.as_ref().map(|task| task.name.clone()),
+        queue_name: Some(job.queue_name.clone()),
+        data: json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()}),
+    });
+}
+
+/// A value of ours as JSON text.
+pub(super) fn text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own values are plain JSON")
+}
+
+pub(super) const GET: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        job_columns!(),
+        ", ",
+        last_event!(),
+        "
+         FROM jobs
+         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
+    ),
+    &[Kind::Text],
+);
+
+/// The conditions of a `JobFilter`, as arguments $1 to $13.
+macro_rules! job_filter {
+    () => {
+        "($1 IS NULL OR id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)))
+         AND ($2 IS NULL OR state IN (SELECT atom FROM jsonb_each($2)))
+         AND ($3 IS NULL OR task_name IN (SELECT atom FROM jsonb_each($3)))
+         AND ($4 IS NULL OR queue IN (SELECT atom FROM jsonb_each($4)))
+         AND ($5 IS NULL OR NOT EXISTS (
+              SELECT 1 FROM jsonb_each($5) AS wanted
+              WHERE NOT EXISTS (
+                  SELECT 1 FROM job_labels
+                  WHERE job_labels.job_id = jobs.id
+                    AND job_labels.label_key = wanted.value ->> 'key'
+                    AND job_labels.label_value = wanted.value ->> 'value')))
+         AND ($6 IS NULL OR origin IN (SELECT atom FROM jsonb_each($6)))
+         AND ($7 IS NULL OR created_at_us >= $7)
+         AND ($8 IS NULL OR created_at_us < $8)
+         AND ($9 IS NULL OR finished_at_us >= $9)
+         AND ($10 IS NULL OR finished_at_us < $10)
+         AND ($11 IS NULL OR schedule_id = $11)
+         AND ($12 IS NULL OR lower(command) LIKE $12 ESCAPE '\\' OR lower(task_name) LIKE $12 ESCAPE '\\'
+              OR lower(failure) LIKE $12 ESCAPE '\\')"
+    };
+}
+
+const FILTER_KINDS: [Kind; 12] = [
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::Text,
+];
+
+const fn with_position() -> [Kind; 15] {
+    let mut kinds = [Kind::Int; 15];
+    let mut at = 0;
+    while at < FILTER_KINDS.len() {
+        kinds[at] = FILTER_KINDS[at];
+        at += 1;
+    }
+    kinds
+}
+
+const LIST_KINDS: [Kind; 15] = with_position();
+
+/// One list statement: by a key, in a direction. The keyset is (key, id).
+macro_rules! list {
+    ($key:literal, $direction:literal, $beyond:literal) => {
+        Sql::both(
+            concat!(
+                "SELECT ",
+                job_columns!(),
+                ", ",
+                last_event!(),
+                ", ",
+                $key,
+                "
+                 FROM jobs
+                 WHERE ",
+                job_filter!(),
+                "
+                   AND ($13 IS NULL OR (",
+                $key,
+                ", id) ",
+                $beyond,
+                " ($13, $14))
+                 ORDER BY ",
+                $key,
+                " ",
+                $direction,
+                ", id ",
+                $direction,
+                "
+                 LIMIT $15"
+            ),
+            &LIST_KINDS,
+        )
+    };
+}
+
+pub(super) const LISTS: [Sql; 8] = [
+    list!("id", "ASC", ">"),
+    list!("id", "DESC", "<"),
+    list!("run_at_us", "ASC", ">"),
+    list!("run_at_us", "DESC", "<"),
+    // What is not finished comes last in time.
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">"),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<"),
+    list!("priority", "ASC", ">"),
+    list!("priority", "DESC", "<"),
+];
+
+fn list_of(order: JobOrder) -> &'static Sql {
+    let field = match order.field {
+        JobOrderField::CreatedAt => 0,
+        JobOrderField::RunAt => 2,
+        JobOrderField::FinishedAt => 4,
+        JobOrderField::Priority => 6,
+    };
+    &LISTS[field + usize::from(order.direction == OrderDirection::Desc)]
+}
+
+pub(super) const COUNT: Sql = Sql::both(
+    concat!(
+        "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
+        job_filter!(),
+        " LIMIT $13) AS found
+         GROUP BY state"
+    ),
+    &[
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Text,
+        Kind::Int,
+    ],
+);
+
+pub(super) const COUNTS: Sql =
+    Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
+
+fn filter_values(filter: &JobFilter) -> Vec<super::db::Value> {
+    let created = filter.created.unwrap_or_default();
+    let finished = filter.finished.unwrap_or_default();
+    args![
+        page::numbers(filter.ids.as_deref(), |id| id.0),
+        page::words(filter.states.as_deref(), |state| state.word().to_owned()),
+        page::words(filter.tasks.as_deref(), Clone::clone),
+        page::words(filter.queues.as_deref(), Clone::clone),
+        page::labels(filter.labels.as_deref()),
+        page::words(filter.origins.as_deref(), |origin| origin.word().to_owned()),
+        created.from.map(|at| at.0),
+        created.to.map(|at| at.0),
+        finished.from.map(|at| at.0),
+        finished.to.map(|at| at.0),
+        filter.schedule_id.map(|id| id.0),
+        filter.text.as_deref().map(page::contains),
+    ]
+    .to_vec()
+}
+
+/// Jobs by state, and whether counting stopped at the cap.
+#[derive(Debug, Clone, Default)]
+pub struct StateCounts {
+    /// Count of each state that occurs.
+    pub counts: HashMap<JobState, i64>,
+    /// Whether there are more than were counted.
+    pub is_capped: bool,
+}
+
+impl Reader {
+    /// The jobs of these ids, in no order; unknown ones are left out.
+    pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<Job>> {
+        let ids = page::numbers(Some(ids), |id| id.0);
+        let rows = self.db.rows(&GET, &args![ids]).await?;
+        rows.iter().map(|row| job_from(row, self.epoch)).collect()
+    }
+
+    /// The job, if it exists.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        Ok(self.jobs_by_id(&[id]).await?.pop())
+    }
+
+    /// A page of jobs behind the position `after`, or `None` when that is no position of ours.
+    pub async fn jobs(
+        &self,
+        filter: &JobFilter,
+        order: JobOrder,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<Job>>> {
+        let Ok(after) = after.map(parse_position).transpose() else { return Ok(None) };
+        let mut values = filter_values(filter);
+        let position = [after.map(|(key, _)| key), Some(after.map_or(0, |(_, id)| id))];
+        values.extend(position.map(Into::into));
+        values.push(page::one_more(limit).into());
+        let rows = self.db.rows(list_of(order), &values).await?;
+        let read = |row: &Row| {
+            let job = job_from(row, self.epoch)?;
+            Ok((format!("{}.{}", row.get::<i64>(26)?, job.id.0), job))
+        };
+        Ok(Some(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit)))
+    }
+
+    /// Jobs by state under a filter, looking at `COUNT_CAP` of them at most.
+    pub async fn count_jobs(&self, filter: &JobFilter) -> Result<StateCounts> {
+        let mut values = filter_values(filter);
+        values.push((COUNT_CAP + 1).into());
+        let counts = self.state_counts(self.db.rows(&COUNT, &values).await?)?;
+        let is_capped = counts.values().sum::<i64>() > COUNT_CAP;
+        Ok(StateCounts { counts, is_capped })
+    }
+
+    /// Jobs by state in the whole store, from the kept counts.
+    pub async fn count_all_jobs(&self) -> Result<StateCounts> {
+        let counts = self.state_counts(self.db.rows(&COUNTS, &[]).await?)?;
+        Ok(StateCounts { counts, is_capped: false })
+    }
+
+    fn state_counts(&self, rows: Vec<Row>) -> Result<HashMap<JobState, i64>> {
+        let read = |row: &Row| {
+            let word: String = row.get(0)?;
+            let state =
+                JobState::from_word(&word).ok_or_else(|| Fault::unreadable("the state of a count", &word))?;
+            Ok((state, row.get(1)?))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::ParseIntError> {
+    let (key, id) = text.split_once('.').unwrap_or((text, ""));
+    Ok((key.parse()?, id.parse()?))
+}

@@ -1,0 +1,53 @@
+//! The truth: everything that must survive, behind values and functions. The only floor that holds SQL.
+//! It must never decide what the product means (that is `domain`), nor spawn, nor know who is asking.
+
+pub mod attempts;
+pub mod claim;
+pub mod db;
+pub mod events;
+pub mod fault;
+pub mod ids;
+pub mod jobs;
+pub mod logs;
+pub mod open;
+pub mod page;
+pub mod prune;
+pub mod queues;
+pub mod schedules;
+pub mod statements;
+pub mod tasks;
+pub mod tokens;
+pub mod transition;
+pub mod workers;
+pub mod writer;
+
+use std::sync::Arc;
+
+pub use db::Db;
+pub use fault::{Fault, FaultKind, Result};
+pub use open::Store;
+pub use writer::{Committed, Refusal, Writer};
+
+/// Reads the state. Cheap to clone; never writes.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    db: Arc<Db>,
+    epoch: u32,
+}
+
+impl Reader {
+    /// Reads from `db`, whose cursors carry `epoch`.
+    pub fn new(db: Arc<Db>, epoch: u32) -> Reader {
+        Reader { db, epoch }
+    }
+
+    /// Names this store in cursors.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The engine's name, for people.
+    pub fn engine(&self) -> &'static str {
+        self.db.engine()
+    }
+}

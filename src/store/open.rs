@@ -1,0 +1,265 @@
+//! Owns the opening of the store: the lock before everything, migrations, and refusals that overwrite nothing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::db::{Db, Durability, Kind, Sql};
+use super::fault::{Fault, FaultKind, Result};
+use super::logs::Logs;
+use super::writer::{self, Writer, WriterLoop};
+use super::{Reader, page};
+use crate::args;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::random::Random;
+use crate::domain::queue::DEFAULT_QUEUE;
+
+/// Marks our SQLite files: "BEAD".
+const APPLICATION_ID: i64 = 0x4245_4144;
+/// A file up to this size is checked whole at each start; larger ones cost too much time.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+struct Migration {
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+macro_rules! migration {
+    ($set:literal, $file:literal) => {
+        Migration {
+            name: concat!($set, "/", $file),
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $set, "/", $file, ".sql")),
+            postgres: include_str!(concat!("../../migrations/postgres/", $set, "/", $file, ".sql")),
+        }
+    };
+}
+
+const STATE: &[Migration] = &[migration!("state", "0001_init")];
+const LOGS: &[Migration] = &[migration!("logs", "0001_init")];
+
+const MIGRATIONS_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL)";
+
+pub(super) const APPLIED: Sql = Sql::both("SELECT name FROM migrations ORDER BY name", &[]);
+pub(super) const META: Sql = Sql::both("SELECT value FROM meta WHERE name = $1", &[Kind::Text]);
+pub(super) const PUT_META: Sql = Sql::both(
+    "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+    &[Kind::Text, Kind::Text],
+);
+pub(super) const SIZE: Sql = Sql::each(
+    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "SELECT pg_database_size(current_database())",
+    &[],
+);
+// These three speak to one engine only and are no statements over our tables.
+const SQLITE_APPLICATION_ID: Sql = Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
+const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
+const SQLITE_CHECK: Sql = Sql::both("SELECT quick_check FROM pragma_quick_check(1)", &[]);
+
+/// The open store. Holds the lock for as long as it lives.
+#[derive(Debug)]
+pub struct Store {
+    state: Arc<Db>,
+    logs: Arc<Db>,
+    epoch: u32,
+    newest: i64,
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens the SQLite store of a data directory, making it when it is absent.
+    pub async fn open_directory(directory: &Path, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
+        make_directory(directory)?;
+        let lock = take_lock(directory)?;
+        let state_path = directory.join("beadle.db");
+        let state = open_file(&state_path, Durability::Full).await?;
+        migrate(&state, STATE, "the store", clock.now())
+            .await
+            .map_err(|fault| name_file(fault, &state_path))?;
+        let logs_path = directory.join("logs.db");
+        let logs = open_file(&logs_path, Durability::Normal).await?;
+        migrate(&logs, LOGS, "the log store", clock.now())
+            .await
+            .map_err(|fault| name_file(fault, &logs_path))?;
+        Store::finish(Arc::new(state), Arc::new(logs), Some(lock), clock, random).await
+    }
+
+    /// Opens a PostgreSQL database, which holds state and logs together.
+    pub async fn open_postgres(url: &str, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
+        let db = Db::open_postgres(url).await?;
+        for (migrations, what) in [(STATE, "the store"), (LOGS, "the log store")] {
+            migrate(&db, migrations, what, clock.now()).await?;
+        }
+        let db = Arc::new(db);
+        Store::finish(db.clone(), db, None, clock, random).await
+    }
+
+    async fn finish(
+        state: Arc<Db>,
+        logs: Arc<Db>,
+        lock: Option<File>,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Store> {
+        let epoch = epoch(&state, random).await?;
+        let newest = Reader::new(state.clone(), epoch).newest_event().await?;
+        let store = Store { state, logs, epoch, newest, _lock: lock };
+        store.make_default_queue(clock.now()).await?;
+        Ok(store)
+    }
+
+    async fn make_default_queue(&self, now: Timestamp) -> Result<()> {
+        let reader = self.reader();
+        if !reader.queues_by_name(&[DEFAULT_QUEUE.to_owned()]).await?.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.state.begin().await?;
+        let id = super::ids::Ids::default().draw_and_keep(&mut tx, super::ids::Numbered::Queue).await?;
+        tx.execute(&super::queues::PUT, &args![id, DEFAULT_QUEUE, None::<i64>, now.0]).await?;
+        tx.commit().await
+    }
+
+    /// Reads the state.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.state.clone(), self.epoch)
+    }
+
+    /// Reads and writes output.
+    pub fn logs(&self) -> Logs {
+        Logs::new(self.logs.clone())
+    }
+
+    /// Both sides of the one writer. Call it once.
+    pub fn writer(&self, clock: Arc<dyn Clock>) -> (Writer, WriterLoop) {
+        writer::channel(self.state.clone(), clock, self.epoch, self.newest)
+    }
+
+    /// The databases, state and logs, for the test of all statements.
+    pub fn databases(&self) -> (Arc<Db>, Arc<Db>) {
+        (self.state.clone(), self.logs.clone())
+    }
+
+    /// Closes the files in order.
+    pub async fn close(self) {
+        self.logs.close().await;
+        self.state.close().await;
+    }
+}
+
+impl Reader {
+    /// Bytes that the state takes on disk.
+    pub async fn size_bytes(&self) -> Result<i64> {
+        page::one(self.db.optional(&SIZE, &[]).await?)?.get(0)
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        Fault::new(
+            FaultKind::Io,
+            format!("the data directory {} cannot be made: {error}", directory.display()),
+        )
+    })
+}
+
+/// Takes the lock of a data directory, or says who holds it. The file is never removed: that would race.
+fn take_lock(directory: &Path) -> Result<File> {
+    let path = directory.join("beadle.lock");
+    let cannot = |error: std::io::Error| {
+        let directory = directory.display();
+        Fault::new(FaultKind::Io, format!("the data directory {directory} cannot be written: {error}"))
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(cannot)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        let _ = file.read_to_string(&mut owner);
+        let owner = owner.trim();
+        let owner = if owner.is_empty() { "another process".to_owned() } else { format!("process {owner}") };
+        let directory = directory.display();
+        let message = format!("the data directory {directory} is in use by {owner}; nothing was touched");
+        return Err(Fault::new(FaultKind::Locked, message));
+    }
+    file.set_len(0).map_err(cannot)?;
+    file.rewind().map_err(cannot)?;
+    writeln!(file, "{}", std::process::id()).map_err(cannot)?;
+    Ok(file)
+}
+
+fn name_file(fault: Fault, path: &Path) -> Fault {
+    Fault::new(fault.kind, format!("{}: {fault}; nothing was changed in it", path.display()))
+}
+
+async fn open_file(path: &Path, durability: Durability) -> Result<Db> {
+    let db = Db::open_sqlite(path, durability).await.map_err(|fault| name_file(fault, path))?;
+    check_file(&db, path).await.map_err(|fault| name_file(fault, path))?;
+    Ok(db)
+}
+
+async fn check_file(db: &Db, path: &Path) -> Result<()> {
+    let application: i64 = page::one(db.optional(&SQLITE_APPLICATION_ID, &[]).await?)?.get(0)?;
+    let tables: i64 = page::one(db.optional(&SQLITE_TABLES, &[]).await?)?.get(0)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    if application != APPLICATION_ID {
+        return Err(Fault::new(FaultKind::Damaged, "this is a database of another program"));
+    }
+    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
+        let found: String = page::one(db.optional(&SQLITE_CHECK, &[]).await?)?.get(0)?;
+        if found != "ok" {
+            return Err(Fault::new(FaultKind::Damaged, format!("the database is damaged ({found})")));
+        }
+    }
+    Ok(())
+}
+
+async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) -> Result<()> {
+    let is_sqlite = db.engine() == "sqlite";
+    let is_new = is_sqlite && page::one(db.optional(&SQLITE_TABLES, &[]).await?)?.get::<i64>(0)? == 0;
+    if is_new {
+        db.run_script(format!("PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS_TABLE}")).await?;
+    } else if !is_sqlite {
+        db.run_script(MIGRATIONS_TABLE.to_owned()).await?;
+    }
+    let applied = db.rows(&APPLIED, &[]).await?;
+    let applied = applied.iter().map(|row| row.get::<String>(0)).collect::<Result<Vec<_>>>()?;
+    let known = |name: &String| STATE.iter().chain(LOGS).any(|migration| migration.name == name);
+    if let Some(newer) = applied.iter().find(|name| !known(name)) {
+        let message = format!(
+            "{what} was written by a newer Beadle (it has the migration {newer}, which version {} does not know); \
+             start that one, or restore a backup",
+            env!("CARGO_PKG_VERSION")
+        );
+        return Err(Fault::new(FaultKind::Damaged, message));
+    }
+    for migration in migrations.iter().filter(|migration| !applied.contains(&migration.name.to_owned())) {
+        let text = if is_sqlite { migration.sqlite } else { migration.postgres };
+        let name = migration.name;
+        // In one transaction: half a migration is never seen.
+        let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {})", now.0);
+        db.run_script(format!("{text};\n{mark}")).await?;
+    }
+    Ok(())
+}
+
+/// Names this store in cursors: drawn once, when the store is made.
+async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
+    let mut tx = db.begin().await?;
+    tx.execute(&PUT_META, &args!["epoch", random.hex(4)]).await?;
+    let row = page::one(tx.optional(&META, &args!["epoch"]).await?)?;
+    let text: String = row.get(0)?;
+    tx.commit().await?;
+    u32::from_str_radix(&text, 16).map_err(|_| Fault::unreadable("the epoch", &text))
+}

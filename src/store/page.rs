@@ -1,0 +1,65 @@
+//! Owns what all lists share: keyset positions, and lists as one JSON argument.
+
+use super::db::Row;
+use super::fault::{Fault, Result};
+use crate::domain::job::Label;
+
+/// A page of some list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows, each with its position.
+    pub rows: Vec<(String, T)>,
+    /// Whether the list goes on.
+    pub has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Cuts a list that was read with one row more than wanted.
+    pub fn cut(mut rows: Vec<(String, T)>, limit: usize) -> Page<T> {
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Page { rows, has_more }
+    }
+}
+
+/// `limit` and one more, to see whether the list goes on.
+pub fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+}
+
+/// The row of a statement that always gives one.
+pub fn one(row: Option<Row>) -> Result<Row> {
+    row.ok_or_else(|| Fault::bug("a statement that always gives a row gave none"))
+}
+
+/// A list of texts as one argument; null means no condition.
+pub fn words<T>(list: Option<&[T]>, word: impl Fn(&T) -> String) -> Option<String> {
+    list.map(|list| {
+        serde_json::Value::Array(list.iter().map(|item| serde_json::Value::String(word(item))).collect())
+            .to_string()
+    })
+}
+
+/// A list of numbers as one argument; null means no condition.
+pub fn numbers<T>(list: Option<&[T]>, number: impl Fn(&T) -> i64) -> Option<String> {
+    list.map(|list| serde_json::Value::from(list.iter().map(number).collect::<Vec<_>>()).to_string())
+}
+
+/// Labels as one argument; null means no condition.
+pub fn labels(list: Option<&[Label]>) -> Option<String> {
+    list.map(|list| serde_json::to_string(list).expect("labels are plain text"))
+}
+
+/// A pattern for `LIKE .. ESCAPE '\'` that finds `text` anywhere, in lower case.
+pub fn contains(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}

@@ -1,0 +1,154 @@
+//! Owns forgetting: what retention says may go, in small batches so that nobody waits for it.
+
+use super::Reader;
+use super::db::{Kind, Sql};
+use super::fault::Result;
+use super::page;
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::id::{AttemptId, JobId};
+use crate::domain::job::JobState;
+
+/// Rows that one transaction deletes.
+pub const PRUNE_BATCH: i64 = 500;
+
+pub(super) const OLD_JOBS: Sql = Sql::both(
+    "SELECT id, queue, state FROM jobs
+     WHERE finished_at_us IS NOT NULL
+       AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
+            OR (state IN ('FAILED', 'EXPIRED') AND finished_at_us < $2))
+       AND finished_at_us < $3
+     ORDER BY finished_at_us, id
+     LIMIT $4",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+);
+
+pub(super) const ATTEMPTS_OF: Sql = Sql::both(
+    "SELECT id FROM attempts WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+pub(super) const DELETE_ATTEMPTS: Sql = Sql::both(
+    "DELETE FROM attempts WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+pub(super) const DELETE_LABELS: Sql = Sql::both(
+    "DELETE FROM job_labels WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+pub(super) const DELETE_JOBS: Sql = Sql::both(
+    "DELETE FROM jobs WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NOT NULL",
+    &[Kind::Text],
+);
+
+pub(super) const DELETE_EVENTS: Sql = Sql::both(
+    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at_us < $1 ORDER BY seq LIMIT $2)",
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const DELETE_KEYS: Sql = Sql::both(
+    "DELETE FROM idempotency_keys
+     WHERE (token_id, idempotency_key) IN (
+         SELECT token_id, idempotency_key FROM idempotency_keys AS old
+         WHERE old.created_at_us < $1
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = old.job_id)
+         ORDER BY old.created_at_us
+         LIMIT $2)",
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const DELETE_TICKS: Sql = Sql::both(
+    "DELETE FROM ticks WHERE (schedule_id, due_at_us) IN (
+         SELECT schedule_id, due_at_us FROM ticks WHERE recorded_at_us < $1 LIMIT $2)",
+    &[Kind::Int, Kind::Int],
+);
+
+/// How long what is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Horizon {
+    /// Jobs that succeeded, were cancelled or skipped before this may go.
+    pub succeeded: Timestamp,
+    /// Jobs that failed before this may go.
+    pub failed: Timestamp,
+    /// Idempotency keys of jobs that are gone may go before this.
+    pub keys: Timestamp,
+}
+
+/// Forgets one batch of what retention says may go.
+#[derive(Debug)]
+pub struct Prune {
+    /// What is old enough.
+    pub horizon: Horizon,
+}
+
+/// What a batch of forgetting did.
+#[derive(Debug, Clone, Default)]
+pub struct Pruned {
+    /// Attempts whose logs may go too.
+    pub attempts: Vec<AttemptId>,
+    /// Rows deleted of all kinds.
+    pub row_count: u64,
+    /// Whether another batch will find more.
+    pub has_more: bool,
+}
+
+impl Change for Prune {
+    type Answer = Pruned;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Pruned> {
+        let Horizon { succeeded, failed, keys } = self.horizon;
+        let newest = succeeded.max(failed);
+        let rows = batch.tx.rows(&OLD_JOBS, &args![succeeded.0, failed.0, newest.0, PRUNE_BATCH]).await?;
+        let mut pruned = Pruned { has_more: rows.len() as i64 == PRUNE_BATCH, ..Pruned::default() };
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ids.push(JobId(row.get(0)?));
+            let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
+            if let Some(state) = JobState::from_word(&word) {
+                batch.count(&queue, state, -1);
+            }
+        }
+        if !ids.is_empty() {
+            let ids = page::numbers(Some(&ids), |id| id.0);
+            let attempts = batch.tx.rows(&ATTEMPTS_OF, &args![ids.clone()]).await?;
+            pruned.attempts = attempts.iter().map(|row| row.get(0).map(AttemptId)).collect::<Result<_>>()?;
+            for sql in [&DELETE_ATTEMPTS, &DELETE_LABELS, &DELETE_JOBS] {
+                pruned.row_count += batch.tx.execute(sql, &args![ids.clone()]).await?;
+            }
+        }
+        // Events and ticks live as long as the longest-lived job, so that a job's history is whole.
+        let oldest = succeeded.min(failed);
+        for (sql, before) in [(&DELETE_EVENTS, oldest), (&DELETE_TICKS, oldest), (&DELETE_KEYS, keys)] {
+            let deleted = batch.tx.execute(sql, &args![before.0, PRUNE_BATCH]).await?;
+            pruned.has_more |= deleted == PRUNE_BATCH.unsigned_abs();
+            pruned.row_count += deleted;
+        }
+        Ok(pruned)
+    }
+}
+
+pub(super) const OLDEST_FINISHED: Sql = Sql::both(
+    "SELECT finished_at_us FROM jobs WHERE finished_at_us IS NOT NULL ORDER BY finished_at_us, id LIMIT 1",
+    &[],
+);
+
+pub(super) const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
+
+impl Reader {
+    /// Whether a prune would find something, without writing.
+    pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
+        let newest = horizon.succeeded.max(horizon.failed);
+        for (sql, before) in
+            [(&OLDEST_FINISHED, newest), (&OLDEST_EVENT_AT, horizon.succeeded.min(horizon.failed))]
+        {
+            let oldest = self.db.optional(sql, &[]).await?.map(|row| row.get::<i64>(0)).transpose()?;
+            if oldest.is_some_and(|oldest| oldest < before.0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,192 @@
+//! Owns the queue rows.
+
+use serde_json::json;
+
+use super::Reader;
+use super::db::{Kind, Row, Sql};
+use super::fault::Result;
+use super::ids::Numbered;
+use super::page::{self, Page};
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::event::{EventType, NewEvent};
+use crate::domain::id::QueueId;
+use crate::domain::queue::Queue;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+
+macro_rules! queue_columns {
+    () => {
+        "id, name, paused_at_us, pause_reason, concurrency_limit"
+    };
+}
+
+fn queue_from(row: &Row) -> Result<Queue> {
+    Ok(Queue {
+        id: QueueId(row.get(0)?),
+        name: row.get(1)?,
+        paused_at: row.get::<Option<i64>>(2)?.map(Timestamp),
+        pause_reason: row.get(3)?,
+        concurrency_limit: row.get::<Option<i64>>(4)?.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+    })
+}
+
+pub(super) const EXISTS: Sql = Sql::both("SELECT count(*) FROM queues WHERE name = $1", &[Kind::Text]);
+
+/// Whether a queue of this name exists.
+pub(super) async fn exists(batch: &mut Batch<'_>, name: &str) -> Result<bool> {
+    Ok(page::one(batch.tx.optional(&EXISTS, &args![name]).await?)?.get::<i64>(0)? > 0)
+}
+
+pub(super) const PUT: Sql = Sql::both(
+    "INSERT INTO queues (id, name, concurrency_limit, created_at_us) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (name) DO UPDATE SET concurrency_limit = excluded.concurrency_limit",
+    &[Kind::Int, Kind::Text, Kind::Int, Kind::Int],
+);
+
+pub(super) const PAUSE: Sql = Sql::both(
+    "UPDATE queues SET paused_at_us = coalesce(paused_at_us, $2), pause_reason = $3, paused_by = $4 WHERE name = $1",
+    &[Kind::Text, Kind::Int, Kind::Text, Kind::Text],
+);
+
+pub(super) const RESUME: Sql = Sql::both(
+    "UPDATE queues SET paused_at_us = NULL, pause_reason = NULL, paused_by = NULL WHERE name = $1",
+    &[Kind::Text],
+);
+
+/// A change of a queue.
+#[derive(Debug, Clone)]
+pub enum QueueAction {
+    /// Make it, or set its limit.
+    Put {
+        /// Jobs that may run at once; `None` means no limit of its own.
+        concurrency_limit: Option<i32>,
+    },
+    /// Start nothing from it.
+    Pause {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Start from it again.
+    Resume,
+}
+
+/// Changes a queue.
+#[derive(Debug)]
+pub struct ChangeQueue {
+    /// The queue's name.
+    pub name: String,
+    /// What to do.
+    pub action: QueueAction,
+    /// Who asks.
+    pub actor: String,
+}
+
+impl Change for ChangeQueue {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        let exists = exists(batch, &self.name).await?;
+        let now = batch.now.0;
+        let data = match &self.action {
+            QueueAction::Put { concurrency_limit } => {
+                let id = if exists { 0 } else { batch.draw(Numbered::Queue).await? };
+                batch.tx.execute(&PUT, &args![id, &self.name, *concurrency_limit, now]).await?;
+                json!({"action": "PUT", "concurrencyLimit": concurrency_limit})
+            }
+            _ if !exists => {
+                let message = format!("there is no queue named {}", self.name);
+                return Err(Rejection::at(UserErrorCode::NotFound, "name", message).into());
+            }
+            QueueAction::Pause { reason } => {
+                let values = args![&self.name, now, reason.clone(), &self.actor];
+                batch.tx.execute(&PAUSE, &values).await?;
+                json!({"action": "PAUSE", "reason": reason})
+            }
+            QueueAction::Resume => {
+                batch.tx.execute(&RESUME, &args![&self.name]).await?;
+                json!({"action": "RESUME"})
+            }
+        };
+        batch.emit(NewEvent {
+            kind: EventType::QueueChanged,
+            actor: self.actor.clone(),
+            subject_id: None,
+            job_id: None,
+            task_name: None,
+            queue_name: Some(self.name.clone()),
+            data: {
+                let mut data = data;
+                data["queue"] = json!(self.name);
+                data
+            },
+        });
+        Ok(())
+    }
+}
+
+pub(super) const BY_NAME: Sql = Sql::both(
+    concat!("SELECT ", queue_columns!(), " FROM queues WHERE name IN (SELECT atom FROM jsonb_each($1))"),
+    &[Kind::Text],
+);
+
+pub(super) const BY_ID: Sql =
+    Sql::both(concat!("SELECT ", queue_columns!(), " FROM queues WHERE id = $1"), &[Kind::Int]);
+
+pub(super) const LIST: Sql = Sql::both(
+    concat!("SELECT ", queue_columns!(), " FROM queues WHERE name > $1 ORDER BY name LIMIT $2"),
+    &[Kind::Text, Kind::Int],
+);
+
+pub(super) const NUMBERS: Sql = Sql::both(
+    "SELECT CAST(coalesce(sum(CASE WHEN state IN ('HELD', 'BLOCKED', 'SCHEDULED', 'QUEUED', 'RETRYING')
+                              THEN job_count ELSE 0 END), 0) AS BIGINT),
+            CAST(coalesce(sum(CASE WHEN state = 'RUNNING' THEN job_count ELSE 0 END), 0) AS BIGINT)
+     FROM job_counts WHERE queue = $1",
+    &[Kind::Text],
+);
+
+pub(super) const OLDEST: Sql =
+    Sql::both("SELECT min(run_at_us) FROM jobs WHERE state = 'QUEUED' AND queue = $1", &[Kind::Text]);
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueNumbers {
+    /// Jobs that wait, for whatever reason.
+    pub waiting: i64,
+    /// Jobs that run.
+    pub running: i64,
+    /// Since when the longest-waiting job could have started.
+    pub oldest_waiting_at: Option<Timestamp>,
+}
+
+impl Reader {
+    /// The queues of these names, in no order; unknown ones are left out.
+    pub async fn queues_by_name(&self, names: &[String]) -> Result<Vec<Queue>> {
+        let names = page::words(Some(names), Clone::clone);
+        self.db.rows(&BY_NAME, &args![names]).await?.iter().map(queue_from).collect()
+    }
+
+    /// The queue of this id.
+    pub async fn queue_by_id(&self, id: QueueId) -> Result<Option<Queue>> {
+        self.db.optional(&BY_ID, &args![id.0]).await?.map(|row| queue_from(&row)).transpose()
+    }
+
+    /// A page of queues by name, behind the name `after`.
+    pub async fn queues(&self, after: &str, limit: usize) -> Result<Page<Queue>> {
+        let rows = self.db.rows(&LIST, &args![after, page::one_more(limit)]).await?;
+        let read = |row: &Row| queue_from(row).map(|queue| (queue.name.clone(), queue));
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+    }
+
+    /// How full the queue is.
+    pub async fn queue_numbers(&self, name: &str) -> Result<QueueNumbers> {
+        let row = page::one(self.db.optional(&NUMBERS, &args![name]).await?)?;
+        let oldest = page::one(self.db.optional(&OLDEST, &args![name]).await?)?;
+        Ok(QueueNumbers {
+            waiting: row.get(0)?,
+            running: row.get(1)?,
+            oldest_waiting_at: oldest.get::<Option<i64>>(0)?.map(Timestamp),
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! Owns the changes of a job's state: each names the state it expects, and zero rows is `Stale`, a decision.
+
+use serde_json::{Value, json};
+
+use super::db::{Kind, Sql};
+use super::fault::Result;
+use super::jobs::{self, job_columns, job_from, text};
+use super::page;
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::attempt::{AttemptOutcome, Ended};
+use crate::domain::event::{EventType, NewEvent};
+use crate::domain::id::{AttemptId, JobId, WorkerId};
+use crate::domain::job::{Job, JobState, rank};
+use crate::domain::lifecycle::{self, RunningJob, Verdict};
+use crate::domain::rejection::{Rejection, UserErrorCode};
+
+pub(super) const LOCK: Sql = Sql::each(
+    concat!("SELECT ", job_columns!(), ", 0, worker_id FROM jobs WHERE id = $1"),
+    concat!("SELECT ", job_columns!(), ", CAST(0 AS BIGINT), worker_id FROM jobs WHERE id = $1 FOR UPDATE"),
+    &[Kind::Int],
+);
+
+pub(super) const MOVE: Sql = Sql::both(
+    "UPDATE jobs
+     SET state = $3, failure = $4, run_at_us = $5, rank_us = $6, finished_at_us = $7, worker_id = NULL,
+         try_count = $8, stop_requested_at_us = $9
+     WHERE id = $1 AND state = $2",
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+);
+
+pub(super) const REQUEST_STOP: Sql = Sql::both(
+    "UPDATE jobs SET stop_requested_at_us = $2 WHERE id = $1 AND state = 'RUNNING' AND stop_requested_at_us IS NULL",
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const FINISH_ATTEMPT: Sql = Sql::both(
+    "UPDATE attempts
+     SET outcome = $2, failure = $3, exit_code = $4, signal = $5, finished_at_us = $6, user_us = $7, system_us = $8,
+         peak_memory_bytes = $9, log_bytes = $10, dropped_log_bytes = $11
+     WHERE id = $1 AND outcome IS NULL
+     RETURNING attempt_number, worker_id",
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+    ],
+);
+
+/// Reads the job for a change; on PostgreSQL its row stays locked until the commit.
+pub(super) async fn lock(batch: &mut Batch<'_>, id: JobId) -> Result<Option<Job>> {
+    jobs::write_pending(batch).await?;
+    let row = batch.tx.optional(&LOCK, &args![id.0]).await?;
+    row.map(|row| job_from(&row, batch.epoch)).transpose()
+}
+
+/// What a job becomes.
+struct Next {
+    state: JobState,
+    failure: Option<String>,
+    run_at: Timestamp,
+    try_count: i32,
+    stop_requested_at: Option<Timestamp>,
+}
+
+async fn move_job(batch: &mut Batch<'_>, job: &Job, next: Next, actor: &str, extra: Value) -> Result<bool> {
+    assert!(
+        lifecycle::may_follow(job.state, next.state),
+        "{} may not go from {:?} to {:?}",
+        job.id,
+        job.state,
+        next.state
+    );
+    let finished_at = next.state.is_final().then_some(batch.now.0);
+    let changed = batch
+        .tx
+        .execute(
+            &MOVE,
+            &args![
+                job.id.0,
+                job.state.word(),
+                next.state.word(),
+                next.failure,
+                next.run_at.0,
+                rank(next.run_at, job.priority),
+                finished_at,
+                next.try_count,
+                next.stop_requested_at.map(|at| at.0),
+            ],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    batch.count(&job.queue_name, job.state, -1);
+    batch.count(&job.queue_name, next.state, 1);
+    let mut data = json!({"from": job.state.word(), "to": next.state.word()});
+    if let (Value::Object(data), Value::Object(extra)) = (&mut data, extra) {
+        data.extend(extra);
+    }
+    batch.emit(job_event(EventType::JobStateChanged, job, actor, data));
+    Ok(true)
+}
+
+/// An event about a job.
+pub(super) fn job_event(kind: EventType, job: &Job, actor: &str, data: Value) -> NewEvent {
+    NewEvent {
+        kind,
+        actor: actor.to_owned(),
+        subject_id: Some(job.id.to_string()),
+        job_id: Some(job.id),
+        task_name: job.task_name.clone(),
+        queue_name: Some(job.queue_name.clone()),
+        data,
+    }
+}
+
+/// Stops a job: at once while it waits; by asking its worker while it runs.
+#[derive(Debug)]
+pub struct Cancel {
+    /// The job.
+    pub id: JobId,
+    /// Who asks.
+    pub actor: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What a cancel did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The job is final now.
+    Done,
+    /// The worker is asked to stop it.
+    Asked,
+}
+
+impl Change for Cancel {
+    type Answer = Cancelled;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Cancelled> {
+        let Some(job) = lock(batch, self.id).await? else {
+            let message = format!("there is no job {}", self.id);
+            return Err(Rejection::at(UserErrorCode::NotFound, "id", message).into());
+        };
+        if job.state == JobState::Running {
+            let asked = batch.tx.execute(&REQUEST_STOP, &args![job.id.0, batch.now.0]).await?;
+            if asked > 0 {
+                let data =
+                    json!({"from": "RUNNING", "to": "RUNNING", "stopRequested": true, "reason": self.reason});
+                batch.emit(job_event(EventType::JobStateChanged, &job, &self.actor, data));
+            }
+            return Ok(Cancelled::Asked);
+        }
+        if job.state.is_final() {
+            let message = format!("{} is {} already", job.id, job.state.word());
+            return Err(Rejection::at(UserErrorCode::NotCancellable, "id", message).into());
+        }
+        let next = Next {
+            state: JobState::Cancelled,
+            failure: job.failure.as_ref().map(text),
+            run_at: job.run_at,
+            try_count: job.try_count,
+            stop_requested_at: Some(batch.now),
+        };
+        move_job(batch, &job, next, &self.actor, json!({"reason": self.reason})).await?;
+        Ok(Cancelled::Done)
+    }
+}
+
+/// Records the end of an attempt and what it means for the job.
+#[derive(Debug, Clone)]
+pub struct EndAttempt {
+    /// The attempt; one that ended already makes this `Stale`.
+    pub attempt: AttemptId,
+    /// Its job.
+    pub job: JobId,
+    /// How it ended.
+    pub ended: Ended,
+    /// Spreads the retry delay, in `[0, 1)`.
+    pub unit: f64,
+    /// Who says so.
+    pub actor: String,
+}
+
+/// What became of the end of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The job stands in this state now.
+    Job(JobState),
+    /// The attempt had ended before; nothing was changed.
+    Stale,
+}
+
+impl Change for EndAttempt {
+    type Answer = Settled;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Settled> {
+        let Some(job) = lock(batch, self.job).await? else { return Ok(Settled::Stale) };
+        let running = RunningJob {
+            policy: &job.retry_policy,
+            tries_before: job.try_count,
+            is_restartable: job.is_restartable,
+            is_stop_requested: job.stop_requested_at.is_some(),
+        };
+        let verdict = lifecycle::settle(&running, &self.ended, batch.now, self.unit);
+        let Some((number, worker)) = self.finish(batch, &verdict).await? else { return Ok(Settled::Stale) };
+        let data = json!({
+            "attempt": number,
+            "worker": worker,
+            "outcome": self.ended.outcome.word(),
+            "exitCode": self.ended.exit_code,
+            "signal": self.ended.signal,
+        });
+        batch.emit(job_event(EventType::AttemptFinished, &job, &self.actor, data));
+        if job.state != JobState::Running {
+            return Ok(Settled::Stale);
+        }
+        let counts = self.ended.outcome != AttemptOutcome::Interrupted;
+        let next = Next {
+            state: verdict.state(),
+            failure: verdict.failure().map(text),
+            run_at: if let Verdict::Retry(_, at) = verdict { at } else { job.run_at },
+            try_count: job.try_count + i32::from(counts),
+            stop_requested_at: job.stop_requested_at,
+        };
+        let extra = json!({"attempt": number, "message": verdict.failure().map(|failure| &failure.message)});
+        move_job(batch, &job, next, &self.actor, extra).await?;
+        Ok(Settled::Job(verdict.state()))
+    }
+}
+
+impl EndAttempt {
+    /// Ends the attempt's row; gives its number and worker, or `None` when it had ended before.
+    async fn finish(&self, batch: &mut Batch<'_>, verdict: &Verdict) -> Result<Option<(i64, WorkerId)>> {
+        let ended = &self.ended;
+        let row = batch
+            .tx
+            .optional(
+                &FINISH_ATTEMPT,
+                &args![
+                    self.attempt.0,
+                    ended.outcome.word(),
+                    verdict.failure().map(text),
+                    ended.exit_code,
+                    ended.signal.clone(),
+                    batch.now.0,
+                    ended.usage.map(|usage| usage.user_us),
+                    ended.usage.map(|usage| usage.system_us),
+                    ended.usage.and_then(|usage| usage.peak_memory_bytes),
+                    ended.log_bytes,
+                    ended.dropped_log_bytes,
+                ],
+            )
+            .await?;
+        row.map(|row| Ok((row.get(0)?, WorkerId(row.get(1)?)))).transpose()
+    }
+}
+
+pub(super) const DUE: Sql = Sql::both(
+    "SELECT id, queue, state, task_name FROM jobs
+     WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
+     ORDER BY run_at_us, id
+     LIMIT $2",
+    &[Kind::Int, Kind::Int],
+);
+
+pub(super) const PROMOTE: Sql = Sql::both(
+    "UPDATE jobs SET state = 'QUEUED'
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state IN ('SCHEDULED', 'RETRYING')
+     RETURNING id",
+    &[Kind::Text],
+);
+
+/// Puts the waiting jobs whose time has come into their queues, at most `limit`.
+pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
+    let due = batch.tx.rows(&DUE, &args![batch.now.0, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let ids = due.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
+    let moved = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id)]).await?;
+    let moved =
+        moved.iter().map(|row| row.get::<i64>(0)).collect::<Result<std::collections::HashSet<_>>>()?;
+    for row in &due {
+        let id: i64 = row.get(0)?;
+        if !moved.contains(&id) {
+            continue;
+        }
+        let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
+        let from = JobState::from_word(&word).unwrap_or(JobState::Scheduled);
+        batch.count(&queue, from, -1);
+        batch.count(&queue, JobState::Queued, 1);
+        batch.emit(NewEvent {
+            kind: EventType::JobStateChanged,
+            actor: "dispatcher".to_owned(),
+            subject_id: Some(JobId(id).to_string()),
+            job_id: Some(JobId(id)),
+            task_name: row.get(3)?,
+            queue_name: Some(queue),
+            data: json!({"from": word, "to": "QUEUED"}),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Owns the listener: the accept loop, the cap on connections, and the orderly end of all of them.
+//! The loop must never die of a connection or of a lack of file descriptors.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use super::execute::Door;
+use super::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, SEND_BUFFER_BYTES};
+use super::media::Media;
+use super::stall::Stalling;
+use super::transport::{harden, refused, routes};
+use super::{Backend, DoorConfig};
+use crate::base::{
+    clock::{sleep, within},
+    task,
+};
+
+/// A place under the cap on connections; whoever keeps a connection alive holds a copy.
+#[derive(Debug, Clone)]
+pub struct Place(#[expect(dead_code, reason = "held for its drop only")] Arc<OwnedSemaphorePermit>);
+
+/// What a connection over the cap is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+content-length: 0\r\n\r\n";
+
+/// Serves until `shutdown`, then ends open streams (web sockets with 1001), lets requests finish and returns.
+pub async fn serve<B: Backend>(
+    listener: TcpListener,
+    backend: B,
+    config: DoorConfig,
+    shutdown: CancellationToken,
+) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let places = Arc::new(Semaphore::new(config.limits.connections));
+    let door = Arc::new(Door::new(backend, port, config, shutdown));
+    let router = routes(Arc::clone(&door));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = door.shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for a moment");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(most = door.limits.connections, "a connection over the cap was refused");
+            let _ = stream.try_write(FULL);
+            continue;
+        };
+        let connection = converse(Arc::clone(&door), router.clone(), stream, Place(Arc::new(permit)));
+        task::spawn(door.connections.track_future(connection));
+    }
+    drop(listener);
+    door.connections.close();
+    if within(door.limits.closing, door.connections.wait()).await.is_none() {
+        tracing::warn!(left = door.connections.len(), "connections were cut at shutdown");
+    }
+}
+
+/// One connection, from its first byte to its last or to its upgrade.
+async fn converse<B: Backend>(door: Arc<Door<B>>, router: Router, stream: TcpStream, place: Place) {
+    let _ = stream.set_nodelay(true);
+    // The kernel would take megabytes for a peer that does not read before a write is refused.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answering = answer(&door, router.clone(), request, place.clone());
+        async { Ok::<_, Infallible>(answering.await) }
+    });
+    let io = TokioIo::new(Stalling::new(stream, door.limits.write));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(door.limits.head)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = door.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// One request: judged by its head first, on every path alike.
+async fn answer<B: Backend>(
+    door: &Door<B>,
+    mut router: Router,
+    request: Request<Incoming>,
+    place: Place,
+) -> Response {
+    let admitted = door.gate.admit(request.uri(), request.headers());
+    let mut response = if let Err(refusal) = admitted {
+        refused(refusal, Media::Json)
+    } else {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(place);
+        router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
+    };
+    harden(response.headers_mut());
+    response
+}

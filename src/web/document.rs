@@ -1,0 +1,395 @@
+//! Owns the judgement on a parsed document before the executor walks it: how far its fragments expand, which
+//! operation is meant, which root fields it touches, which variables it lacks.
+//! Pure. It must never walk an expanded tree: every fragment is weighed once.
+
+use std::collections::{HashMap, HashSet};
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::parser::{Error as SyntaxError, parse_query};
+use async_graphql::{Name, Positioned, Value, Variables};
+
+use super::errors::{Code, Refusal};
+use super::lexical::scan;
+use super::limits::{
+    ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
+    VARIABLES_MAX,
+};
+use super::subscription_root::lift_root;
+
+/// A document that may be handed to the executor.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Parsed once; the executor does not see the text's brackets again.
+    pub document: ExecutableDocument,
+    /// Kind of the operation that will run.
+    pub operation_type: OperationType,
+    /// Names of the root fields of that operation, also through fragments; without introspection, each once.
+    pub root_fields: Vec<String>,
+}
+
+/// Reads and judges a document in the order that keeps each step harmless: scan, parse, weigh, choose.
+pub fn check(text: &str, operation_name: Option<&str>, variables: &Variables) -> Result<Checked, Refusal> {
+    scan(text)?;
+    let mut document = parse_query(text).map_err(syntax_refusal)?;
+    weigh(&document)?;
+    let operation = chosen(&document.operations, operation_name)?;
+    let operation_type = operation.node.ty;
+    let roots = roots(&document, &operation.node.selection_set.node);
+    if operation_type == OperationType::Mutation && roots.count > MUTATIONS_MAX {
+        return Err(too_large(format!("a mutation has at most {MUTATIONS_MAX} root fields")));
+    }
+    lacks_no_variable(&operation.node, variables)?;
+    let root_fields = roots.names.into_iter().map(str::to_owned).collect();
+    if operation_type == OperationType::Subscription {
+        lift_root(&mut document, operation_name)?;
+    }
+    Ok(Checked { document, operation_type, root_fields })
+}
+
+fn too_large(message: String) -> Refusal {
+    Refusal::new(Code::TooLarge, message)
+}
+
+/// The parser's message quotes the whole line; only what it expected is kept.
+fn syntax_refusal(error: SyntaxError) -> Refusal {
+    let message = match &error {
+        SyntaxError::Syntax { message, .. } => {
+            message.rsplit_once("= ").map_or("unexpected text", |(_, expected)| expected).to_owned()
+        }
+        other => other.to_string(),
+    };
+    let mut refusal = Refusal::new(Code::ParseFailed, format!("syntax error: {message}"));
+    refusal.locations = error.positions().collect();
+    refusal
+}
+
+/// How much a piece of a document becomes when its fragments are written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weight {
+    selections: u64,
+    aliases: u64,
+}
+
+impl Weight {
+    fn add(&mut self, other: Weight) {
+        self.selections = self.selections.saturating_add(other.selections);
+        self.aliases = self.aliases.saturating_add(other.aliases);
+    }
+}
+
+struct Scales<'a> {
+    document: &'a ExecutableDocument,
+    known: HashMap<&'a str, Weight>,
+    open: Vec<&'a str>,
+}
+
+fn weigh(document: &ExecutableDocument) -> Result<(), Refusal> {
+    let operations = document.operations.iter().len();
+    if operations > OPERATIONS_MAX {
+        return Err(too_large(format!("a document has at most {OPERATIONS_MAX} operations")));
+    }
+    let mut scales = Scales { document, known: HashMap::new(), open: Vec::new() };
+    let (mut total, mut variables) = (Weight::default(), 0);
+    for (_, operation) in document.operations.iter() {
+        let operation = &operation.node;
+        few_directives(operation.directives.len())?;
+        variables += operation.variable_definitions.len();
+        for variable in &operation.variable_definitions {
+            few_directives(variable.node.directives.len())?;
+        }
+        total.add(scales.set(&operation.selection_set.node)?);
+    }
+    if variables > VARIABLES_MAX {
+        return Err(too_large(format!("a document has at most {VARIABLES_MAX} variables")));
+    }
+    // Fragments that nothing spreads are walked by the validation too.
+    for name in document.fragments.keys() {
+        scales.fragment(name)?;
+    }
+    if total.selections > EXPANDED_MAX {
+        return Err(too_large(format!(
+            "the document selects more than {EXPANDED_MAX} fields once its fragments are written out"
+        )));
+    }
+    if total.aliases > ALIASES_MAX {
+        return Err(too_large(format!("the document has more than {ALIASES_MAX} aliases")));
+    }
+    Ok(())
+}
+
+fn few_directives(count: usize) -> Result<(), Refusal> {
+    if count > DIRECTIVES_MAX {
+        return Err(too_large(format!("one place has at most {DIRECTIVES_MAX} directives")));
+    }
+    Ok(())
+}
+
+impl<'a> Scales<'a> {
+    /// Recursion is bounded: brackets nest at most `NESTING_MAX` deep, fragments at most
+    /// `FRAGMENT_DEPTH_MAX`.
+    fn set(&mut self, set: &'a SelectionSet) -> Result<Weight, Refusal> {
+        let mut weight = Weight::default();
+        for selection in &set.items {
+            few_directives(selection.node.directives().len())?;
+            weight.selections = weight.selections.saturating_add(1);
+            let inner = match &selection.node {
+                Selection::Field(field) => {
+                    weight.aliases = weight.aliases.saturating_add(u64::from(field.node.alias.is_some()));
+                    self.set(&field.node.selection_set.node)?
+                }
+                Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
+                Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
+            };
+            weight.add(inner);
+        }
+        Ok(weight)
+    }
+
+    fn fragment(&mut self, name: &'a str) -> Result<Weight, Refusal> {
+        if let Some(weight) = self.known.get(name) {
+            return Ok(*weight);
+        }
+        // An unknown fragment weighs nothing; the validation names it.
+        let Some(fragment) = self.document.fragments.get(name) else {
+            return Ok(Weight::default());
+        };
+        if self.open.contains(&name) {
+            let message = format!("fragment `{name}` spreads itself");
+            return Err(Refusal::new(Code::ValidationFailed, message).at(fragment.pos));
+        }
+        if self.open.len() == FRAGMENT_DEPTH_MAX {
+            return Err(too_large(format!("fragments nest at most {FRAGMENT_DEPTH_MAX} deep")));
+        }
+        few_directives(fragment.node.directives.len())?;
+        self.open.push(name);
+        let weight = self.set(&fragment.node.selection_set.node)?;
+        self.open.pop();
+        self.known.insert(name, weight);
+        Ok(weight)
+    }
+}
+
+fn chosen<'a>(
+    operations: &'a DocumentOperations,
+    name: Option<&str>,
+) -> Result<&'a Positioned<OperationDefinition>, Refusal> {
+    match (operations, name) {
+        (DocumentOperations::Single(operation), None) => Ok(operation),
+        (DocumentOperations::Multiple(named), Some(name)) => {
+            named.get(name).ok_or_else(|| unknown_operation(name))
+        }
+        (DocumentOperations::Single(_), Some(name)) => Err(unknown_operation(name)),
+        (DocumentOperations::Multiple(named), None) => match named.values().next() {
+            Some(operation) if named.len() == 1 => Ok(operation),
+            _ => Err(Refusal::new(
+                Code::BadRequest,
+                "the document has several operations: say which one in `operationName`",
+            )),
+        },
+    }
+}
+
+fn unknown_operation(name: &str) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("the document has no operation named `{name}`"))
+}
+
+struct Roots<'a> {
+    names: Vec<&'a str>,
+    /// Root fields with repetitions, as far as `MUTATIONS_MAX` needs them.
+    count: usize,
+}
+
+/// The root fields of an operation. Each fragment is entered once, so the count of a fragment that is spread
+/// twice is what the executor makes of it too: equal response keys are merged.
+fn roots<'a>(document: &'a ExecutableDocument, set: &'a SelectionSet) -> Roots<'a> {
+    let (mut keys, mut names, mut entered) = (HashSet::new(), Vec::new(), HashSet::new());
+    let mut waiting = vec![set];
+    while let Some(set) = waiting.pop() {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let name = field.node.name.node.as_str();
+                    keys.insert(field.node.response_key().node.as_str());
+                    if !name.starts_with("__") && !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                Selection::InlineFragment(inline) => waiting.push(&inline.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    let name: &Name = &spread.node.fragment_name.node;
+                    if let Some(fragment) = document.fragments.get(name)
+                        && entered.insert(name.as_str())
+                    {
+                        waiting.push(&fragment.node.selection_set.node);
+                    }
+                }
+            }
+        }
+    }
+    Roots { names, count: keys.len() }
+}
+
+/// The executor runs with a required variable absent when its argument is nullable; the specification
+/// refuses.
+fn lacks_no_variable(operation: &OperationDefinition, variables: &Variables) -> Result<(), Refusal> {
+    for definition in &operation.variable_definitions {
+        let name = &definition.node.name.node;
+        let var_type = &definition.node.var_type.node;
+        let missing = match variables.get(name) {
+            None => definition.node.default_value.is_none(),
+            Some(Value::Null) => true,
+            Some(_) => false,
+        };
+        if missing && !var_type.nullable {
+            let message = format!("variable `${name}` of required type `{var_type}` was not given");
+            return Err(Refusal::new(Code::BadUserInput, message).at(definition.pos));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use async_graphql::value;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Checked, Code> {
+        check(text, None, &Variables::default()).map_err(|refusal| refusal.code)
+    }
+
+    /// Each fragment spreads the next one twice.
+    fn bomb(doublings: usize) -> String {
+        let mut text = "query { ...F0 }".to_owned();
+        for level in 0..doublings {
+            let _ = write!(text, " fragment F{level} on Query {{ ...F{0} ...F{0} }}", level + 1);
+        }
+        let _ = write!(text, " fragment F{doublings} on Query {{ a }}");
+        text
+    }
+
+    #[test]
+    fn a_fragment_bomb_is_weighed_not_walked() {
+        // Walked, 31 doublings are two thousand million selections; weighed, they are 32 fragments.
+        assert_eq!(read(&bomb(25)).unwrap_err(), Code::TooLarge);
+        assert_eq!(read(&bomb(31)).unwrap_err(), Code::TooLarge);
+        assert_eq!(read(&bomb(40)).unwrap_err(), Code::TooLarge);
+        assert_eq!(read(&bomb(3)).unwrap().root_fields, ["a"]);
+    }
+
+    #[test]
+    fn aliases_are_counted_through_fragments() {
+        let many: String = (0..10_000).fold("{".to_owned(), |text, n| text + &format!("a{n}:b "));
+        assert_eq!(read(&(many + "}")).unwrap_err(), Code::TooLarge);
+        let some = |count: usize| (0..count).fold(String::new(), |text, n| text + &format!("a{n}:b "));
+        assert!(read(&format!("{{{}}}", some(100))).is_ok());
+        assert_eq!(read(&format!("{{{}}}", some(101))).unwrap_err(), Code::TooLarge);
+        let spread = format!("{{ x {{ ...F }} y {{ ...F }} }} fragment F on T {{ {} }}", some(51));
+        assert_eq!(read(&spread).unwrap_err(), Code::TooLarge);
+    }
+
+    #[test]
+    fn a_mutation_has_few_root_fields() {
+        let fields = |count: usize| (0..count).fold(String::new(), |text, n| text + &format!("a{n}:b "));
+        assert!(read(&format!("mutation {{ {} }}", fields(20))).is_ok());
+        assert_eq!(read(&format!("mutation {{ {} }}", fields(21))).unwrap_err(), Code::TooLarge);
+        let hidden = format!("mutation {{ {} ...F }} fragment F on Mutation {{ z: b }}", fields(20));
+        assert_eq!(read(&hidden).unwrap_err(), Code::TooLarge);
+    }
+
+    #[test]
+    fn every_other_count_is_bounded() {
+        let operations =
+            |count: usize| (0..count).fold(String::new(), |text, n| text + &format!("query Q{n} {{ a }} "));
+        assert_eq!(read(&operations(20)).unwrap_err(), Code::BadRequest);
+        assert_eq!(read(&operations(21)).unwrap_err(), Code::TooLarge);
+        let variables = |count: usize| {
+            let list = (0..count).fold(String::new(), |text, n| text + &format!("$v{n}: Int "));
+            format!("query ({list}) {{ a }}")
+        };
+        assert!(read(&variables(200)).is_ok());
+        assert_eq!(read(&variables(201)).unwrap_err(), Code::TooLarge);
+        for place in [
+            "{ a D }",
+            "query D { a }",
+            "{ ... D { a } }",
+            "{ ...F D } fragment F on Query { a }",
+            "{ ...F } fragment F on Query D { a }",
+            "query ($v: Int D) { a }",
+        ] {
+            let with = |count: usize| place.replace('D', &"@d ".repeat(count));
+            assert!(read(&with(8)).is_ok(), "{place}");
+            assert_eq!(read(&with(9)).unwrap_err(), Code::TooLarge, "{place}");
+        }
+    }
+
+    #[test]
+    fn cycles_end() {
+        for text in [
+            "{ ...A } fragment A on Query { ...A }",
+            "{ ...A } fragment A on Query { b { ...B } } fragment B on Query { ...A }",
+            "{ a } fragment A on Query { ...B } fragment B on Query { ...A }",
+        ] {
+            assert_eq!(read(text).unwrap_err(), Code::ValidationFailed, "{text}");
+        }
+    }
+
+    #[test]
+    fn root_fields_are_seen_through_fragments_and_aliases() {
+        let text = "mutation { x: one ... on Mutation { two __typename } ...F @skip(if: true) } \
+                    fragment F on Mutation { three one ...F2 } fragment F2 on Mutation { four { five } }";
+        let mut fields = read(text).unwrap().root_fields;
+        fields.sort();
+        assert_eq!(fields, ["four", "one", "three", "two"]);
+        assert!(read("{ __schema { types { name } } }").unwrap().root_fields.is_empty());
+    }
+
+    #[test]
+    fn the_operation_is_chosen_by_name() {
+        let text = "query A { a } mutation B { b }";
+        let chosen = |name| check(text, name, &Variables::default());
+        assert_eq!(chosen(Some("B")).unwrap().operation_type, OperationType::Mutation);
+        assert_eq!(chosen(Some("A")).unwrap().root_fields, ["a"]);
+        assert_eq!(chosen(None).unwrap_err().code, Code::BadRequest);
+        assert_eq!(chosen(Some("C")).unwrap_err().code, Code::BadRequest);
+        assert_eq!(check("{ a }", Some("C"), &Variables::default()).unwrap_err().code, Code::BadRequest);
+    }
+
+    #[test]
+    fn a_required_variable_must_be_there() {
+        let with = |variables| {
+            let text = "query ($a: Int!, $b: Int! = 3, $c: Int) { x(a: $a, b: $b, c: $c) }";
+            check(text, None, &Variables::from_value(variables)).map_err(|refusal| refusal.code)
+        };
+        assert!(with(value!({"a": 1})).is_ok());
+        assert!(with(value!({"a": 1, "c": null})).is_ok());
+        assert_eq!(with(value!({})).unwrap_err(), Code::BadUserInput);
+        assert_eq!(with(value!({"a": null})).unwrap_err(), Code::BadUserInput);
+        assert_eq!(with(value!({"a": 1, "b": null})).unwrap_err(), Code::BadUserInput);
+    }
+
+    #[test]
+    fn a_syntax_error_says_what_was_expected_and_where() {
+        let refusal = check("{ a(b: ) }", None, &Variables::default()).unwrap_err();
+        assert_eq!(refusal.code, Code::ParseFailed);
+        assert!(refusal.message.starts_with("syntax error: expected"), "{}", refusal.message);
+        assert_eq!(refusal.locations.len(), 1);
+    }
+
+    #[test]
+    fn the_introspection_query_of_common_clients_passes() {
+        let nested =
+            (0..9).fold("name kind".to_owned(), |inner, _| format!("name kind ofType {{ {inner} }}"));
+        let text = format!(
+            "query IntrospectionQuery {{ __schema {{ types {{ ...FullType }} }} }} \
+             fragment FullType on __Type {{ fields {{ args {{ ...InputValue }} type {{ ...TypeRef }} }} }} \
+             fragment InputValue on __InputValue {{ name type {{ ...TypeRef }} }} \
+             fragment TypeRef on __Type {{ {nested} }}"
+        );
+        assert!(read(&text).is_ok());
+    }
+}

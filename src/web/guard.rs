@@ -1,0 +1,265 @@
+//! Owns the question "may this request come in at all", asked of its head alone and on every path: host,
+//! origin, content type, token. Allow lists only: what is not known to be ours is refused. It must never look
+//! at the body and never answer differently for a path.
+
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+
+use super::errors::{Code, Refusal};
+use super::limits::TOKEN_BYTES_MAX;
+
+/// Which names this daemon answers to and which pages may talk to it.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    hosts: Vec<String>,
+    own_origins: Vec<String>,
+    listed_origins: Vec<String>,
+}
+
+impl Gate {
+    /// The loopback names with `port`, and what the configuration adds. An added host without a port is also
+    /// taken with ours.
+    pub fn new(port: u16, allowed_hosts: &[String], allowed_origins: &[String]) -> Gate {
+        let loopback = ["127.0.0.1", "localhost", "[::1]"];
+        let mut hosts: Vec<String> = loopback.iter().map(|name| format!("{name}:{port}")).collect();
+        if port == 80 {
+            hosts.extend(loopback.map(str::to_owned));
+        }
+        let mut own_origins: Vec<String> = hosts.iter().map(|host| format!("http://{host}")).collect();
+        for host in allowed_hosts {
+            let host = host.to_ascii_lowercase();
+            let with_port = format!("{host}:{port}");
+            for host in [host, with_port] {
+                own_origins.extend(["http", "https"].map(|scheme| format!("{scheme}://{host}")));
+                hosts.push(host);
+            }
+        }
+        Gate {
+            hosts,
+            own_origins,
+            listed_origins: allowed_origins
+                .iter()
+                .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
+                .collect(),
+        }
+    }
+
+    /// Refuses a foreign `Host` (DNS rebinding) and anything a foreign page makes a browser send.
+    pub fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = only(headers, header::HOST).map(str::to_ascii_lowercase);
+        let target = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        let known = |name: &str| self.hosts.iter().any(|host| host == name);
+        if !host.as_deref().is_some_and(known) || !target.as_deref().is_none_or(known) {
+            let message = "this host name is not served here: use 127.0.0.1 with the port, or allow the name";
+            return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::MISDIRECTED_REQUEST));
+        }
+        let foreign = || Refusal::new(Code::Forbidden, "requests from other web pages are not taken");
+        let listed = match headers.get_all(header::ORIGIN).iter().count() {
+            0 => false,
+            1 => {
+                let origin = only(headers, header::ORIGIN).ok_or_else(foreign)?.to_ascii_lowercase();
+                let listed = self.listed_origins.contains(&origin);
+                if !listed && !self.own_origins.contains(&origin) {
+                    return Err(foreign());
+                }
+                listed
+            }
+            _ => return Err(foreign()),
+        };
+        // Following a link to the start page is the one thing another site may make a browser do.
+        let is_link = uri.path() == "/" && !headers.contains_key(header::ORIGIN);
+        let site = headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
+        match site {
+            None | Some(b"same-origin" | b"none") => Ok(()),
+            Some(_) if listed || is_link => Ok(()),
+            Some(_) => Err(foreign()),
+        }
+    }
+}
+
+/// The header's value when it is there exactly once and is text.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Refuses every body that is not declared as JSON in UTF-8; a browser cannot send that type to a stranger
+/// unasked.
+pub fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let declared = only(headers, header::CONTENT_TYPE).unwrap_or_default();
+    let (media, parameters) = declared.split_once(';').unwrap_or((declared, ""));
+    let charset = parameters.trim().to_ascii_lowercase();
+    let in_utf8 = matches!(charset.as_str(), "" | "charset=utf-8" | "charset=\"utf-8\"" | "charset=utf8");
+    if media.trim().eq_ignore_ascii_case("application/json") && in_utf8 {
+        return Ok(());
+    }
+    let message = "send the body as `Content-Type: application/json`";
+    Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+}
+
+/// The token of `Authorization: Bearer TOKEN`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    bearer_of(only(headers, header::AUTHORIZATION)?)
+}
+
+/// The token of `Bearer TOKEN`.
+pub fn bearer_of(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let is_token = !token.is_empty() && token.len() <= TOKEN_BYTES_MAX;
+    (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
+}
+
+/// The refusal of a request without a known token.
+pub fn unauthenticated() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "a known token is needed: send `Authorization: Bearer TOKEN`")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            map.append(name, value);
+        }
+        map
+    }
+
+    fn status(uri: &str, pairs: &[(&'static str, &str)]) -> u16 {
+        let gate = Gate::new(7878, &["beadle.lan".to_owned()], &["http://dev.lan:5173/".to_owned()]);
+        let uri: Uri = uri.parse().unwrap();
+        gate.admit(&uri, &headers(pairs)).err().map_or(200, |refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn only_our_names_are_served() {
+        for host in [
+            "127.0.0.1:7878",
+            "localhost:7878",
+            "LocalHost:7878",
+            "[::1]:7878",
+            "beadle.lan",
+            "beadle.lan:7878",
+        ] {
+            assert_eq!(status("/graphql", &[("host", host)]), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:7878",
+            "localhost",
+            "localhost:80",
+            "localhost:7878.evil.example",
+            "127.0.0.1.evil.example:7878",
+            "localhost.:7878",
+            "0.0.0.0:7878",
+            "",
+            "user@localhost:7878",
+        ] {
+            assert_eq!(status("/healthz", &[("host", host)]), 421, "{host}");
+        }
+        assert_eq!(status("/", &[]), 421);
+        assert_eq!(status("/", &[("host", "localhost:7878"), ("host", "evil.example")]), 421);
+        assert_eq!(status("http://evil.example/graphql", &[("host", "localhost:7878")]), 421);
+        assert_eq!(status("http://localhost:7878/graphql", &[("host", "localhost:7878")]), 200);
+        let forwarded = [("host", "evil.example"), ("x-forwarded-host", "localhost:7878")];
+        assert_eq!(status("/graphql", &forwarded), 421);
+    }
+
+    #[test]
+    fn only_our_pages_may_ask() {
+        let from = |origin| status("/graphql", &[("host", "localhost:7878"), ("origin", origin)]);
+        for origin in [
+            "http://localhost:7878",
+            "http://127.0.0.1:7878",
+            "http://[::1]:7878",
+            "https://beadle.lan",
+            "http://dev.lan:5173",
+        ] {
+            assert_eq!(from(origin), 200, "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://evil.example",
+            "http://localhost",
+            "http://localhost:3000",
+            "https://localhost:7878",
+            "http://localhost:7878.evil.example",
+            "http://localhost:7878/",
+            "file://",
+            "http://dev.lan",
+        ] {
+            assert_eq!(from(origin), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_the_browser_calls_foreign_is_refused() {
+        let from = |path, site| status(path, &[("host", "localhost:7878"), ("sec-fetch-site", site)]);
+        assert_eq!(from("/graphql", "same-origin"), 200);
+        assert_eq!(from("/graphql", "none"), 200);
+        for site in ["cross-site", "same-site", "nonsense", ""] {
+            assert_eq!(from("/graphql", site), 403, "{site}");
+            assert_eq!(from("/", site), 200, "{site}");
+        }
+        let dev =
+            [("host", "localhost:7878"), ("origin", "http://dev.lan:5173"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(status("/graphql", &dev), 200);
+        let own = [
+            ("host", "localhost:7878"),
+            ("origin", "http://localhost:7878"),
+            ("sec-fetch-site", "cross-site"),
+        ];
+        assert_eq!(status("/graphql", &own), 403);
+    }
+
+    #[test]
+    fn only_json_is_a_body() {
+        let taken = |value| is_json(&headers(&[("content-type", value)])).is_ok();
+        for value in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json;charset=UTF-8",
+        ] {
+            assert!(taken(value), "{value}");
+        }
+        for value in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/jsonx",
+            "text/plain; application/json",
+            "application/json, text/plain",
+            "application/json; charset=utf-16",
+            "application/json; x=y",
+            "application/graphql",
+            "",
+        ] {
+            assert!(!taken(value), "{value}");
+        }
+        assert!(is_json(&HeaderMap::new()).is_err());
+        let twice = [("content-type", "application/json"), ("content-type", "application/json")];
+        assert!(is_json(&headers(&twice)).is_err());
+    }
+
+    #[test]
+    fn a_token_is_a_bearer_token() {
+        let token = |value| bearer(&headers(&[("authorization", value)])).map(str::to_owned);
+        assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(token("bearer abc").as_deref(), Some("abc"));
+        for value in
+            ["abc", "Bearer", "Bearer ", "Basic abc", "Bearerabc", &format!("Bearer {}", "a".repeat(600))]
+        {
+            assert_eq!(token(value), None, "{value}");
+        }
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Owns every bound of the door: what may be sent, how big, how deep, how long, how many.
+//! It decides nothing; whoever reads a number here refuses by it.
+
+use std::time::Duration;
+
+/// The bounds that differ between installations and tests. The defaults are the product's.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once, web sockets and event streams included.
+    pub connections: usize,
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Bytes of one WebSocket message.
+    pub message_bytes: usize,
+    /// Operations at once on one WebSocket.
+    pub socket_operations: usize,
+    /// Subscriptions at once of one token, over all transports.
+    pub token_subscriptions: usize,
+    /// Time for a request's head, and for an idle connection's next one.
+    pub head: Duration,
+    /// Time for a request's body.
+    pub body: Duration,
+    /// Time for a query or a mutation.
+    pub operation: Duration,
+    /// Time for `connection_init` on a WebSocket.
+    pub init: Duration,
+    /// Pause between signs of life (WebSocket pings, event stream comments); the token is looked up again
+    /// with each.
+    pub heartbeat: Duration,
+    /// Silence after which a WebSocket is closed.
+    pub silence: Duration,
+    /// Time a peer may refuse to take bytes.
+    pub write: Duration,
+    /// Time that open connections get to end after a shutdown was asked for.
+    pub closing: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 1_024,
+            body_bytes: 1024 * 1024,
+            message_bytes: 256 * 1024,
+            socket_operations: 100,
+            token_subscriptions: 256,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            operation: Duration::from_secs(30),
+            init: Duration::from_secs(3),
+            heartbeat: Duration::from_secs(12),
+            silence: Duration::from_secs(30),
+            write: Duration::from_secs(10),
+            closing: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Bytes of a document.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// Tokens of a document.
+pub const TOKENS_MAX: usize = 4_000;
+/// Open brackets of any kind at once, which bounds the recursion of the parser.
+pub const NESTING_MAX: usize = 32;
+/// Selections after every fragment has been written out where it is spread.
+pub const EXPANDED_MAX: u64 = 5_000;
+/// Aliases after every fragment has been written out.
+pub const ALIASES_MAX: u64 = 100;
+/// Root fields of one mutation, after every fragment has been written out.
+pub const MUTATIONS_MAX: usize = 20;
+/// Directives at one place.
+pub const DIRECTIVES_MAX: usize = 8;
+/// Operations in one document.
+pub const OPERATIONS_MAX: usize = 20;
+/// Variables of all operations of a document.
+pub const VARIABLES_MAX: usize = 200;
+/// Fragments spread inside each other.
+pub const FRAGMENT_DEPTH_MAX: usize = 32;
+/// Errors in one answer.
+pub const ERRORS_MAX: usize = 20;
+/// Characters of one error message.
+pub const MESSAGE_CHARS_MAX: usize = 300;
+/// Bytes of a bearer token.
+pub const TOKEN_BYTES_MAX: usize = 512;
+/// Bytes of a `Last-Event-ID`.
+pub const EVENT_ID_BYTES_MAX: usize = 512;
+/// Bytes of an operation id on a WebSocket.
+pub const OPERATION_ID_BYTES_MAX: usize = 128;
+/// Messages that wait for a WebSocket's writer; a stream is not pulled while it is full.
+pub const OUTGOING_MAX: usize = 64;
+/// Bytes of a WebSocket's read and write buffers.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes that the kernel may hold for a peer that does not read.
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a refused body that are read and thrown away, so that the client gets to see the answer.
+pub const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Time for throwing a refused body away.
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// Time for the peer to answer a WebSocket's close frame.
+pub const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// Pause of the accept loop after an error such as "too many open files".
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

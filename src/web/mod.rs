@@ -1,0 +1,85 @@
+//! The front door of the daemon: HTTP, event streams and web sockets on one path, with one guard in front of
+//! the executor. Only this module names axum, hyper and tungstenite. It knows no job and no store: it asks
+//! the floors below through [`Backend`] and must never decide for them.
+
+mod accept;
+mod document;
+mod errors;
+mod execute;
+mod guard;
+mod lexical;
+mod limits;
+mod media;
+mod operation;
+mod request;
+mod socket;
+mod sse;
+mod stall;
+mod subscription_root;
+mod transport;
+
+#[cfg(test)]
+mod tests_http;
+#[cfg(test)]
+mod tests_socket;
+#[cfg(test)]
+mod tests_stream;
+#[cfg(test)]
+mod toy;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_graphql::parser::types::OperationType;
+
+pub use accept::serve;
+pub use limits::Limits;
+
+/// What the door asks of the floors below.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// The schema that serves.
+    type Executor: async_graphql::Executor;
+    /// Who calls; put into the request's data as it is.
+    type Viewer: Clone + Send + Sync + 'static;
+
+    /// The schema that serves.
+    fn executor(&self) -> &Self::Executor;
+
+    /// Who holds this token. `None` when nobody does, or no longer: long streams ask again with each
+    /// heartbeat.
+    fn authenticate(&self, token: &str) -> impl Future<Output = Option<Self::Viewer>> + Send;
+
+    /// What identifies the viewer's token, for limits per token.
+    fn token_key(&self, viewer: &Self::Viewer) -> i64;
+
+    /// Whether this viewer may use these root fields (introspection is never among them).
+    ///
+    /// # Errors
+    /// The message that says which grant is missing; the caller gets it with the code `FORBIDDEN`.
+    fn permit(
+        &self,
+        viewer: &Self::Viewer,
+        operation: OperationType,
+        root_fields: &[&str],
+    ) -> Result<(), String>;
+
+    /// Whether the daemon can do its work.
+    ///
+    /// # Errors
+    /// What is missing, in words that strangers may read.
+    fn ready(&self) -> Result<(), String>;
+
+    /// The schema as text.
+    fn schema_sdl(&self) -> Arc<str>;
+}
+
+/// Which names and pages the door knows, and its bounds.
+#[derive(Debug, Clone, Default)]
+pub struct DoorConfig {
+    /// Host names besides 127.0.0.1, localhost and `[::1]` with our port; with or without a port.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages besides our own, such as `https://beadle.example:8443`.
+    pub allowed_origins: Vec<String>,
+    /// The bounds in force.
+    pub limits: Limits,
+}

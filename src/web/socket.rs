@@ -1,0 +1,321 @@
+//! Owns web sockets that speak `graphql-transport-ws`: who may speak when, which close code answers what, one
+//! task for each operation. It must never run anything before the token is known, nor wait for ever for a
+//! peer.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_graphql::Value;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts as _, Request};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use futures_util::SinkExt as _;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::Backend;
+use super::accept::Place;
+use super::errors::{Answer, Code, Refusal};
+use super::execute::{Caller, Door, Taken};
+use super::guard::bearer_of;
+use super::limits::{CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_BUFFER_BYTES};
+use super::operation::{Outgoing, Running, error_frame, start};
+use super::request::Parameters;
+use crate::base::clock::{sleep, within};
+
+const PROTOCOL: &str = "graphql-transport-ws";
+/// Bytes of a close frame's reason, set by RFC 6455.
+const REASON_BYTES_MAX: usize = 123;
+
+/// How a socket ends while the peer is still there.
+#[derive(Debug)]
+enum Closing {
+    /// We say why: the code of the protocol and a few words.
+    Because(u16, String),
+    /// The peer has said goodbye; the library's answer still has to go out.
+    Answering,
+}
+
+impl Closing {
+    fn new(code: u16, reason: impl Into<String>) -> Closing {
+        Closing::Because(code, reason.into())
+    }
+
+    fn invalid(reason: &str) -> Closing {
+        Closing::new(4400, format!("Invalid message received: {reason}"))
+    }
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Takes the connection over. Host and origin have been judged; the token comes with `connection_init`.
+pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result<Response, Refusal> {
+    let (mut parts, _) = request.into_parts();
+    let place = parts.extensions.get::<Place>().cloned();
+    let most = door.limits.message_bytes;
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|rejection| Refusal::new(Code::BadRequest, rejection.body_text()))?
+        .protocols([PROTOCOL])
+        // Somewhat over the bound, so that a message just over it is read whole and closed in an orderly way.
+        .max_message_size(most * 2)
+        .max_frame_size(most * 2)
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES);
+    let speaks_ours = upgrade.selected_protocol().is_some();
+    let connections = door.connections.clone();
+    Ok(upgrade.on_upgrade(move |socket| {
+        connections.track_future(async move {
+            let _place = place;
+            if speaks_ours {
+                Conversation::new(door).hold(socket).await;
+            } else {
+                close(socket, Closing::new(4406, format!("Speak {PROTOCOL}"))).await;
+            }
+        })
+    }))
+}
+
+/// A message of a client. Unknown members are overlooked.
+#[derive(Debug, Deserialize)]
+struct Incoming {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    payload: Value,
+}
+
+struct Conversation<B: Backend> {
+    door: Arc<Door<B>>,
+    caller: Option<Caller<B::Viewer>>,
+    live: HashMap<String, Running>,
+    started: u64,
+    outbox: mpsc::Sender<Outgoing>,
+    outgoing: mpsc::Receiver<Outgoing>,
+}
+
+impl<B: Backend> Conversation<B> {
+    fn new(door: Arc<Door<B>>) -> Conversation<B> {
+        let (outbox, outgoing) = mpsc::channel(OUTGOING_MAX);
+        Conversation { door, caller: None, live: HashMap::new(), started: 0, outbox, outgoing }
+    }
+
+    async fn hold(mut self, mut socket: WebSocket) {
+        let closing = self.talk(&mut socket).await;
+        drop(self);
+        if let Some(closing) = closing {
+            close(socket, closing).await;
+        }
+    }
+
+    /// Talks until one side ends it. `None` when the peer is gone already.
+    async fn talk(&mut self, socket: &mut WebSocket) -> Option<Closing> {
+        let door = Arc::clone(&self.door);
+        let limits = &door.limits;
+        let mut init = pin!(sleep(limits.init));
+        let mut beat = pin!(sleep(limits.heartbeat));
+        let mut silence = pin!(sleep(limits.silence));
+        loop {
+            tokio::select! {
+                () = door.shutdown.cancelled() => return Some(Closing::new(1001, "Shutting down")),
+                () = &mut init, if self.caller.is_none() => {
+                    return Some(Closing::new(4408, "Connection initialisation timeout"));
+                }
+                () = &mut silence => return Some(Closing::new(1008, "No sign of life")),
+                () = &mut beat => {
+                    beat.set(sleep(limits.heartbeat));
+                    if let Err(closing) = self.look_again().await {
+                        return Some(closing);
+                    }
+                    socket.send(Message::Ping(axum::body::Bytes::new())).await.ok()?;
+                }
+                Some(first) = self.outgoing.recv() => self.write(socket, first).await.ok()?,
+                incoming = socket.recv() => {
+                    silence.set(sleep(limits.silence));
+                    match self.take(incoming?).await {
+                        Ok(None) => {}
+                        Ok(Some(reply)) => socket.send(Message::Text(reply)).await.ok()?,
+                        Err(closing) => return Some(closing),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A revoked token closes the sockets it opened; changed grants count for the operations that follow.
+    async fn look_again(&mut self) -> Result<(), Closing> {
+        if let Some(caller) = &self.caller {
+            let known = self.door.recognise(Some(&caller.token)).await;
+            self.caller = Some(known.map_err(|_| Closing::new(4403, "Forbidden"))?);
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, in one flush. Messages of operations that the client has completed are dropped.
+    async fn write(&mut self, socket: &mut WebSocket, first: Outgoing) -> Result<(), axum::Error> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let is_live = self.live.get(&*message.id).is_some_and(|running| running.number == message.number);
+            if is_live {
+                if message.is_last {
+                    // Before it is written: the client may use the id again as soon as it reads this.
+                    self.live.remove(&*message.id);
+                }
+                socket.feed(Message::Text(message.frame)).await?;
+            }
+            next = self.outgoing.try_recv().ok();
+        }
+        socket.flush().await
+    }
+
+    async fn take(&mut self, incoming: Result<Message, axum::Error>) -> Result<Option<Utf8Bytes>, Closing> {
+        match incoming {
+            Ok(Message::Text(text)) if text.len() > self.door.limits.message_bytes => Err(too_big()),
+            Ok(Message::Text(text)) => self.obey(&text).await,
+            Ok(Message::Binary(_)) => Err(Closing::invalid("messages are text")),
+            Ok(Message::Ping(_) | Message::Pong(_)) => Ok(None),
+            Ok(Message::Close(_)) => Err(Closing::Answering),
+            Err(error) => Err(read_failure(&error)),
+        }
+    }
+
+    async fn obey(&mut self, text: &str) -> Result<Option<Utf8Bytes>, Closing> {
+        let message: Incoming =
+            serde_json::from_str(text).map_err(|error| Closing::invalid(&error.to_string()))?;
+        match message.kind.as_str() {
+            "connection_init" => self.init(&message.payload).await.map(Some),
+            "ping" => match message.payload {
+                Value::Null => Ok(Some(r#"{"type":"pong"}"#.into())),
+                payload @ Value::Object(_) => {
+                    let payload = serde_json::to_string(&payload).expect("GraphQL values have string keys");
+                    Ok(Some(format!(r#"{{"type":"pong","payload":{payload}}}"#).into()))
+                }
+                _ => Err(Closing::invalid("`payload` must be an object")),
+            },
+            "pong" => Ok(None),
+            "subscribe" => {
+                let id = operation_id(message.id)?;
+                self.subscribe(id, message.payload)
+            }
+            "complete" => {
+                self.live.remove(&operation_id(message.id)?);
+                Ok(None)
+            }
+            _ => Err(Closing::invalid("unknown `type`")),
+        }
+    }
+
+    async fn init(&mut self, payload: &Value) -> Result<Utf8Bytes, Closing> {
+        if self.caller.is_some() {
+            return Err(Closing::new(4429, "Too many initialisation requests"));
+        }
+        let value = match payload {
+            Value::Object(members) => members.get("authorization").or_else(|| members.get("Authorization")),
+            Value::Null => None,
+            _ => return Err(Closing::invalid("`payload` must be an object")),
+        };
+        let token = match value {
+            Some(Value::String(value)) => bearer_of(value),
+            _ => None,
+        };
+        let looked_up = within(self.door.limits.init, self.door.recognise(token)).await;
+        match looked_up {
+            Some(Ok(caller)) => {
+                self.caller = Some(caller);
+                Ok(r#"{"type":"connection_ack"}"#.into())
+            }
+            Some(Err(_)) => Err(Closing::new(4403, "Forbidden")),
+            None => Err(Closing::new(4408, "Connection initialisation timeout")),
+        }
+    }
+
+    /// Starts an operation. What is wrong with the operation itself is its own error and leaves the socket
+    /// open.
+    fn subscribe(&mut self, id: String, payload: Value) -> Result<Option<Utf8Bytes>, Closing> {
+        let Some(caller) = &self.caller else {
+            return Err(Closing::new(4401, "Unauthorized"));
+        };
+        if self.live.contains_key(&id) {
+            return Err(Closing::new(4409, format!("Subscriber for {id} already exists")));
+        }
+        let parameters =
+            Parameters::from_payload(payload).map_err(|refusal| Closing::invalid(&refusal.message))?;
+        let most = self.door.limits.socket_operations;
+        let admitted = if self.live.len() < most {
+            self.door.admit(caller, parameters, Taken::All, None)
+        } else {
+            let message = format!("this socket has {most} operations already: complete one first");
+            Err(Refusal::new(Code::TooMany, message))
+        };
+        let answers = admitted.and_then(|admitted| self.door.run_stream(admitted));
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(refusal) => return Ok(Some(error_frame(&id, &Answer::from(refusal)))),
+        };
+        self.started += 1;
+        let running = start(self.started, &id, answers, self.outbox.clone());
+        self.live.insert(id, running);
+        Ok(None)
+    }
+}
+
+fn operation_id(id: Value) -> Result<String, Closing> {
+    match id {
+        Value::String(id) if !id.is_empty() && id.len() <= OPERATION_ID_BYTES_MAX => Ok(id),
+        _ => Err(Closing::invalid("`id` must be a short string")),
+    }
+}
+
+fn too_big() -> Closing {
+    Closing::new(1009, "Message too big")
+}
+
+/// The library's error has no public kind here; its fixed words tell a message over the hard bound from
+/// nonsense.
+fn read_failure(error: &axum::Error) -> Closing {
+    let words = error.to_string();
+    if words.starts_with("Space limit exceeded") {
+        too_big()
+    } else if words.starts_with("UTF-8") {
+        Closing::new(1007, "Not UTF-8")
+    } else {
+        Closing::new(1002, "Protocol error")
+    }
+}
+
+/// Says why and waits a moment for the peer to say it too: a connection dropped at once may lose the frame.
+async fn close(mut socket: WebSocket, closing: Closing) {
+    within(CLOSE_TIME, async {
+        let is_too_big = matches!(closing, Closing::Because(1009, _));
+        if let Closing::Because(code, reason) = closing {
+            let reason = Utf8Bytes::from(shortened(reason));
+            let frame = Message::Close(Some(CloseFrame { code, reason }));
+            if socket.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // Reading on also writes the answer to the peer's own goodbye.
+        while let Some(Ok(_)) = socket.recv().await {}
+        if is_too_big {
+            // Reading ended at the message itself; the rest of it must not reset the connection too soon.
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+}
+
+fn shortened(mut reason: String) -> String {
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason
+}

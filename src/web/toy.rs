@@ -1,0 +1,329 @@
+//! Owns a small schema with the shapes of the real one and a backend around it, so that the door can be
+//! tested from outside. Test code only.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{
+    Context, Error, ErrorExtensions as _, InputObject, Object, Schema, SimpleObject, Subscription,
+};
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Backend, DoorConfig, Limits, serve};
+use crate::base::task;
+use crate::domain::resume::LastEventId;
+
+/// A token that may do everything.
+pub const ADMIN: &str = "admin-token";
+/// A token that may only query.
+pub const READER: &str = "reader-token";
+
+/// What the resolvers work on.
+#[derive(Debug)]
+pub struct World {
+    /// Resolvers that ran, of any kind but introspection.
+    pub executed: AtomicUsize,
+    /// Event streams that are open.
+    pub listening: watch::Sender<usize>,
+    jobs: watch::Sender<u64>,
+    viewers: Mutex<HashMap<String, Viewer>>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Viewer {
+    id: i64,
+    may_write: bool,
+}
+
+/// The toy's backend.
+#[derive(Clone)]
+pub struct Toy {
+    schema: Schema<Query, Mutation, Events>,
+    /// Shared with the test.
+    pub world: Arc<World>,
+}
+
+pub struct Query;
+pub struct Mutation;
+pub struct Events;
+
+#[derive(SimpleObject)]
+struct Daemon {
+    version: String,
+    viewer: i64,
+}
+
+#[derive(SimpleObject, Clone)]
+struct Event {
+    id: String,
+    r#type: String,
+}
+
+#[derive(SimpleObject)]
+struct Batch {
+    cursor: String,
+    log_cursor: Option<String>,
+    events: Vec<Event>,
+}
+
+#[derive(SimpleObject)]
+struct Job {
+    id: String,
+}
+
+#[derive(SimpleObject)]
+struct UserError {
+    message: String,
+}
+
+#[derive(SimpleObject)]
+struct JobEnqueuePayload {
+    job: Option<Job>,
+    cursor: String,
+    user_errors: Vec<UserError>,
+}
+
+#[derive(InputObject)]
+struct ExecInput {
+    argv: Vec<String>,
+}
+
+#[derive(InputObject)]
+struct CommandInput {
+    exec: ExecInput,
+}
+
+#[derive(InputObject)]
+struct RunInput {
+    command: CommandInput,
+}
+
+#[derive(InputObject)]
+struct JobEnqueueInput {
+    run: RunInput,
+}
+
+async_graphql::scalar!(EventCursor);
+#[derive(serde::Serialize, serde::Deserialize)]
+struct EventCursor(String);
+
+fn world<'a>(ctx: &Context<'a>) -> &'a Arc<World> {
+    let world: &Arc<World> = ctx.data_unchecked();
+    world.executed.fetch_add(1, Ordering::SeqCst);
+    world
+}
+
+#[Object]
+impl Query {
+    async fn daemon(&self, ctx: &Context<'_>) -> Daemon {
+        world(ctx);
+        Daemon { version: "0.1.0".to_owned(), viewer: ctx.data_unchecked::<Viewer>().id }
+    }
+
+    async fn double(&self, n: i32) -> i32 {
+        n * 2
+    }
+
+    async fn broken(&self) -> Result<Option<i32>, Error> {
+        Err(Error::new("SELECT secret FROM vault"))
+    }
+
+    async fn coded(&self) -> Result<Option<i32>, Error> {
+        Err(Error::new("no such job").extend_with(|_, values| values.set("code", "NOT_FOUND")))
+    }
+
+    async fn panics(&self) -> i32 {
+        "on purpose".parse::<i32>().expect("on purpose")
+    }
+
+    async fn hangs(&self) -> i32 {
+        std::future::pending().await
+    }
+}
+
+#[Object]
+impl Mutation {
+    async fn job_enqueue(&self, ctx: &Context<'_>, input: JobEnqueueInput) -> JobEnqueuePayload {
+        let world = world(ctx);
+        let mut number = 0;
+        world.jobs.send_modify(|jobs| {
+            *jobs += 1;
+            number = *jobs;
+        });
+        JobEnqueuePayload {
+            job: Some(Job { id: format!("job_{number}") }),
+            cursor: format!("c{number}"),
+            user_errors: if input.run.command.exec.argv.is_empty() {
+                vec![UserError { message: "argv is empty".to_owned() }]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+struct Listening(Arc<World>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listening.send_modify(|count| *count -= 1);
+    }
+}
+
+#[Subscription]
+impl Events {
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<EventCursor>,
+    ) -> Result<impl Stream<Item = Batch>, Error> {
+        let world = Arc::clone(world(ctx));
+        let resume = ctx.data_opt::<LastEventId>().map(|id| id.0.clone());
+        let from = match after.map(|cursor| cursor.0).or(resume) {
+            None => 0,
+            Some(cursor) => cursor
+                .strip_prefix('c')
+                .and_then(|number| number.parse().ok())
+                .ok_or_else(|| Error::new("old").extend_with(|_, e| e.set("code", "CURSOR_EXPIRED")))?,
+        };
+        world.listening.send_modify(|count| *count += 1);
+        let (listening, jobs) = (Listening(Arc::clone(&world)), world.jobs.subscribe());
+        Ok(stream::unfold((from, jobs, listening), |(from, mut jobs, listening)| async move {
+            let to = *jobs.wait_for(|newest| *newest > from).await.ok()?;
+            let event = |number| Event { id: format!("e{number}"), r#type: "JOB_QUEUED".to_owned() };
+            let batch = Batch {
+                cursor: format!("c{to}"),
+                log_cursor: None,
+                events: (from + 1..=to).map(event).collect(),
+            };
+            Some((batch, (to, jobs, listening)))
+        }))
+    }
+
+    async fn count_to(&self, n: i32) -> impl Stream<Item = i32> {
+        stream::iter(1..=n)
+    }
+
+    async fn flood(&self, ctx: &Context<'_>) -> impl Stream<Item = String> {
+        let world = Arc::clone(world(ctx));
+        world.listening.send_modify(|count| *count += 1);
+        let (listening, line) = (Listening(world), "x".repeat(1_000));
+        stream::repeat(line).map(move |line| {
+            let _listening = &listening;
+            line
+        })
+    }
+
+    async fn explodes(&self) -> impl Stream<Item = i32> {
+        stream::iter(0..2).map(|n| if n == 0 { n } else { panic!("on purpose") })
+    }
+}
+
+impl Toy {
+    /// A fresh world with both tokens.
+    pub fn new() -> Toy {
+        let viewer = |id, may_write| Viewer { id, may_write };
+        let viewers = [(ADMIN, viewer(1, true)), (READER, viewer(2, false))];
+        let world = Arc::new(World {
+            executed: AtomicUsize::new(0),
+            listening: watch::Sender::new(0),
+            jobs: watch::Sender::new(0),
+            viewers: Mutex::new(viewers.map(|(token, viewer)| (token.to_owned(), viewer)).into()),
+        });
+        let schema = Schema::build(Query, Mutation, Events)
+            .data(Arc::clone(&world))
+            .limit_depth(16)
+            .limit_complexity(1_000)
+            .disable_suggestions()
+            .finish();
+        Toy { schema, world }
+    }
+
+    /// Takes a token back.
+    pub fn revoke(&self, token: &str) {
+        self.world.viewers.lock().unwrap().remove(token);
+    }
+
+    /// Makes an event.
+    pub fn enqueue(&self) {
+        self.world.jobs.send_modify(|jobs| *jobs += 1);
+    }
+
+    /// Resolvers that ran.
+    pub fn executed(&self) -> usize {
+        self.world.executed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many event streams are open.
+    pub async fn listening(&self, count: usize) {
+        let mut open = self.world.listening.subscribe();
+        open.wait_for(|open| *open == count).await.expect("the world outlives the test");
+    }
+}
+
+impl Backend for Toy {
+    type Executor = Schema<Query, Mutation, Events>;
+    type Viewer = Viewer;
+
+    fn executor(&self) -> &Self::Executor {
+        &self.schema
+    }
+
+    async fn authenticate(&self, token: &str) -> Option<Viewer> {
+        self.world.viewers.lock().unwrap().get(token).copied()
+    }
+
+    fn token_key(&self, viewer: &Viewer) -> i64 {
+        viewer.id
+    }
+
+    fn permit(&self, viewer: &Viewer, operation: OperationType, root_fields: &[&str]) -> Result<(), String> {
+        if operation == OperationType::Mutation && !viewer.may_write && !root_fields.is_empty() {
+            return Err(format!("`{}` needs the grant `command`", root_fields[0]));
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn schema_sdl(&self) -> Arc<str> {
+        self.schema.sdl().into()
+    }
+}
+
+/// A door that is open for one test.
+pub struct Open {
+    /// Where.
+    pub address: SocketAddr,
+    /// What is behind it.
+    pub toy: Toy,
+    /// Closes it.
+    pub shutdown: CancellationToken,
+    /// Ends when `serve` has returned.
+    pub served: tokio::task::JoinHandle<()>,
+}
+
+/// Opens a door with other limits.
+pub async fn open_with(change: impl FnOnce(&mut Limits)) -> Open {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
+    let address = listener.local_addr().expect("it is bound");
+    let (toy, shutdown) = (Toy::new(), CancellationToken::new());
+    let mut config = DoorConfig::default();
+    change(&mut config.limits);
+    let served = task::spawn(serve(listener, toy.clone(), config, shutdown.clone()));
+    Open { address, toy, shutdown, served }
+}
+
+/// Opens a door.
+pub async fn open() -> Open {
+    open_with(|_| {}).await
+}

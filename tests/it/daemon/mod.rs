@@ -1,0 +1,9 @@
+//! The daemon as a process: killed, stopped, started badly, fed nonsense, measured. Everything through the front door.
+
+mod crash;
+mod following;
+mod measures;
+mod refusals;
+mod schedules;
+mod starting;
+mod stopping;

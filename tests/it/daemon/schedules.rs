@@ -1,0 +1,140 @@
+//! Schedules over restarts: each due time once, and one job for all that were missed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use beadle::base::clock::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Daemon, string};
+use crate::support::wait::{PATIENCE, span, until};
+
+/// The schedule's interval, in microseconds.
+const EVERY_US: i64 = 2_000_000;
+/// Longer than two intervals, so that at least two due times pass while nobody looks.
+const OUTAGE: Duration = Duration::from_millis(4_500);
+
+const TICKS: &str = r#"{
+  schedule(ref: {name: "beat"}) { ticks(first: 100) { nodes { dueAt outcome count job { id } } } }
+}"#;
+
+const TICKED: &str = "subscription { events(filter: {types: [SCHEDULE_TICKED]}) { events { data } } }";
+
+/// One row of the ledger.
+#[derive(Debug)]
+struct Tick {
+    due_us: i64,
+    outcome: String,
+    job: Option<String>,
+}
+
+/// The ledger, oldest first.
+fn ticks(daemon: &Daemon) -> Vec<Tick> {
+    let answer = daemon.graphql(TICKS, json!({}));
+    let rows = answer["schedule"]["ticks"]["nodes"].as_array().expect("a list of ticks");
+    let read = |row: &Value| Tick {
+        due_us: Timestamp::parse(&string(&row["dueAt"])).expect("an instant").micros(),
+        outcome: string(&row["outcome"]),
+        job: row["job"]["id"].as_str().map(str::to_owned),
+    };
+    rows.iter().rev().map(read).collect()
+}
+
+/// Makes the schedule, which runs `/bin/true` every 2 s.
+fn put(daemon: &Daemon) {
+    let put = r#"mutation {
+      taskPut(input: {name: "beat", command: {exec: {argv: ["/bin/true"]}}}) { userErrors { message } }
+      schedulePut(input: {name: "beat", task: {name: "beat"}, timing: {every: "2s"}}) { userErrors { message } }
+    }"#;
+    let answer = daemon.graphql(put, json!({}));
+    for payload in ["taskPut", "schedulePut"] {
+        assert_eq!(answer[payload]["userErrors"], json!([]), "{payload}");
+    }
+}
+
+/// Waits for `count` further ticks as a subscriber sees them.
+fn watch(daemon: &Daemon, count: usize) {
+    let mut stream = daemon.subscribe(TICKED, &json!({}));
+    let mut seen = 0;
+    while seen < count {
+        let message = stream.next().expect("the stream stays open");
+        assert!(message.get("errors").is_none(), "{message:#}");
+        seen += message["data"]["events"]["events"].as_array().map_or(0, Vec::len);
+    }
+}
+
+#[test]
+fn a_two_second_schedule_ticks_each_due_time_once_over_a_kill() {
+    let mut daemon = Daemon::start();
+    put(&daemon);
+    watch(&daemon, 2);
+    daemon.kill9();
+    span(OUTAGE);
+    daemon.restart();
+    // One for what was missed and two on time, unless the first of them came before we could subscribe.
+    until("a catch-up and two ticks on time after it", PATIENCE, || {
+        let ticks = ticks(&daemon);
+        let late = ticks.iter().position(|tick| tick.outcome == "CAUGHT_UP")?;
+        let on_time = ticks[late..].iter().filter(|tick| tick.outcome == "STARTED").count();
+        if on_time < 2 {
+            watch(&daemon, 1);
+            return None;
+        }
+        Some(())
+    });
+
+    let ticks = ticks(&daemon);
+    let dues: BTreeSet<i64> = ticks.iter().map(|tick| tick.due_us).collect();
+    assert_eq!(dues.len(), ticks.len(), "a due time stands twice: {ticks:#?}");
+    assert!(dues.iter().all(|due| due % EVERY_US == 0), "not anchored to the epoch: {ticks:#?}");
+    let with_job: Vec<&Tick> = ticks.iter().filter(|tick| tick.job.is_some()).collect();
+    let jobs: BTreeSet<&String> = with_job.iter().filter_map(|tick| tick.job.as_ref()).collect();
+    assert_eq!(jobs.len(), with_job.len(), "two ticks share a job: {ticks:#?}");
+    let late = ticks.iter().filter(|tick| tick.outcome == "CAUGHT_UP").count();
+    assert_eq!(late, 1, "RUN_ONCE makes one job for all that was missed: {ticks:#?}");
+    check_gaps(&ticks);
+
+    let made = daemon.graphql("{ jobs(filter: {origins: [SCHEDULE]}) { nodes { id } } }", json!({}));
+    let made: BTreeSet<String> =
+        made["jobs"]["nodes"].as_array().into_iter().flatten().map(|job| string(&job["id"])).collect();
+    let missing: Vec<_> = jobs.iter().filter(|job| !made.contains(job.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // A further tick may have come between the two answers, never two.
+    assert!(made.len() <= jobs.len() + 1, "jobs without a tick: {made:?} {ticks:#?}");
+}
+
+/// On-time ticks follow each other at the interval, except where the daemon was dead.
+fn check_gaps(ticks: &[Tick]) {
+    let on_time: Vec<i64> =
+        ticks.iter().filter(|tick| tick.outcome == "STARTED").map(|tick| tick.due_us).collect();
+    let gaps: Vec<i64> =
+        on_time.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap != EVERY_US).collect();
+    assert_eq!(gaps.len(), 1, "one gap, the outage: {ticks:#?}");
+    let outage_us = i64::try_from(OUTAGE.as_micros()).expect("it fits");
+    assert!(gaps[0] >= outage_us - EVERY_US, "{ticks:#?}");
+}
+
+#[test]
+fn a_paused_schedule_makes_nothing_until_it_is_resumed_and_a_trigger_always_does() {
+    let daemon = Daemon::start();
+    put(&daemon);
+    watch(&daemon, 1);
+    let pause = r#"mutation { schedulePause(input: {ref: {name: "beat"}, reason: "test"}) {
+      schedule { isPaused pauseReason } userErrors { message } } }"#;
+    let paused = daemon.graphql(pause, json!({}))["schedulePause"]["schedule"].clone();
+    assert_eq!(paused, json!({"isPaused": true, "pauseReason": "test"}));
+    let scheduled = || daemon.graphql("{ jobs(filter: {origins: [SCHEDULE]}) { totalCount } }", json!({}));
+    let before = scheduled();
+    let trigger = r#"mutation { scheduleTrigger(input: {ref: {name: "beat"}}) {
+      job { id } userErrors { code message } } }"#;
+    let triggered = daemon.graphql(trigger, json!({}));
+    let id = string(&triggered["scheduleTrigger"]["job"]["id"]);
+    assert_eq!(daemon.wait_final(&id).job["state"], json!("SUCCEEDED"), "{triggered}");
+    let count = |answer: &Value| answer["jobs"]["totalCount"].as_i64().expect("a count");
+    // Two due times pass while it is paused.
+    span(Duration::from_micros(u64::try_from(2 * EVERY_US).expect("positive")));
+    assert!(count(&scheduled()) <= count(&before) + 1, "a paused schedule ran");
+    let resume = r#"mutation { scheduleResume(input: {ref: {name: "beat"}}) { schedule { isPaused } } }"#;
+    daemon.graphql(resume, json!({}));
+    watch(&daemon, 1);
+}

@@ -1,0 +1,10 @@
+//! What the tests stand on: a real daemon, a temporary PostgreSQL, clients, and waiting on conditions.
+//! It must never know how the daemon works inside; it sees what a user sees.
+
+pub mod daemon;
+pub mod history;
+pub mod machine;
+pub mod postgres;
+pub mod program;
+pub mod sse;
+pub mod wait;

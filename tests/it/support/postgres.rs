@@ -1,0 +1,230 @@
+//! Owns a temporary PostgreSQL: one cluster for each test process, one database for each call.
+//! It needs only the server's own programs. The cluster is a child of a guardian that ends it and removes its
+//! files when this process ends in whatever way, a kill -9 included. It must never touch a server it did not start.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use beadle::base::environment::variable;
+use sqlx::{Connection, PgConnection};
+
+use super::program::program;
+use super::wait::{now, until};
+
+/// initdb and the first start on a slow disk.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// A socket's path has at most 107 bytes; longer temporary directories are not used.
+const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
+
+/// Runs with the cluster's directory as `$1` and ends with its standard input: `cat` returns when the test process
+/// is gone. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
+const GUARDIAN: &str = r#"
+cd "$1" || exit 1
+init() { initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync "$@"; }
+{ init --locale-provider=icu --icu-locale=en || { rm -rf data; init; }; } >server.log 2>&1 </dev/null || exit 1
+postgres -D data -k "$1" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+  -c shared_buffers=16MB -c max_connections=300 -c max_wal_size=256MB >>server.log 2>&1 </dev/null &
+server=$!
+cat >/dev/null
+kill -QUIT "$server" 2>/dev/null
+wait "$server"
+cd /
+rm -rf "$1"
+"#;
+
+/// The URL of a fresh, empty database; `None`, with a printed line, when this machine has no PostgreSQL server.
+///
+/// Panics in that case when `CI=true`: there a skipped test would look like a passed one.
+pub fn postgres_url() -> Option<String> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let Some(cluster) = CLUSTER.get_or_init(Cluster::start) else {
+        println!("skipped on PostgreSQL: no initdb and postgres on PATH or in /usr/lib/postgresql/*/bin");
+        return None;
+    };
+    let name = format!("beadle_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    cluster.create_database(&name);
+    Some(cluster.url(&name))
+}
+
+/// A running cluster. Never dropped: the end of the process closes `_guardian`, which is what ends the cluster.
+struct Cluster {
+    directory: PathBuf,
+    _guardian: ChildStdin,
+}
+
+impl Cluster {
+    fn start() -> Option<Cluster> {
+        let Some(binaries) = binaries() else {
+            assert!(
+                variable("CI").as_deref() != Some("true"),
+                "CI=true and no PostgreSQL server was found: install the Debian package `postgresql`, \
+                 or put initdb and postgres on PATH"
+            );
+            return None;
+        };
+        let owner = owner();
+        let directory = directory(owner);
+        let path = format!("{}:/usr/bin:/bin", binaries.display());
+        let mut guardian = program("/bin/sh");
+        guardian
+            .args(["-c", GUARDIAN, "guardian"])
+            .arg(&directory)
+            .env_clear()
+            .env("PATH", path)
+            .env("LC_ALL", "C")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        run_as(&mut guardian, owner);
+        let mut guardian = guardian.spawn().expect("/bin/sh starts");
+        let cluster =
+            Cluster { directory, _guardian: guardian.stdin.take().expect("standard input was asked for") };
+        let begun = now();
+        until("PostgreSQL to answer", START_LIMIT * 2, || {
+            let ended = guardian.try_wait().expect("a child can be waited for").is_some();
+            let hopeless = ended || begun.elapsed() > START_LIMIT;
+            assert!(!hopeless, "PostgreSQL did not start:\n{}", cluster.log());
+            cluster.reaches("postgres").then_some(())
+        });
+        Some(cluster)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@localhost/{database}?host={}", self.directory.display())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
+    fn reaches(&self, database: &str) -> bool {
+        // The socket appears a little before the server accepts, so only a session tells.
+        self.directory.join(".s.PGSQL.5432").exists() && self.execute(database, "SELECT 1").is_ok()
+    }
+
+    fn create_database(&self, name: &str) {
+        self.execute("postgres", &format!("CREATE DATABASE {name}"))
+            .unwrap_or_else(|why| panic!("cannot create the database {name}: {why}\n{}", self.log()));
+    }
+
+    /// Runs one statement in a session of its own, on a thread of its own: the caller may be inside a runtime.
+    fn execute(&self, database: &str, statement: &str) -> Result<(), sqlx::Error> {
+        let (url, statement) = (self.url(database), statement.to_owned());
+        let session = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&url).await?;
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+                connection.close().await
+            })
+        });
+        session.join().expect("a database session does not panic")
+    }
+}
+
+/// The directory that holds both `initdb` and `postgres`; the newest version when several are installed.
+fn binaries() -> Option<PathBuf> {
+    let complete = |place: &PathBuf| place.join("initdb").exists() && place.join("postgres").exists();
+    let path = variable("PATH").unwrap_or_default();
+    // Only a link's target has the share files beside it.
+    let on_path = std::env::split_paths(&path).find(complete).and_then(|place| {
+        let initdb = fs::canonicalize(place.join("initdb")).ok()?;
+        initdb.parent().map(Path::to_path_buf)
+    });
+    on_path.filter(complete).or_else(|| {
+        let mut installed: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+            .ok()?
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+            })
+            .filter(|(_, place)| complete(place))
+            .collect();
+        installed.sort();
+        installed.pop().map(|(_, place)| place)
+    })
+}
+
+/// Who runs the server: PostgreSQL refuses root, so root hands it to `postgres`, else to `nobody`.
+fn owner() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let accounts = fs::read_to_string("/etc/passwd").expect("/etc/passwd is readable");
+    let account = |name: &str| {
+        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let found = account("postgres").or_else(|| account("nobody"));
+    Some(found.expect("root needs an account `postgres` or `nobody` to run PostgreSQL"))
+}
+
+/// A new directory that only the server's account can enter.
+fn directory(owner: Option<(u32, u32)>) -> PathBuf {
+    let base = Some(std::env::temp_dir())
+        .filter(|place| place.as_os_str().len() <= SOCKET_DIRECTORY_BYTES_MAX)
+        .unwrap_or_else(|| PathBuf::from("/tmp"));
+    let directory = tempfile::Builder::new()
+        .prefix("beadle-pg-")
+        .tempdir_in(base)
+        .expect("a temporary directory can be made");
+    // From here on the guardian removes it.
+    let directory = directory.keep();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("our own directory");
+    if let Some((user, group)) = owner {
+        chown(&directory, Some(user), Some(group)).expect("root may give a directory away");
+    }
+    directory
+}
+
+fn run_as(command: &mut Command, owner: Option<(u32, u32)>) {
+    if let Some((user, group)) = owner {
+        command.uid(user).gid(group);
+    }
+}
+
+/// Guards the support itself: two calls give two databases, and the guardian is what ends the cluster.
+mod self_test {
+    use super::*;
+
+    #[test]
+    fn each_call_gives_an_empty_database_of_its_own() {
+        let (Some(one), Some(two)) = (postgres_url(), postgres_url()) else {
+            return;
+        };
+        assert_ne!(one, two);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut first = PgConnection::connect(&one).await.unwrap();
+            let mut second = PgConnection::connect(&two).await.unwrap();
+            sqlx::raw_sql("CREATE TABLE only_here (id BIGINT)").execute(&mut first).await.unwrap();
+            let absent = sqlx::raw_sql("SELECT id FROM only_here").execute(&mut second).await;
+            assert!(absent.is_err(), "the second database sees the first one's table");
+        });
+    }
+
+    #[test]
+    fn the_cluster_goes_with_the_process_that_holds_its_guardian() {
+        if binaries().is_none() {
+            assert!(postgres_url().is_none());
+            return;
+        }
+        let cluster = Cluster::start().expect("the programs are there");
+        let directory = cluster.directory.clone();
+        assert!(directory.join("data/postmaster.pid").exists());
+        // The kernel does the same with every open pipe of a process that ends.
+        drop(cluster);
+        until("the cluster and its files to be gone", START_LIMIT, || (!directory.exists()).then_some(()));
+    }
+}

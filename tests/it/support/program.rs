@@ -1,0 +1,34 @@
+//! Owns the start of programs in tests, and the look at the processes of this machine.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::{Command, Output};
+
+/// A program to start, found on PATH when it has no slash.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "this is the tests' one home of spawning")]
+    Command::new(path)
+}
+
+/// Both streams of a finished program, for a failure's message.
+pub fn shown(output: &Output) -> String {
+    format!(
+        "{}\n--- stdout\n{}\n--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The pids of living processes (zombies have no environment) with `variable=value` in their environment.
+pub fn pids_with(variable: &str, value: &str) -> Vec<u32> {
+    let wanted = format!("{variable}={value}");
+    let entries = fs::read_dir("/proc").expect("/proc is mounted");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
+        })
+        .collect()
+}
