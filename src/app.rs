@@ -121,7 +121,7 @@ async fn build(
     let logs = store.logs();
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), clock.clone(), cap);
     let recording = keep_running("recorder", async move |()| recorder_loop.run().await);
-    let _ = task::spawn(recording);
+    drop(task::spawn(recording));
     let worker_name = format!("{}:{}", host_name(), std::process::id());
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();

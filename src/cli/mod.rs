@@ -61,11 +61,11 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Print the GraphQL data as JSON; streams print one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Every command")]
     json: bool,
-    #[arg(long, global = true, value_name = "URL", help = URL_HELP)]
+    #[arg(long, global = true, help_heading = "Every command", value_name = "URL", help = URL_HELP)]
     url: Option<String>,
-    #[arg(long, global = true, value_name = "PATH", help = DATA_DIR_HELP)]
+    #[arg(long, global = true, help_heading = "Every command", value_name = "PATH", help = DATA_DIR_HELP)]
     data_dir: Option<PathBuf>,
 }
 

@@ -15,6 +15,7 @@ use super::{Context, input};
 /// `beadle run`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
+#[command(override_usage = "beadle run [OPTIONS] <TASK>\n       beadle run [OPTIONS] -- <COMMAND>...")]
 pub struct RunArgs {
     /// The task to run
     #[arg(group = "what")]

@@ -45,6 +45,8 @@ pub enum TaskCommand {
 /// `beadle task put`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
+#[command(override_usage = "beadle task put [OPTIONS] <NAME> -- <COMMAND>...\n       \
+                            beadle task put [OPTIONS] --script <FILE> <NAME>")]
 pub struct PutArgs {
     /// The task
     name: String,

@@ -89,13 +89,14 @@ fn settle_open(
         MisfirePolicy::RunOnce if is_on_time || newest.at >= window_start => {
             ticks.push(job_row(newest, TickOutcome::CaughtUp, passed.count, blocked));
         }
-        MisfirePolicy::RunOnce => ticks.push(row(newest, TickOutcome::DroppedMisfire, passed.count, false)),
         MisfirePolicy::Skip if is_on_time => {
             let before = &passed.newest[passed.newest.len() - 2];
             ticks.push(row(before, TickOutcome::DroppedMisfire, passed.count - 1, false));
             ticks.push(job_row(newest, TickOutcome::Started, 1, blocked));
         }
-        MisfirePolicy::Skip => ticks.push(row(newest, TickOutcome::DroppedMisfire, passed.count, false)),
+        MisfirePolicy::RunOnce | MisfirePolicy::Skip => {
+            ticks.push(row(newest, TickOutcome::DroppedMisfire, passed.count, false));
+        }
         MisfirePolicy::RunAll => {
             let kept = passed.newest.iter().filter(|due| due.at >= window_start).count().min(CATCH_UP_MAX);
             let (dropped, kept) = passed.newest.split_at(passed.newest.len() - kept);

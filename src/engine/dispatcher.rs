@@ -99,11 +99,11 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
     for (claimed, permit) in claimed.into_iter().zip(permits) {
         let stop = engine.running.enter(claimed.job.id);
         let engine = engine.clone();
-        let _ = task::spawn(async move {
+        drop(task::spawn(async move {
             runner::run(&engine, claimed, stop).await;
             drop(permit);
             engine.nudge_dispatcher.notify_one();
-        });
+        }));
     }
     Ok(count)
 }

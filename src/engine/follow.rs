@@ -137,11 +137,13 @@ impl Follow {
         }
         let Some(log_after) = self.request.log_after else { return Ok(()) };
         let attempt = reader.attempt(log_after.attempt).await?;
-        if let Some(attempt) = attempt.filter(|attempt| attempt.job_id == self.request.id) {
-            if self.request.attempt.is_none_or(|number| number == attempt.number) {
-                self.at = Some(attempt);
-                self.line = log_after.line;
-            }
+        let wanted = self.request.attempt;
+        let is_ours = |attempt: &Attempt| {
+            attempt.job_id == self.request.id && wanted.is_none_or(|number| number == attempt.number)
+        };
+        if let Some(attempt) = attempt.filter(is_ours) {
+            self.at = Some(attempt);
+            self.line = log_after.line;
         }
         Ok(())
     }
@@ -223,10 +225,7 @@ impl Follow {
             }
             let Some(attempt) = &self.at else { return Ok(None) };
             // Its end may have come since we last looked.
-            let attempt = match self.engine.reader.attempt(attempt.id).await? {
-                Some(attempt) => attempt,
-                None => return Ok(None),
-            };
+            let Some(attempt) = self.engine.reader.attempt(attempt.id).await? else { return Ok(None) };
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
             let batch = self.engine.read_log(&attempt, self.line, &self.request.streams, limit).await?;
             self.line = batch.cursor.line;

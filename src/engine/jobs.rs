@@ -75,16 +75,8 @@ impl Engine {
                 if !tasks.contains_key(&key) {
                     tasks.insert(key.clone(), self.reader.task(&task).await?);
                 }
-                match tasks[&key].as_ref().filter(|task| task.archived_at.is_none()) {
-                    Some(task) => Ok(self.new_job(viewer, Some(task), &options)),
-                    None => {
-                        let message = match &task {
-                            TaskRef::Name(name) => format!("there is no task named {name}"),
-                            TaskRef::Id(id) => format!("there is no task {id}"),
-                        };
-                        Err(Rejection::at(UserErrorCode::NotFound, "run.task", message))
-                    }
-                }
+                let known = tasks[&key].as_ref().filter(|task| task.archived_at.is_none());
+                known.map(|known| self.new_job(viewer, Some(known), &options)).ok_or_else(|| no_task(&task))
             }
         };
         Ok(job.map(|mut job| {
@@ -162,6 +154,14 @@ impl Engine {
         let enqueued = answer.ok_or_else(|| Fault::bug("an enqueue of one job gave no answer"))??;
         Ok((enqueued.id, committed.cursor))
     }
+}
+
+fn no_task(task: &TaskRef) -> Rejection {
+    let message = match task {
+        TaskRef::Name(name) => format!("there is no task named {name}"),
+        TaskRef::Id(id) => format!("there is no task {id}"),
+    };
+    Rejection::at(UserErrorCode::NotFound, "run.task", message)
 }
 
 fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {

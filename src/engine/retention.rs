@@ -9,7 +9,7 @@ use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
 
 /// Pause between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Pause between two batches, so that others come in between.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 /// Idempotency keys are kept at least this long: seven days, in milliseconds.

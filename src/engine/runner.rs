@@ -112,13 +112,11 @@ async fn watch_process(
     };
     running.terminate();
     let grace = claimed.job.kill_grace.to_std();
-    let exit = match clock::within(grace, running.wait()).await {
-        Some(exit) => Some(exit),
-        None => {
-            running.kill();
-            clock::within(KILL_PATIENCE, running.wait()).await
-        }
-    };
+    let mut exit = clock::within(grace, running.wait()).await;
+    if exit.is_none() {
+        running.kill();
+        exit = clock::within(KILL_PATIENCE, running.wait()).await;
+    }
     match exit {
         Some(exit) => finish(engine, claimed, running, exit, Some(cause)).await,
         None => Ended::without_process(

@@ -8,7 +8,7 @@ use crate::domain::job::{JobOrigin, NewJob, TaskOfJob};
 use crate::domain::schedule::{OverlapPolicy, Schedule, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
-use crate::store::schedules::{NewTick, Settle};
+use crate::store::ticks::{NewTick, Settle};
 use crate::store::writer::Refusal;
 
 /// Schedules that one look settles.

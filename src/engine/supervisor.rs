@@ -17,7 +17,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause before a restart.
 const PAUSE_LAST: Duration = Duration::from_secs(30);
 /// A part that ran this long is well again.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
+const SETTLED_AFTER: Duration = Duration::from_mins(1);
 
 /// Starts parts and keeps them alive until the shutdown.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +56,7 @@ impl Supervisor {
                 watch_recovery(engine.clone(), name);
             }
         };
-        let _ = task::spawn(self.tracker.track_future(keeping));
+        drop(task::spawn(self.tracker.track_future(keeping)));
     }
 
     /// Resolves when every part has ended.
@@ -92,7 +92,7 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 /// A part that stays up for a second after its restart is well again.
 fn watch_recovery(engine: Engine, name: &'static str) {
     let restarted: Instant = engine.clock.monotonic();
-    let _ = task::spawn(async move {
+    drop(task::spawn(async move {
         clock::sleep(Duration::from_secs(1)).await;
         let failed_again = engine.health.read().subsystems.iter().any(|row| {
             row.name == name && engine.clock.now().since(row.since) < engine.clock.monotonic() - restarted
@@ -100,7 +100,7 @@ fn watch_recovery(engine: Engine, name: &'static str) {
         if !failed_again {
             report(&engine, name, HealthStatus::Ok, None);
         }
-    });
+    }));
 }
 
 /// Sets a part's row and, when that is news, states it in the feed.
@@ -109,10 +109,10 @@ pub fn report(engine: &Engine, name: &'static str, status: HealthStatus, message
         return;
     }
     let writer = engine.writer.clone();
-    let _ = task::spawn(async move {
+    drop(task::spawn(async move {
         // Best effort: the row in memory is what `health` shows.
         let _ = writer.apply(HealthChange { name, status, message }).await;
-    });
+    }));
 }
 
 /// A part failed or recovered: an event, and nothing else.

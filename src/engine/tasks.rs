@@ -12,8 +12,9 @@ use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::schedule::{SchedulePutInput, ScheduleRef};
 use crate::domain::task::{TaskPutInput, TaskRef};
 use crate::store::queues::{ChangeQueue, QueueAction};
-use crate::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction, Trigger};
+use crate::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction};
 use crate::store::tasks::{ArchiveTask, PutTask};
+use crate::store::ticks::Trigger;
 use crate::store::writer::Outcome;
 
 impl Engine {

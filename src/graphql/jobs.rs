@@ -1,6 +1,6 @@
 //! Owns the job in the API: its relations, lists and counts, and what may be done to it.
 
-use async_graphql::connection::Connection;
+use async_graphql::connection::PageInfo;
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 
 use super::context::ApiContext;
@@ -8,7 +8,7 @@ use super::errors::{bad_input, fault};
 use super::list_cost;
 use super::loaders::LastAttemptOf;
 use super::logs::LogPage;
-use super::pages::{connection, connection_with, number_position, page_size};
+use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
 use crate::domain::attempt::Attempt;
 use crate::domain::filter::{JobFilter, JobOrder};
@@ -21,19 +21,46 @@ use crate::domain::rejection::{Rejection, check_text};
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
 use crate::engine::jobs::EnqueueAnswers;
-use crate::store::jobs::StateCounts;
+use crate::store::job_lists::StateCounts;
 
-/// A list of jobs.
-pub type JobConnection = Connection<String, Job, JobTotals>;
+/// A job and its position in the list.
+#[derive(Debug, SimpleObject)]
+pub struct JobEdge {
+    /// The thing itself.
+    node: Job,
+    /// Its position: give it as `after` to go on behind it.
+    cursor: String,
+}
 
-/// What a list of jobs says of itself.
+/// A page of a list of jobs.
 #[derive(Debug)]
-pub struct JobTotals {
+pub struct JobConnection {
+    edges: Vec<JobEdge>,
+    has_previous: bool,
+    has_next: bool,
     filter: JobFilter,
 }
 
-#[Object(name = "JobTotals")]
-impl JobTotals {
+/// A page of a list of jobs.
+#[Object]
+impl JobConnection {
+    /// The rows with their positions.
+    async fn edges(&self) -> &[JobEdge] {
+        &self.edges
+    }
+
+    /// The rows alone.
+    async fn nodes(&self) -> Vec<&Job> {
+        self.edges.iter().map(|edge| &edge.node).collect()
+    }
+
+    /// Where this page stands in the list.
+    async fn page_info(&self) -> PageInfo {
+        let cursor = |edge: Option<&JobEdge>| edge.map(|edge| edge.cursor.clone());
+        let (first, last) = (cursor(self.edges.first()), cursor(self.edges.last()));
+        page_info(first.as_ref(), last.as_ref(), self.has_previous, self.has_next)
+    }
+
     /// How many jobs fit the filter: exact up to 10,000, then null.
     async fn total_count(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<i32>> {
         let counts = ctx.reader().count_jobs(&self.filter).await.map_err(fault)?;
@@ -57,7 +84,8 @@ pub async fn list_jobs(
         .await
         .map_err(fault)?;
     let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
-    connection_with(Ok(page), after.as_ref(), JobTotals { filter })
+    let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node, cursor }).collect();
+    Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
 }
 
 fn check_filter(filter: &JobFilter) -> async_graphql::Result<()> {
@@ -96,9 +124,12 @@ impl Job {
         ctx: &Context<'_>,
         #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
-    ) -> async_graphql::Result<Connection<String, Attempt>> {
+    ) -> async_graphql::Result<AttemptConnection> {
         let position = number_position(after.as_ref(), 0)?;
-        connection(ctx.reader().attempts(self.id, position, page_size(first)?).await, after.as_ref())
+        AttemptConnection::of(
+            ctx.reader().attempts(self.id, position, page_size(first)?).await,
+            after.as_ref(),
+        )
     }
 
     /// The attempt that runs now.

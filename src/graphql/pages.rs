@@ -1,10 +1,15 @@
-//! Owns pages: how many rows may be asked for, and connections made of the store's pages.
+//! Owns pages: how many rows may be asked for, and the connections that lists are shown as.
 
-use async_graphql::connection::{Connection, Edge, EmptyFields};
-use async_graphql::{ObjectType, OutputType};
+use async_graphql::connection::PageInfo;
+use async_graphql::{Object, SimpleObject};
 
 use super::errors::{bad_input, fault};
+use crate::domain::attempt::Attempt;
 use crate::domain::limits::PAGE_MAX;
+use crate::domain::queue::Queue;
+use crate::domain::schedule::{Schedule, Tick};
+use crate::domain::task::Task;
+use crate::domain::worker::Worker;
 use crate::store::Fault;
 use crate::store::page::Page;
 
@@ -16,28 +21,101 @@ pub fn page_size(first: i32) -> async_graphql::Result<usize> {
     usize::try_from(first).map_err(|_| bad_input("first must be positive"))
 }
 
-/// A connection of a page.
-pub fn connection<T: OutputType>(
-    page: Result<Page<T>, Fault>,
-    after: Option<&String>,
-) -> async_graphql::Result<Connection<String, T>> {
-    connection_with(page, after, EmptyFields)
-}
-
-/// A connection of a page, with more fields.
-pub fn connection_with<T: OutputType, F: ObjectType>(
-    page: Result<Page<T>, Fault>,
-    after: Option<&String>,
-    fields: F,
-) -> async_graphql::Result<Connection<String, T, F>> {
-    let page = page.map_err(fault)?;
-    let mut connection = Connection::with_additional_fields(after.is_some(), page.has_more, fields);
-    connection.edges.extend(page.rows.into_iter().map(|(cursor, node)| Edge::new(cursor, node)));
-    Ok(connection)
-}
-
 /// A position that is a number.
 pub fn number_position(after: Option<&String>, start: i64) -> async_graphql::Result<i64> {
     let Some(after) = after else { return Ok(start) };
     after.parse().map_err(|_| bad_input("after is not a position that this list gave"))
+}
+
+/// Where a page stands in its list.
+pub fn page_info(
+    first: Option<&String>,
+    last: Option<&String>,
+    has_previous: bool,
+    has_next: bool,
+) -> PageInfo {
+    PageInfo {
+        has_previous_page: has_previous,
+        has_next_page: has_next,
+        start_cursor: first.cloned(),
+        end_cursor: last.cloned(),
+    }
+}
+
+macro_rules! connections {
+    ($($(#[$doc:meta])* $connection:ident, $(#[$edge_doc:meta])* $edge:ident: $node:ty;)*) => {$(
+        $(#[$edge_doc])*
+        #[derive(Debug, SimpleObject)]
+        pub struct $edge {
+            /// The thing itself.
+            pub node: $node,
+            /// Its position: give it as `after` to go on behind it.
+            pub cursor: String,
+        }
+
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $connection {
+            edges: Vec<$edge>,
+            has_previous: bool,
+            has_next: bool,
+        }
+
+        impl $connection {
+            /// A connection of a page that begins behind `after`.
+            pub fn of(page: Result<Page<$node>, Fault>, after: Option<&String>) -> async_graphql::Result<Self> {
+                let Page { rows, has_more } = page.map_err(fault)?;
+                let edges = rows.into_iter().map(|(cursor, node)| $edge { node, cursor }).collect();
+                Ok(Self { edges, has_previous: after.is_some(), has_next: has_more })
+            }
+        }
+
+        $(#[$doc])*
+        #[Object]
+        impl $connection {
+            /// The rows with their positions.
+            async fn edges(&self) -> &[$edge] {
+                &self.edges
+            }
+
+            /// The rows alone.
+            async fn nodes(&self) -> Vec<&$node> {
+                self.edges.iter().map(|edge| &edge.node).collect()
+            }
+
+            /// Where this page stands in the list.
+            async fn page_info(&self) -> PageInfo {
+                let cursor = |edge: Option<&$edge>| edge.map(|edge| edge.cursor.clone());
+                let (first, last) = (cursor(self.edges.first()), cursor(self.edges.last()));
+                page_info(first.as_ref(), last.as_ref(), self.has_previous, self.has_next)
+            }
+        }
+    )*};
+}
+
+connections! {
+    /// A page of a list of attempts.
+    AttemptConnection,
+    /// An attempt and its position in the list.
+    AttemptEdge: Attempt;
+    /// A page of a list of tasks.
+    TaskConnection,
+    /// A task and its position in the list.
+    TaskEdge: Task;
+    /// A page of a list of schedules.
+    ScheduleConnection,
+    /// A schedule and its position in the list.
+    ScheduleEdge: Schedule;
+    /// A page of the ledger of a schedule.
+    TickConnection,
+    /// A tick and its position in the ledger.
+    TickEdge: Tick;
+    /// A page of a list of queues.
+    QueueConnection,
+    /// A queue and its position in the list.
+    QueueEdge: Queue;
+    /// A page of a list of workers.
+    WorkerConnection,
+    /// A worker and its position in the list.
+    WorkerEdge: Worker;
 }

@@ -1,12 +1,11 @@
 //! Owns the schedule in the API, its ledger and its preview.
 
-use async_graphql::connection::Connection;
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject, Union};
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
-use super::pages::{connection, number_position, page_size};
+use super::pages::{ScheduleConnection, TickConnection, number_position, page_size};
 use super::payloads::{
     ScheduleDeletePayload, SchedulePausePayload, SchedulePutPayload, ScheduleResumePayload,
     ScheduleTriggerPayload, split,
@@ -101,9 +100,9 @@ impl Schedule {
         ctx: &Context<'_>,
         #[graphql(default = 20, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
-    ) -> async_graphql::Result<Connection<String, Tick>> {
+    ) -> async_graphql::Result<TickConnection> {
         let before = number_position(after.as_ref(), i64::MAX)?;
-        connection(ctx.reader().ticks(self.id, before, page_size(first)?).await, after.as_ref())
+        TickConnection::of(ctx.reader().ticks(self.id, before, page_size(first)?).await, after.as_ref())
     }
 }
 
@@ -141,10 +140,13 @@ impl ScheduleQuery {
         #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
         #[graphql(desc = "Only these.")] filter: Option<ScheduleFilter>,
-    ) -> async_graphql::Result<Connection<String, Schedule>> {
+    ) -> async_graphql::Result<ScheduleConnection> {
         let position = after.as_deref().unwrap_or_default();
         let filter = filter.unwrap_or_default();
-        connection(ctx.reader().schedules(&filter, position, page_size(first)?).await, after.as_ref())
+        ScheduleConnection::of(
+            ctx.reader().schedules(&filter, position, page_size(first)?).await,
+            after.as_ref(),
+        )
     }
 
     /// What a schedule written so would do, before it is saved.

@@ -44,6 +44,7 @@ fn no_job(id: JobId) -> async_graphql::Error {
     coded("NOT_FOUND", format!("there is no job {id}"))
 }
 
+/// Watching.
 #[SubscriptionMacro]
 impl Subscription {
     /// Every change after `after`, in order, without a gap; left out means from now.

@@ -1,13 +1,12 @@
 //! Owns the task in the API.
 
-use async_graphql::connection::Connection;
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object};
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::jobs::{JobConnection, list_jobs};
 use super::list_cost;
-use super::pages::{connection, page_size};
+use super::pages::{TaskConnection, page_size};
 use super::payloads::{TaskArchivePayload, TaskPutPayload, split};
 use crate::domain::filter::{JobFilter, JobOrder, TaskFilter};
 use crate::domain::limits::{FILTER_VALUES_MAX, TEXT_BYTES_MAX};
@@ -75,7 +74,7 @@ impl TaskQuery {
         #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
         #[graphql(desc = "Only these.")] filter: Option<TaskFilter>,
-    ) -> async_graphql::Result<Connection<String, Task>> {
+    ) -> async_graphql::Result<TaskConnection> {
         let filter = filter.unwrap_or_default();
         let text = filter.text.as_deref().unwrap_or_default();
         let queues = filter.queues.as_ref().map_or(0, Vec::len);
@@ -83,7 +82,7 @@ impl TaskQuery {
             return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
         }
         let position = after.as_deref().unwrap_or_default();
-        connection(ctx.reader().tasks(&filter, position, page_size(first)?).await, after.as_ref())
+        TaskConnection::of(ctx.reader().tasks(&filter, position, page_size(first)?).await, after.as_ref())
     }
 }
 

@@ -1,12 +1,11 @@
 //! Owns the worker in the API.
 
-use async_graphql::connection::Connection;
 use async_graphql::{ComplexObject, Context, ID, Object};
 
 use super::context::ApiContext;
 use super::errors::fault;
 use super::list_cost;
-use super::pages::{connection, number_position, page_size};
+use super::pages::{WorkerConnection, number_position, page_size};
 use crate::base::clock::Timestamp;
 use crate::domain::attempt::Attempt;
 use crate::domain::worker::{Worker, WorkerStatus};
@@ -58,8 +57,8 @@ impl WorkerQuery {
         ctx: &Context<'_>,
         #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
-    ) -> async_graphql::Result<Connection<String, Worker>> {
+    ) -> async_graphql::Result<WorkerConnection> {
         let before = number_position(after.as_ref(), i64::MAX)?;
-        connection(ctx.reader().workers(before, page_size(first)?).await, after.as_ref())
+        WorkerConnection::of(ctx.reader().workers(before, page_size(first)?).await, after.as_ref())
     }
 }

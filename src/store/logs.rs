@@ -401,7 +401,7 @@ mod tests {
             .into_iter()
             .enumerate()
             .map(|(index, bytes)| NewLine {
-                at: Timestamp(1_700_000_000_000_000 + index as i64),
+                at: Timestamp(1_700_000_000_000_000 + i64::try_from(index).unwrap()),
                 stream: [LogStream::Stdout, LogStream::Stderr, LogStream::System][index % 3],
                 bytes: bytes.to_vec(),
                 is_line_end: index % 2 == 0,

@@ -102,7 +102,8 @@ impl Change for Prune {
         let Horizon { succeeded, failed, keys } = self.horizon;
         let newest = succeeded.max(failed);
         let rows = batch.tx.rows(&OLD_JOBS, &args![succeeded.0, failed.0, newest.0, PRUNE_BATCH]).await?;
-        let mut pruned = Pruned { has_more: rows.len() as i64 == PRUNE_BATCH, ..Pruned::default() };
+        let mut pruned =
+            Pruned { has_more: i64::try_from(rows.len()) == Ok(PRUNE_BATCH), ..Pruned::default() };
         let mut ids = Vec::with_capacity(rows.len());
         for row in &rows {
             ids.push(JobId(row.get(0)?));

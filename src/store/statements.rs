@@ -3,8 +3,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, ids, jobs, logs, open, prune, queues, schedules, tasks, tokens, transition,
-    workers, writer,
+    attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks, ticks,
+    tokens, transition, workers, writer,
 };
 
 /// Every statement over the state.
@@ -26,8 +26,8 @@ pub fn state() -> Vec<&'static Sql> {
         &jobs::COUNT_ADD,
         &jobs::COUNT_WAITING,
         &jobs::GET,
-        &jobs::COUNT,
-        &jobs::COUNTS,
+        &job_lists::COUNT,
+        &job_lists::COUNTS,
         &transition::LOCK,
         &transition::MOVE,
         &transition::REQUEST_STOP,
@@ -67,14 +67,14 @@ pub fn state() -> Vec<&'static Sql> {
         &schedules::FIND,
         &schedules::PUT,
         &schedules::DELETE,
-        &schedules::ADVANCE,
-        &schedules::INSERT_TICK,
-        &schedules::OPEN_JOB,
-        &schedules::TICK_EXISTS,
+        &ticks::ADVANCE,
+        &ticks::INSERT_TICK,
+        &ticks::OPEN_JOB,
+        &ticks::TICK_EXISTS,
         &schedules::BY_ID,
         &schedules::BY_NAME,
         &schedules::LIST,
-        &schedules::TICKS,
+        &ticks::TICKS,
         &schedules::DUE,
         &schedules::NEXT,
         &tokens::PUT,
@@ -99,7 +99,7 @@ pub fn state() -> Vec<&'static Sql> {
         &open::PUT_META,
         &open::SIZE,
     ];
-    all.extend(&jobs::LISTS);
+    all.extend(&job_lists::LISTS);
     all
 }
 

@@ -239,13 +239,13 @@ impl WriterLoop {
         let Err((fault, waiting)) = self.commit(waiting).await else { return };
         if waiting.len() == 1 || !fault.is_replayable() {
             tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
-            waiting.into_iter().for_each(|change| change.refuse(fault.clone()));
+            refuse_all(waiting, &fault);
             return;
         }
         for change in waiting {
             if let Err((fault, alone)) = self.commit(vec![change]).await {
                 tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
-                alone.into_iter().for_each(|change| change.refuse(fault.clone()));
+                refuse_all(alone, &fault);
             }
         }
     }
@@ -301,6 +301,12 @@ impl WriterLoop {
             marks.push(batch.events.len());
         }
         Ok((batch.finish(previous).await?, marks))
+    }
+}
+
+fn refuse_all(waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
+    for change in waiting {
+        change.refuse(fault.clone());
     }
 }
 

@@ -115,7 +115,7 @@ fn merged(items: Vec<Positioned<Selection>>) -> Vec<Positioned<Selection>> {
         });
         match (same, &mut item.node) {
             (Some(known), Selection::Field(new)) => {
-                known.node.selection_set.node.items.append(&mut new.node.selection_set.node.items)
+                known.node.selection_set.node.items.append(&mut new.node.selection_set.node.items);
             }
             _ => kept.push(item),
         }

@@ -140,7 +140,7 @@ fn check_interrupted(daemon: &mut Daemon, gated: &Gated) {
     match ended.job["state"].as_str() {
         Some("SUCCEEDED") => {}
         Some("FAILED") => {
-            assert_eq!(ended.job["failure"]["outcome"], json!("INTERRUPTED"), "{:#}", ended.job)
+            assert_eq!(ended.job["failure"]["outcome"], json!("INTERRUPTED"), "{:#}", ended.job);
         }
         _ => panic!("{:#}", ended.job),
     }

@@ -201,7 +201,7 @@ pub fn faults(events: &[Event], acknowledged: &BTreeSet<String>) -> Vec<String> 
         match finals.get(job.as_str()).copied().unwrap_or(0) {
             1 => {}
             count => {
-                faults.push(format!("{job} has {count} final states, last {:?}", states.get(job.as_str())))
+                faults.push(format!("{job} has {count} final states, last {:?}", states.get(job.as_str())));
             }
         }
     }

@@ -1,0 +1,206 @@
+//! Owns the ledger of ticks. A tick and the job it makes are one transaction.
+
+use serde_json::json;
+
+use super::Reader;
+use super::db::{Kind, Row, Sql};
+use super::fault::{Fault, Result};
+use super::jobs;
+use super::page::{self, Page};
+use super::schedules::changed;
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::event::EventType;
+use crate::domain::id::{JobId, ScheduleId};
+use crate::domain::job::NewJob;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::schedule::{Tick, TickOutcome};
+
+/// A row of the ledger that waits to be written.
+#[derive(Debug, Clone)]
+pub struct NewTick {
+    /// The due time without jitter: with the schedule its identity.
+    pub due_at: Timestamp,
+    /// What becomes of it.
+    pub outcome: TickOutcome,
+    /// Due times that this row stands for.
+    pub count: i64,
+    /// The job to make.
+    pub job: Option<NewJob>,
+}
+
+/// Settles due times of a schedule: ledger rows, the jobs they make, and where the schedule stands then.
+#[derive(Debug)]
+pub struct Settle {
+    /// Which schedule.
+    pub id: ScheduleId,
+    /// Where it must stand, or nothing is done: another one was faster.
+    pub expected: Timestamp,
+    /// Everything up to here is settled then.
+    pub settled_until: Timestamp,
+    /// The next due time then.
+    pub next_due_at: Option<Timestamp>,
+    /// Whether a pause has ended.
+    pub ends_pause: bool,
+    /// The rows.
+    pub ticks: Vec<NewTick>,
+    /// Jobs that may wait in the whole store.
+    pub queued_max: i64,
+}
+
+pub(super) const ADVANCE: Sql = Sql::both(
+    "UPDATE schedules
+     SET settled_until_us = $3, next_due_us = $4,
+         paused_at_us = CASE WHEN $5 = 1 THEN NULL ELSE paused_at_us END,
+         pause_reason = CASE WHEN $5 = 1 THEN NULL ELSE pause_reason END,
+         paused_until_us = CASE WHEN $5 = 1 THEN NULL ELSE paused_until_us END
+     WHERE id = $1 AND settled_until_us = $2",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+);
+
+pub(super) const INSERT_TICK: Sql = Sql::both(
+    "INSERT INTO ticks (schedule_id, due_at_us, outcome, job_id, due_count, recorded_at_us)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (schedule_id, due_at_us) DO NOTHING",
+    &[Kind::Int, Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
+);
+
+pub(super) const OPEN_JOB: Sql =
+    Sql::both("SELECT id FROM jobs WHERE schedule_id = $1 AND finished_at_us IS NULL LIMIT 1", &[Kind::Int]);
+
+pub(super) const TICK_EXISTS: Sql = Sql::both(
+    "SELECT count(*) FROM ticks WHERE schedule_id = $1 AND due_at_us = $2",
+    &[Kind::Int, Kind::Int],
+);
+
+impl Change for Settle {
+    /// The jobs that were made.
+    type Answer = Vec<JobId>;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<JobId>> {
+        let values = args![
+            self.id.0,
+            self.expected.0,
+            self.settled_until.0,
+            self.next_due_at.map(|at| at.0),
+            i64::from(self.ends_pause)
+        ];
+        if batch.tx.execute(&ADVANCE, &values).await? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut made = Vec::new();
+        for tick in &self.ticks {
+            let exists = batch.tx.optional(&TICK_EXISTS, &args![self.id.0, tick.due_at.0]).await?;
+            if page::one(exists)?.get::<i64>(0)? > 0 {
+                // A clock that went back brings old due times again.
+                continue;
+            }
+            made.extend(record_tick(batch, self.id, tick, self.queued_max).await?);
+        }
+        Ok(made)
+    }
+}
+
+/// Writes one row of the ledger with the job it makes.
+async fn record_tick(
+    batch: &mut Batch<'_>,
+    id: ScheduleId,
+    tick: &NewTick,
+    queued_max: i64,
+) -> Result<Option<JobId>> {
+    let mut outcome = tick.outcome;
+    let mut made = None;
+    if let Some(job) = &tick.job {
+        match jobs::accept(batch, job, queued_max).await? {
+            Ok(enqueued) => made = Some(enqueued.id),
+            // The queue is gone or the store is full: the due time is missed, and says so.
+            Err(rejection) => {
+                tracing::warn!(schedule = %id, "a due time was dropped: {}", rejection.message);
+                outcome = TickOutcome::DroppedMisfire;
+            }
+        }
+    }
+    let values = args![id.0, tick.due_at.0, outcome.word(), made.map(|job| job.0), tick.count, batch.now.0];
+    batch.tx.execute(&INSERT_TICK, &values).await?;
+    let data = json!({
+        "dueAt": tick.due_at.to_string(),
+        "outcome": outcome.word(),
+        "count": tick.count,
+        "job": made.map(|job| job.to_string()),
+    });
+    batch.emit(changed(id, "scheduler", EventType::ScheduleTicked, data));
+    Ok(made)
+}
+
+/// Starts a schedule's task by hand, as one more tick.
+#[derive(Debug)]
+pub struct Trigger {
+    /// Which schedule.
+    pub schedule: ScheduleId,
+    /// The job to make.
+    pub job: NewJob,
+    /// Make it also while another job of the schedule is not final.
+    pub ignore_overlap: bool,
+    /// Jobs that may wait in the whole store.
+    pub queued_max: i64,
+}
+
+impl Change for Trigger {
+    type Answer = JobId;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<JobId> {
+        jobs::write_pending(batch).await?;
+        let is_repeat = self.job.idempotency.is_some();
+        let open = batch.tx.optional(&OPEN_JOB, &args![self.schedule.0]).await?;
+        if let Some(row) = open.filter(|_| !self.ignore_overlap && !is_repeat) {
+            let message = format!("{} of this schedule is not final yet", JobId(row.get(0)?));
+            return Err(Rejection::at(UserErrorCode::Conflict, "ignoreOverlap", message).into());
+        }
+        let enqueued = match jobs::accept(batch, &self.job, self.queued_max).await? {
+            Ok(enqueued) if enqueued.is_deduplicated => return Ok(enqueued.id),
+            Ok(enqueued) => enqueued,
+            Err(rejection) => return Err(rejection.into()),
+        };
+        let now = batch.now;
+        let values =
+            args![self.schedule.0, now.0, TickOutcome::Triggered.word(), Some(enqueued.id.0), 1_i64, now.0];
+        batch.tx.execute(&INSERT_TICK, &values).await?;
+        let data = json!({"dueAt": now.to_string(), "outcome": "TRIGGERED", "job": enqueued.id.to_string()});
+        batch.emit(changed(self.schedule, &self.job.requested_by, EventType::ScheduleTicked, data));
+        Ok(enqueued.id)
+    }
+}
+
+pub(super) const TICKS: Sql = Sql::both(
+    "SELECT due_at_us, outcome, job_id, due_count FROM ticks
+     WHERE schedule_id = $1 AND due_at_us < $2
+     ORDER BY due_at_us DESC
+     LIMIT $3",
+    &[Kind::Int, Kind::Int, Kind::Int],
+);
+
+fn tick_from(row: &Row) -> Result<(String, Tick)> {
+    let (due_at, word): (i64, String) = (row.get(0)?, row.get(1)?);
+    let tick = Tick {
+        due_at: Timestamp(due_at),
+        outcome: TickOutcome::from_word(&word)
+            .ok_or_else(|| Fault::unreadable("the outcome of a tick", due_at))?,
+        job_id: row.get::<Option<i64>>(2)?.map(JobId),
+        count: i32::try_from(row.get::<i64>(3)?).unwrap_or(i32::MAX),
+    };
+    Ok((due_at.to_string(), tick))
+}
+
+impl Reader {
+    /// A page of a schedule's ledger, newest first, before the due time `before`.
+    pub async fn ticks(&self, id: ScheduleId, before: i64, limit: usize) -> Result<Page<Tick>> {
+        let rows = self.db.rows(&TICKS, &args![id.0, before, page::one_more(limit)]).await?;
+        Ok(Page::cut(rows.iter().map(tick_from).collect::<Result<_>>()?, limit))
+    }
+
+    /// Whether a job of the schedule is not final.
+    pub async fn has_open_job(&self, id: ScheduleId) -> Result<bool> {
+        Ok(self.db.optional(&OPEN_JOB, &args![id.0]).await?.is_some())
+    }
+}
