@@ -35,6 +35,8 @@ use crate::web::{self, Backend, DoorConfig};
 
 /// After the grace: how long the end of what was killed may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Between the last change and the end of the streams.
+const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// Bytes of a token's secret.
 const TOKEN_BYTES: usize = 32;
 
@@ -83,6 +85,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     banner(&settings, &url, &secret);
 
     stop_in_order(&engine, signals).await;
+    // Subscribers see the last change before their streams end.
+    clock::sleep(CLOSING_GRACE).await;
     stop_door.cancel();
     let _ = door.await;
     supervisor.ended().await;

@@ -1,3 +1,5 @@
+//! Tests of the conversation with a daemon, against a fake one.
+
 use serde_json::json;
 
 use super::fake::{End, FakeDaemon, Reply, coded};

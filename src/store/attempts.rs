@@ -55,7 +55,7 @@ fn attempt_from(row: &Row) -> Result<Attempt> {
     })
 }
 
-pub(super) const SPAWNED: Sql = Sql::both(
+const SPAWNED: Sql = Sql::both(
     "UPDATE attempts SET pid = $2, start_ticks = $3, boot_id = $4 WHERE id = $1 AND outcome IS NULL",
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Text],
 );
@@ -96,7 +96,7 @@ pub struct OpenAttempt {
     pub process: Option<(i32, i64, String)>,
 }
 
-pub(super) const OPEN: Sql = Sql::both(
+const OPEN: Sql = Sql::both(
     "SELECT id, job_id, cookie, pid, start_ticks, boot_id FROM attempts
      WHERE outcome IS NULL AND worker_id <> $1
      ORDER BY worker_id, id
@@ -104,7 +104,7 @@ pub(super) const OPEN: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const OF_JOBS: Sql = Sql::both(
+const OF_JOBS: Sql = Sql::both(
     concat!(
         "SELECT ",
         attempt_columns!(),
@@ -116,7 +116,7 @@ pub(super) const OF_JOBS: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const LAST_OF_JOBS: Sql = Sql::both(
+const LAST_OF_JOBS: Sql = Sql::both(
     concat!(
         "SELECT ",
         attempt_columns!(),
@@ -128,7 +128,7 @@ pub(super) const LAST_OF_JOBS: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const BY_ID: Sql = Sql::both(
+const BY_ID: Sql = Sql::both(
     concat!(
         "SELECT ",
         attempt_columns!(),
@@ -138,12 +138,12 @@ pub(super) const BY_ID: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const BY_NUMBER: Sql = Sql::both(
+const BY_NUMBER: Sql = Sql::both(
     concat!("SELECT ", attempt_columns!(), " FROM attempts WHERE job_id = $1 AND attempt_number = $2"),
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const OF_WORKER: Sql = Sql::both(
+const OF_WORKER: Sql = Sql::both(
     concat!(
         "SELECT ",
         attempt_columns!(),
@@ -206,7 +206,10 @@ impl Reader {
     }
 }
 
-/// Text of a failure for tests of what is stored.
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&SPAWNED, &OPEN, &OF_JOBS, &LAST_OF_JOBS, &BY_ID, &BY_NUMBER, &OF_WORKER];
+
 #[cfg(test)]
 mod tests {
     use super::*;

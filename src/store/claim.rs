@@ -45,7 +45,7 @@ pub struct Claimed {
     pub cookie: String,
 }
 
-pub(super) const ROOM: Sql = Sql::both(
+const ROOM: Sql = Sql::both(
     "SELECT name, concurrency_limit,
             (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name)
      FROM queues
@@ -56,7 +56,7 @@ pub(super) const ROOM: Sql = Sql::both(
 
 // Of each queue its best rows, as many as it has room for, then the best of all. $1 lists the queues with
 // their room; the inner statement walks the head of each queue's part of the claim index and stops.
-pub(super) const BEST: Sql = Sql::each(
+const BEST: Sql = Sql::each(
     "SELECT id FROM (
          SELECT jobs.id AS id, jobs.rank_us AS rank_us,
                 row_number() OVER (PARTITION BY jobs.queue ORDER BY jobs.rank_us, jobs.id) AS place,
@@ -88,7 +88,7 @@ pub(super) const BEST: Sql = Sql::each(
     &[Kind::Text, Kind::Int],
 );
 
-pub(super) const TAKE: Sql = Sql::both(
+const TAKE: Sql = Sql::both(
     concat!(
         "UPDATE jobs
          SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
@@ -101,7 +101,7 @@ pub(super) const TAKE: Sql = Sql::both(
     &[Kind::Text, Kind::Int, Kind::Int],
 );
 
-pub(super) const INSERT_ATTEMPTS: Sql = Sql::both(
+const INSERT_ATTEMPTS: Sql = Sql::both(
     "INSERT INTO attempts (id, job_id, attempt_number, worker_id, cookie, started_at_us, log_bytes, dropped_log_bytes)
      SELECT CAST(r.value ->> 'id' AS BIGINT), CAST(r.value ->> 'job' AS BIGINT),
             CAST(r.value ->> 'number' AS BIGINT), $2, r.value ->> 'cookie', $3, 0, 0
@@ -183,19 +183,19 @@ pub struct Outlook {
     pub next_due: Option<Timestamp>,
 }
 
-pub(super) const HAS_QUEUED: Sql = Sql::both(
+const HAS_QUEUED: Sql = Sql::both(
     "SELECT count(*) FROM queues
      WHERE paused_at_us IS NULL
        AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND jobs.queue = queues.name)",
     &[],
 );
 
-pub(super) const NEXT_DUE: Sql = Sql::both(
+const NEXT_DUE: Sql = Sql::both(
     "SELECT run_at_us FROM jobs WHERE state IN ('SCHEDULED', 'RETRYING') ORDER BY run_at_us, id LIMIT 1",
     &[],
 );
 
-pub(super) const STOPS: Sql = Sql::both(
+const STOPS: Sql = Sql::both(
     "SELECT id FROM jobs WHERE state = 'RUNNING' AND worker_id = $1 AND stop_requested_at_us IS NOT NULL",
     &[Kind::Int],
 );
@@ -215,3 +215,7 @@ impl Reader {
         rows.iter().map(|row| row.get(0).map(JobId)).collect()
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&ROOM, &BEST, &TAKE, &INSERT_ATTEMPTS, &HAS_QUEUED, &NEXT_DUE, &STOPS];

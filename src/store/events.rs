@@ -18,7 +18,7 @@ const EVENT_LOCK: i64 = 0x0042_4541_444C_4501;
 
 // On SQLite $2 is the first number; on PostgreSQL it is the lock, taken in the same statement as the
 // numbers are drawn: a reader who saw n never later finds one below it.
-pub(super) const INSERT: Sql = Sql::each(
+const INSERT: Sql = Sql::each(
     "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data)
      SELECT $2 + r.key, r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
             CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data'
@@ -79,17 +79,17 @@ pub(super) async fn write(
     Ok(seqs)
 }
 
-pub(super) const NEWEST: Sql = Sql::both("SELECT coalesce(max(seq), 0) FROM events", &[]);
+const NEWEST: Sql = Sql::both("SELECT coalesce(max(seq), 0) FROM events", &[]);
 
-pub(super) const OLDEST: Sql = Sql::both("SELECT coalesce(min(seq), 0) FROM events", &[]);
+const OLDEST: Sql = Sql::both("SELECT coalesce(min(seq), 0) FROM events", &[]);
 
-pub(super) const LAST_NUMBER: Sql = Sql::each(
+const LAST_NUMBER: Sql = Sql::each(
     "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event'",
     "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_number",
     &[],
 );
 
-pub(super) const AFTER: Sql = Sql::both(
+const AFTER: Sql = Sql::both(
     "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data
      FROM events
      WHERE seq > $1
@@ -189,3 +189,6 @@ impl Reader {
         })
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &NEWEST, &OLDEST, &LAST_NUMBER, &AFTER];

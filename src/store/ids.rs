@@ -62,16 +62,16 @@ impl Numbered {
     }
 }
 
-pub(super) const LAST: Sql = Sql::both("SELECT value FROM counters WHERE name = $1", &[Kind::Text]);
+const LAST: Sql = Sql::both("SELECT value FROM counters WHERE name = $1", &[Kind::Text]);
 
-pub(super) const KEEP: Sql = Sql::both(
+const KEEP: Sql = Sql::both(
     "INSERT INTO counters (name, value)
      SELECT r.value ->> 'name', CAST(r.value ->> 'value' AS BIGINT) FROM jsonb_each($1) AS r WHERE TRUE
      ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     &[Kind::Text],
 );
 
-pub(super) const DRAW: Sql = Sql::each(
+const DRAW: Sql = Sql::each(
     // Never run on SQLite, where the writer remembers; it stands here so that both can be prepared.
     "SELECT value FROM counters WHERE name = $1",
     "SELECT nextval(CAST($1 || '_number' AS regclass))",
@@ -135,3 +135,6 @@ impl Ids {
         Ok(())
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&LAST, &KEEP, &DRAW];

@@ -122,7 +122,7 @@ fn list_of(order: JobOrder) -> &'static Sql {
     &LISTS[field + usize::from(order.direction == OrderDirection::Desc)]
 }
 
-pub(super) const COUNT: Sql = Sql::both(
+const COUNT: Sql = Sql::both(
     concat!(
         "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
         job_filter!(),
@@ -146,7 +146,7 @@ pub(super) const COUNT: Sql = Sql::both(
     ],
 );
 
-pub(super) const COUNTS: Sql =
+const COUNTS: Sql =
     Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
 
 fn filter_values(filter: &JobFilter) -> Vec<super::db::Value> {
@@ -242,3 +242,6 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
     let (key, id) = text.split_once('.').unwrap_or((text, ""));
     Ok((key.parse()?, id.parse()?))
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &COUNTS];

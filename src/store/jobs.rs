@@ -87,7 +87,7 @@ pub struct PendingRows {
     waiting_count: Option<i64>,
 }
 
-pub(super) const INSERT: Sql = Sql::both(
+const INSERT: Sql = Sql::both(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
                        schedule_id, attempt_count, try_count, created_at_us, run_at_us)
@@ -102,13 +102,13 @@ pub(super) const INSERT: Sql = Sql::both(
     &[Kind::Text, Kind::Int],
 );
 
-pub(super) const INSERT_LABELS: Sql = Sql::both(
+const INSERT_LABELS: Sql = Sql::both(
     "INSERT INTO job_labels (job_id, label_key, label_value)
      SELECT CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'key', r.value ->> 'value' FROM jsonb_each($1) AS r",
     &[Kind::Text],
 );
 
-pub(super) const INSERT_KEYS: Sql = Sql::both(
+const INSERT_KEYS: Sql = Sql::both(
     "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
      SELECT CAST(r.value ->> 'token' AS BIGINT), r.value ->> 'key', r.value ->> 'digest',
             CAST(r.value ->> 'job' AS BIGINT), $2
@@ -116,19 +116,19 @@ pub(super) const INSERT_KEYS: Sql = Sql::both(
     &[Kind::Text, Kind::Int],
 );
 
-pub(super) const KEY: Sql = Sql::both(
+const KEY: Sql = Sql::both(
     "SELECT digest, job_id FROM idempotency_keys WHERE token_id = $1 AND idempotency_key = $2",
     &[Kind::Int, Kind::Text],
 );
 
-pub(super) const COUNT_BY: Sql = Sql::both(
+const COUNT_BY: Sql = Sql::both(
     "INSERT INTO job_counts (queue, state, job_count)
      SELECT r.value ->> 'queue', r.value ->> 'state', 0 FROM jsonb_each($1) AS r WHERE TRUE
      ON CONFLICT (queue, state) DO NOTHING",
     &[Kind::Text],
 );
 
-pub(super) const COUNT_ADD: Sql = Sql::both(
+const COUNT_ADD: Sql = Sql::both(
     "UPDATE job_counts
      SET job_count = job_count + (
          SELECT CAST(r.value ->> 'by' AS BIGINT) FROM jsonb_each($1) AS r
@@ -139,7 +139,7 @@ pub(super) const COUNT_ADD: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const COUNT_WAITING: Sql = Sql::both(
+const COUNT_WAITING: Sql = Sql::both(
     "SELECT CAST(coalesce(sum(job_count), 0) AS BIGINT) FROM job_counts
      WHERE state IN ('HELD', 'BLOCKED', 'SCHEDULED', 'QUEUED', 'RETRYING')",
     &[],
@@ -325,3 +325,7 @@ pub(super) const GET: Sql = Sql::both(
     ),
     &[Kind::Text],
 );
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&INSERT, &INSERT_LABELS, &INSERT_KEYS, &KEY, &COUNT_BY, &COUNT_ADD, &COUNT_WAITING, &GET];

@@ -16,32 +16,32 @@ use crate::domain::log::{LogCursor, LogLine, LogStream, NewLine};
 /// Bytes of a log that are kept from its beginning, whatever follows.
 pub const HEAD_BYTES: i64 = 1024 * 1024;
 
-pub(super) const INSERT: Sql = Sql::both(
+const INSERT: Sql = Sql::both(
     "INSERT INTO log_chunks (attempt_id, first_line, line_count, byte_count, dropped_before, written_at_us, body)
      VALUES ($1, $2, $3, $4, $5, $6, $7)",
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Bytes],
 );
 
-pub(super) const DROP: Sql =
+const DROP: Sql =
     Sql::both("DELETE FROM log_chunks WHERE attempt_id = $1 AND first_line = $2", &[Kind::Int, Kind::Int]);
 
-pub(super) const ADD_DROPPED: Sql = Sql::both(
+const ADD_DROPPED: Sql = Sql::both(
     "UPDATE log_chunks SET dropped_before = dropped_before + $3 WHERE attempt_id = $1 AND first_line = $2",
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const END: Sql = Sql::both(
+const END: Sql = Sql::both(
     "INSERT INTO log_ends (attempt_id, line_count, byte_count, dropped_bytes) VALUES ($1, $2, $3, $4)
      ON CONFLICT (attempt_id) DO NOTHING",
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const READ_END: Sql = Sql::both(
+const READ_END: Sql = Sql::both(
     "SELECT line_count, byte_count, dropped_bytes FROM log_ends WHERE attempt_id = $1",
     &[Kind::Int],
 );
 
-pub(super) const READ: Sql = Sql::both(
+const READ: Sql = Sql::both(
     "SELECT first_line, line_count, dropped_before, body FROM log_chunks
      WHERE attempt_id = $1 AND first_line + line_count > $2
      ORDER BY first_line
@@ -49,7 +49,7 @@ pub(super) const READ: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const READ_LAST: Sql = Sql::both(
+const READ_LAST: Sql = Sql::both(
     "SELECT first_line, line_count, dropped_before, body FROM log_chunks
      WHERE attempt_id = $1 AND first_line < $2
      ORDER BY first_line DESC
@@ -57,27 +57,26 @@ pub(super) const READ_LAST: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const POSITION: Sql = Sql::both(
+const POSITION: Sql = Sql::both(
     "SELECT CAST(coalesce(max(first_line + line_count), 0) AS BIGINT), CAST(coalesce(sum(byte_count), 0) AS BIGINT),
             CAST(coalesce(sum(dropped_before), 0) AS BIGINT)
      FROM log_chunks WHERE attempt_id = $1",
     &[Kind::Int],
 );
 
-pub(super) const DELETE_CHUNKS: Sql = Sql::both(
+const DELETE_CHUNKS: Sql = Sql::both(
     "DELETE FROM log_chunks WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
-pub(super) const DELETE_ENDS: Sql = Sql::both(
+const DELETE_ENDS: Sql = Sql::both(
     "DELETE FROM log_ends WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
-pub(super) const TOTAL: Sql =
-    Sql::both("SELECT CAST(coalesce(sum(length(body)), 0) AS BIGINT) FROM log_chunks", &[]);
+const TOTAL: Sql = Sql::both("SELECT CAST(coalesce(sum(length(body)), 0) AS BIGINT) FROM log_chunks", &[]);
 
-pub(super) const OLDEST_ENDED: Sql = Sql::both(
+const OLDEST_ENDED: Sql = Sql::both(
     "SELECT log_chunks.attempt_id, CAST(sum(length(log_chunks.body)) AS BIGINT) FROM log_chunks
      JOIN log_ends ON log_ends.attempt_id = log_chunks.attempt_id
      GROUP BY log_chunks.attempt_id
@@ -86,7 +85,8 @@ pub(super) const OLDEST_ENDED: Sql = Sql::both(
     &[Kind::Int],
 );
 
-pub(super) const STATEMENTS: [&Sql; 12] = [
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[
     &INSERT,
     &DROP,
     &ADD_DROPPED,

@@ -45,13 +45,13 @@ const LOGS: &[Migration] = &[migration!("logs", "0001_init")];
 const MIGRATIONS_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL)";
 
-pub(super) const APPLIED: Sql = Sql::both("SELECT name FROM migrations ORDER BY name", &[]);
-pub(super) const META: Sql = Sql::both("SELECT value FROM meta WHERE name = $1", &[Kind::Text]);
-pub(super) const PUT_META: Sql = Sql::both(
+const APPLIED: Sql = Sql::both("SELECT name FROM migrations ORDER BY name", &[]);
+const META: Sql = Sql::both("SELECT value FROM meta WHERE name = $1", &[Kind::Text]);
+const PUT_META: Sql = Sql::both(
     "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
     &[Kind::Text, Kind::Text],
 );
-pub(super) const SIZE: Sql = Sql::each(
+const SIZE: Sql = Sql::each(
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "SELECT pg_database_size(current_database())",
     &[],
@@ -59,7 +59,7 @@ pub(super) const SIZE: Sql = Sql::each(
 // These three speak to one engine only and are no statements over our tables.
 const SQLITE_APPLICATION_ID: Sql = Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
 const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
-const SQLITE_CHECK: Sql = Sql::both("SELECT quick_check FROM pragma_quick_check(1)", &[]);
+const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 
 /// The open store. Holds the lock for as long as it lives.
 #[derive(Debug)]
@@ -263,3 +263,6 @@ async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
     tx.commit().await?;
     u32::from_str_radix(&text, 16).map_err(|_| Fault::unreadable("the epoch", &text))
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&APPLIED, &META, &PUT_META, &SIZE];

@@ -13,7 +13,7 @@ use crate::domain::job::JobState;
 /// Rows that one transaction deletes.
 pub const PRUNE_BATCH: i64 = 500;
 
-pub(super) const OLD_JOBS: Sql = Sql::both(
+const OLD_JOBS: Sql = Sql::both(
     "SELECT id, queue, state FROM jobs
      WHERE finished_at_us IS NOT NULL
        AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
@@ -24,32 +24,32 @@ pub(super) const OLD_JOBS: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const ATTEMPTS_OF: Sql = Sql::both(
+const ATTEMPTS_OF: Sql = Sql::both(
     "SELECT id FROM attempts WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
-pub(super) const DELETE_ATTEMPTS: Sql = Sql::both(
+const DELETE_ATTEMPTS: Sql = Sql::both(
     "DELETE FROM attempts WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
-pub(super) const DELETE_LABELS: Sql = Sql::both(
+const DELETE_LABELS: Sql = Sql::both(
     "DELETE FROM job_labels WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
-pub(super) const DELETE_JOBS: Sql = Sql::both(
+const DELETE_JOBS: Sql = Sql::both(
     "DELETE FROM jobs WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NOT NULL",
     &[Kind::Text],
 );
 
-pub(super) const DELETE_EVENTS: Sql = Sql::both(
+const DELETE_EVENTS: Sql = Sql::both(
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at_us < $1 ORDER BY seq LIMIT $2)",
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const DELETE_KEYS: Sql = Sql::both(
+const DELETE_KEYS: Sql = Sql::both(
     "DELETE FROM idempotency_keys
      WHERE (token_id, idempotency_key) IN (
          SELECT token_id, idempotency_key FROM idempotency_keys AS old
@@ -60,7 +60,7 @@ pub(super) const DELETE_KEYS: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const DELETE_TICKS: Sql = Sql::both(
+const DELETE_TICKS: Sql = Sql::both(
     "DELETE FROM ticks WHERE (schedule_id, due_at_us) IN (
          SELECT schedule_id, due_at_us FROM ticks WHERE recorded_at_us < $1 LIMIT $2)",
     &[Kind::Int, Kind::Int],
@@ -131,12 +131,12 @@ impl Change for Prune {
     }
 }
 
-pub(super) const OLDEST_FINISHED: Sql = Sql::both(
+const OLDEST_FINISHED: Sql = Sql::both(
     "SELECT finished_at_us FROM jobs WHERE finished_at_us IS NOT NULL ORDER BY finished_at_us, id LIMIT 1",
     &[],
 );
 
-pub(super) const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
+const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
 
 impl Reader {
     /// Whether a prune would find something, without writing.
@@ -153,3 +153,17 @@ impl Reader {
         Ok(false)
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &OLD_JOBS,
+    &ATTEMPTS_OF,
+    &DELETE_ATTEMPTS,
+    &DELETE_LABELS,
+    &DELETE_JOBS,
+    &DELETE_EVENTS,
+    &DELETE_KEYS,
+    &DELETE_TICKS,
+    &OLDEST_FINISHED,
+    &OLDEST_EVENT_AT,
+];

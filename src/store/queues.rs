@@ -31,7 +31,7 @@ fn queue_from(row: &Row) -> Result<Queue> {
     })
 }
 
-pub(super) const EXISTS: Sql = Sql::both("SELECT count(*) FROM queues WHERE name = $1", &[Kind::Text]);
+const EXISTS: Sql = Sql::both("SELECT count(*) FROM queues WHERE name = $1", &[Kind::Text]);
 
 /// Whether a queue of this name exists.
 pub(super) async fn exists(batch: &mut Batch<'_>, name: &str) -> Result<bool> {
@@ -44,12 +44,12 @@ pub(super) const PUT: Sql = Sql::both(
     &[Kind::Int, Kind::Text, Kind::Int, Kind::Int],
 );
 
-pub(super) const PAUSE: Sql = Sql::both(
+const PAUSE: Sql = Sql::both(
     "UPDATE queues SET paused_at_us = coalesce(paused_at_us, $2), pause_reason = $3, paused_by = $4 WHERE name = $1",
     &[Kind::Text, Kind::Int, Kind::Text, Kind::Text],
 );
 
-pub(super) const RESUME: Sql = Sql::both(
+const RESUME: Sql = Sql::both(
     "UPDATE queues SET paused_at_us = NULL, pause_reason = NULL, paused_by = NULL WHERE name = $1",
     &[Kind::Text],
 );
@@ -125,20 +125,20 @@ impl Change for ChangeQueue {
     }
 }
 
-pub(super) const BY_NAME: Sql = Sql::both(
+const BY_NAME: Sql = Sql::both(
     concat!("SELECT ", queue_columns!(), " FROM queues WHERE name IN (SELECT atom FROM jsonb_each($1))"),
     &[Kind::Text],
 );
 
-pub(super) const BY_ID: Sql =
+const BY_ID: Sql =
     Sql::both(concat!("SELECT ", queue_columns!(), " FROM queues WHERE id = $1"), &[Kind::Int]);
 
-pub(super) const LIST: Sql = Sql::both(
+const LIST: Sql = Sql::both(
     concat!("SELECT ", queue_columns!(), " FROM queues WHERE name > $1 ORDER BY name LIMIT $2"),
     &[Kind::Text, Kind::Int],
 );
 
-pub(super) const NUMBERS: Sql = Sql::both(
+const NUMBERS: Sql = Sql::both(
     "SELECT CAST(coalesce(sum(CASE WHEN state IN ('HELD', 'BLOCKED', 'SCHEDULED', 'QUEUED', 'RETRYING')
                               THEN job_count ELSE 0 END), 0) AS BIGINT),
             CAST(coalesce(sum(CASE WHEN state = 'RUNNING' THEN job_count ELSE 0 END), 0) AS BIGINT)
@@ -146,7 +146,7 @@ pub(super) const NUMBERS: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const OLDEST: Sql =
+const OLDEST: Sql =
     Sql::both("SELECT min(run_at_us) FROM jobs WHERE state = 'QUEUED' AND queue = $1", &[Kind::Text]);
 
 /// How full a queue is.
@@ -190,3 +190,7 @@ impl Reader {
         })
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&EXISTS, &PUT, &PAUSE, &RESUME, &BY_NAME, &BY_ID, &LIST, &NUMBERS, &OLDEST];

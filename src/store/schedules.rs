@@ -42,7 +42,7 @@ fn schedule_from(row: &Row) -> Result<Schedule> {
     })
 }
 
-pub(super) const FIND: Sql = Sql::each(
+const FIND: Sql = Sql::each(
     concat!(
         "SELECT ",
         schedule_columns!(),
@@ -82,7 +82,7 @@ pub(super) fn changed(id: ScheduleId, actor: &str, kind: EventType, data: serde_
     }
 }
 
-pub(super) const PUT: Sql = Sql::both(
+const PUT: Sql = Sql::both(
     "INSERT INTO schedules (id, name, task_id, definition, paused_at_us, pause_reason, paused_until_us, next_due_us,
                             settled_until_us, created_at_us, updated_at_us)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
@@ -215,7 +215,7 @@ pub struct ChangeSchedule {
     pub actor: String,
 }
 
-pub(super) const DELETE: Sql = Sql::both("DELETE FROM schedules WHERE id = $1", &[Kind::Int]);
+const DELETE: Sql = Sql::both("DELETE FROM schedules WHERE id = $1", &[Kind::Int]);
 
 impl Change for ChangeSchedule {
     type Answer = ScheduleId;
@@ -247,7 +247,7 @@ impl Change for ChangeSchedule {
     }
 }
 
-pub(super) const BY_ID: Sql = Sql::both(
+const BY_ID: Sql = Sql::both(
     concat!(
         "SELECT ",
         schedule_columns!(),
@@ -257,10 +257,10 @@ pub(super) const BY_ID: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const BY_NAME: Sql =
+const BY_NAME: Sql =
     Sql::both(concat!("SELECT ", schedule_columns!(), " FROM schedules WHERE name = $1"), &[Kind::Text]);
 
-pub(super) const LIST: Sql = Sql::both(
+const LIST: Sql = Sql::both(
     concat!(
         "SELECT ",
         schedule_columns!(),
@@ -315,7 +315,7 @@ impl Reader {
     }
 }
 
-pub(super) const DUE: Sql = Sql::both(
+const DUE: Sql = Sql::both(
     concat!(
         "SELECT ",
         schedule_columns!(),
@@ -327,7 +327,7 @@ pub(super) const DUE: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const NEXT: Sql = Sql::both(
+const NEXT: Sql = Sql::both(
     "SELECT min(CASE WHEN paused_until_us < next_due_us THEN paused_until_us ELSE next_due_us END) FROM schedules",
     &[],
 );
@@ -344,3 +344,6 @@ impl Reader {
         Ok(page::one(self.db.optional(&NEXT, &[]).await?)?.get::<Option<i64>>(0)?.map(Timestamp))
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&FIND, &PUT, &DELETE, &BY_ID, &BY_NAME, &LIST, &DUE, &NEXT];

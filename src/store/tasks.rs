@@ -38,7 +38,7 @@ fn task_from(row: &Row) -> Result<Task> {
     })
 }
 
-pub(super) const FIND: Sql = Sql::each(
+const FIND: Sql = Sql::each(
     concat!(
         "SELECT ",
         task_columns!(),
@@ -62,7 +62,7 @@ pub(super) async fn find(batch: &mut Batch<'_>, task: &TaskRef) -> Result<Option
     batch.tx.optional(&FIND, &args![id, name]).await?.map(|row| task_from(&row)).transpose()
 }
 
-pub(super) const PUT: Sql = Sql::both(
+const PUT: Sql = Sql::both(
     "INSERT INTO tasks (id, name, revision, queue, definition, created_at_us, updated_at_us)
      VALUES ($1, $2, $3, $4, $5, $6, $6)
      ON CONFLICT (id) DO UPDATE
@@ -71,12 +71,12 @@ pub(super) const PUT: Sql = Sql::both(
     &[Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Int],
 );
 
-pub(super) const PUT_REVISION: Sql = Sql::both(
+const PUT_REVISION: Sql = Sql::both(
     "INSERT INTO task_revisions (task_id, revision, definition, actor, created_at_us) VALUES ($1, $2, $3, $4, $5)",
     &[Kind::Int, Kind::Int, Kind::Text, Kind::Text, Kind::Int],
 );
 
-pub(super) const ARCHIVE: Sql = Sql::both(
+const ARCHIVE: Sql = Sql::both(
     "UPDATE tasks SET archived_at_us = $2, updated_at_us = $2 WHERE id = $1 AND archived_at_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
@@ -160,7 +160,7 @@ fn changed(id: TaskId, name: &str, actor: &str, data: serde_json::Value) -> NewE
     }
 }
 
-pub(super) const BY_ID: Sql = Sql::both(
+const BY_ID: Sql = Sql::both(
     concat!(
         "SELECT ",
         task_columns!(),
@@ -170,10 +170,10 @@ pub(super) const BY_ID: Sql = Sql::both(
     &[Kind::Text],
 );
 
-pub(super) const BY_NAME: Sql =
+const BY_NAME: Sql =
     Sql::both(concat!("SELECT ", task_columns!(), " FROM tasks WHERE name = $1"), &[Kind::Text]);
 
-pub(super) const LIST: Sql = Sql::both(
+const LIST: Sql = Sql::both(
     concat!(
         "SELECT ",
         task_columns!(),
@@ -219,3 +219,6 @@ impl Reader {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&FIND, &PUT, &PUT_REVISION, &ARCHIVE, &BY_ID, &BY_NAME, &LIST];

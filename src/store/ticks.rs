@@ -49,7 +49,7 @@ pub struct Settle {
     pub queued_max: i64,
 }
 
-pub(super) const ADVANCE: Sql = Sql::both(
+const ADVANCE: Sql = Sql::both(
     "UPDATE schedules
      SET settled_until_us = $3, next_due_us = $4,
          paused_at_us = CASE WHEN $5 = 1 THEN NULL ELSE paused_at_us END,
@@ -59,17 +59,17 @@ pub(super) const ADVANCE: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const INSERT_TICK: Sql = Sql::both(
+const INSERT_TICK: Sql = Sql::both(
     "INSERT INTO ticks (schedule_id, due_at_us, outcome, job_id, due_count, recorded_at_us)
      VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (schedule_id, due_at_us) DO NOTHING",
     &[Kind::Int, Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const OPEN_JOB: Sql =
+const OPEN_JOB: Sql =
     Sql::both("SELECT id FROM jobs WHERE schedule_id = $1 AND finished_at_us IS NULL LIMIT 1", &[Kind::Int]);
 
-pub(super) const TICK_EXISTS: Sql = Sql::both(
+const TICK_EXISTS: Sql = Sql::both(
     "SELECT count(*) FROM ticks WHERE schedule_id = $1 AND due_at_us = $2",
     &[Kind::Int, Kind::Int],
 );
@@ -172,7 +172,7 @@ impl Change for Trigger {
     }
 }
 
-pub(super) const TICKS: Sql = Sql::both(
+const TICKS: Sql = Sql::both(
     "SELECT due_at_us, outcome, job_id, due_count FROM ticks
      WHERE schedule_id = $1 AND due_at_us < $2
      ORDER BY due_at_us DESC
@@ -204,3 +204,6 @@ impl Reader {
         Ok(self.db.optional(&OPEN_JOB, &args![id.0]).await?.is_some())
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&ADVANCE, &INSERT_TICK, &OPEN_JOB, &TICK_EXISTS, &TICKS];

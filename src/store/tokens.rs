@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::domain::access::{Grant, Viewer};
 use crate::domain::id::TokenId;
 
-pub(super) const PUT: Sql = Sql::both(
+const PUT: Sql = Sql::both(
     "INSERT INTO tokens (id, name, digest, grants, created_at_us) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, grants = excluded.grants, revoked_at_us = NULL",
     &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int],
@@ -39,7 +39,7 @@ impl Change for PutToken {
     }
 }
 
-pub(super) const BY_DIGEST: Sql = Sql::both(
+const BY_DIGEST: Sql = Sql::both(
     "SELECT id, name, grants FROM tokens
      WHERE digest = $1 AND revoked_at_us IS NULL AND (expires_at_us IS NULL OR expires_at_us > $2)",
     &[Kind::Text, Kind::Int],
@@ -60,3 +60,6 @@ impl Reader {
         }))
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&PUT, &BY_DIGEST];

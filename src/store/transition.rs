@@ -16,13 +16,13 @@ use crate::domain::job::{Job, JobState, rank};
 use crate::domain::lifecycle::{self, RunningJob, Verdict};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
-pub(super) const LOCK: Sql = Sql::each(
+const LOCK: Sql = Sql::each(
     concat!("SELECT ", job_columns!(), ", 0, worker_id FROM jobs WHERE id = $1"),
     concat!("SELECT ", job_columns!(), ", CAST(0 AS BIGINT), worker_id FROM jobs WHERE id = $1 FOR UPDATE"),
     &[Kind::Int],
 );
 
-pub(super) const MOVE: Sql = Sql::both(
+const MOVE: Sql = Sql::both(
     "UPDATE jobs
      SET state = $3, failure = $4, run_at_us = $5, rank_us = $6, finished_at_us = $7, worker_id = NULL,
          try_count = $8, stop_requested_at_us = $9
@@ -30,12 +30,12 @@ pub(super) const MOVE: Sql = Sql::both(
     &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
-pub(super) const REQUEST_STOP: Sql = Sql::both(
+const REQUEST_STOP: Sql = Sql::both(
     "UPDATE jobs SET stop_requested_at_us = $2 WHERE id = $1 AND state = 'RUNNING' AND stop_requested_at_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const FINISH_ATTEMPT: Sql = Sql::both(
+const FINISH_ATTEMPT: Sql = Sql::both(
     "UPDATE attempts
      SET outcome = $2, failure = $3, exit_code = $4, signal = $5, finished_at_us = $6, user_us = $7, system_us = $8,
          peak_memory_bytes = $9, log_bytes = $10, dropped_log_bytes = $11
@@ -266,7 +266,7 @@ impl EndAttempt {
     }
 }
 
-pub(super) const DUE: Sql = Sql::both(
+const DUE: Sql = Sql::both(
     "SELECT id, queue, state, task_name FROM jobs
      WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
      ORDER BY run_at_us, id
@@ -274,7 +274,7 @@ pub(super) const DUE: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-pub(super) const PROMOTE: Sql = Sql::both(
+const PROMOTE: Sql = Sql::both(
     "UPDATE jobs SET state = 'QUEUED'
      WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state IN ('SCHEDULED', 'RETRYING')
      RETURNING id",
@@ -312,3 +312,6 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
     }
     Ok(())
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &MOVE, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];

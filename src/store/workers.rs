@@ -14,18 +14,18 @@ use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::WorkerId;
 use crate::domain::worker::Worker;
 
-pub(super) const INSERT: Sql = Sql::both(
+const INSERT: Sql = Sql::both(
     "INSERT INTO workers (id, name, version, slots, started_at_us) VALUES ($1, $2, $3, $4, $5)",
     &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int],
 );
 
-pub(super) const STOP: Sql = Sql::both(
+const STOP: Sql = Sql::both(
     "UPDATE workers SET stopped_at_us = $2 WHERE id = $1 AND stopped_at_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
 
 // One daemon owns a SQLite file, so whoever is still listed there has died; several share PostgreSQL.
-pub(super) const BURY: Sql = Sql::each(
+const BURY: Sql = Sql::each(
     "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL",
     "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND FALSE",
     &[Kind::Int, Kind::Int],
@@ -90,7 +90,7 @@ impl Change for RetireWorker {
     }
 }
 
-pub(super) const LIST: Sql = Sql::both(
+const LIST: Sql = Sql::both(
     "SELECT id, name, version, slots, started_at_us, stopped_at_us FROM workers
      WHERE id < $1 AND ($2 IS NULL OR id = $2)
      ORDER BY id DESC
@@ -124,3 +124,6 @@ impl Reader {
         Ok(row.map(|row| worker_from(&row)).transpose()?.map(|(_, worker)| worker))
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &STOP, &BURY, &LIST];

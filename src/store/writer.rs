@@ -310,7 +310,7 @@ fn refuse_all(waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
     }
 }
 
-pub(super) const PROBE: Sql = Sql::both(
+const PROBE: Sql = Sql::both(
     "INSERT INTO counters (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     &[Kind::Int],
 );
@@ -328,3 +328,6 @@ impl Change for Probe {
         Ok(())
     }
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&PROBE];

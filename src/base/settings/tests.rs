@@ -1,3 +1,5 @@
+//! Tests of the settings: layers, values and their errors.
+
 use super::*;
 
 fn sources() -> Sources {

@@ -1,3 +1,5 @@
+//! Tests of the operations against canned answers.
+
 use super::*;
 
 #[test]

@@ -40,7 +40,7 @@ fn a_bad_request_is_refused_with_a_code_and_names_what_is_wrong() {
     let cases = [
         ("{\"query\": \"{ health", "BAD_REQUEST", ""),
         ("", "BAD_REQUEST", ""),
-        ("[1, 2", "BAD_REQUEST", ""),
+        ("[1, 2]", "BATCHING_DISABLED", ""),
         ("{}", "BAD_REQUEST", "query"),
         ("{\"query\": 7}", "BAD_REQUEST", "query"),
         ("[{\"query\": \"{ __typename }\"}]", "BATCHING_DISABLED", ""),

@@ -91,7 +91,7 @@ fn a_taken_port_is_refused_by_its_address() {
 fn an_open_address_is_refused_unless_a_proxy_is_in_front() {
     let place = TempDir::new().unwrap();
     let message = refused(serve(&place.path().join("data"), "0.0.0.0:0"));
-    assert!(message.contains("behind-proxy"), "it does not say what to do: {message}");
+    assert!(message.contains("behind_proxy"), "it does not say what to do: {message}");
 }
 
 #[test]

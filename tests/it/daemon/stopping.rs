@@ -105,7 +105,11 @@ fn a_second_signal_skips_the_wait_and_leaves_no_process() {
     let gated = Gated::enqueue(&daemon, 0);
     let _follow = gated.follow_until_started(&daemon);
     let begun = now();
+    let draining = "subscription { events(filter: {types: [WORKER_CHANGED]}) { events { type } } }";
+    let mut workers = daemon.subscribe(draining, &json!({}));
     daemon.ask_to_stop();
+    // Two signals at once are one to the kernel: the second is sent when the first is seen to work.
+    workers.next().expect("the worker's change is told");
     daemon.ask_to_stop();
     let status = daemon.wait_ended();
     assert!(status.success(), "{status}");

@@ -18,7 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("app", &["web", "graphql", "engine", "store", "exec", "notify", "domain", "base"]),
     ("client", &["domain", "base"]),
     ("cli", &["client", "domain", "base"]),
-    ("main", &["cli", "base"]),
+    // The program hands the daemon and its schema to the command line.
+    ("main", &["cli", "app", "graphql"]),
 ];
 
 /// The command line's files that run the daemon's own code instead of asking a daemon.
