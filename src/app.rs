@@ -25,7 +25,7 @@ use crate::domain::health::HealthStatus;
 use crate::engine::dispatcher::{self, Slots};
 use crate::engine::supervisor::{Supervisor, panic_message};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
 };
 use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
@@ -67,6 +67,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
 
     let engine = build(&settings, &store, writer, clock, random).await?;
     let secret = admin_token(&settings.data_dir, &engine).await?;
+    // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
+    let lost = reaper::recover(&engine).await?;
+    if lost > 0 {
+        tracing::warn!(lost, "attempts of a dead daemon were ended as LOST");
+    }
     let supervisor = Supervisor::default();
     start(&engine, &supervisor);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, reaper, runner};
+use super::{Engine, runner};
 use crate::base::{clock, task};
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
@@ -38,11 +38,6 @@ impl Slots {
 
 /// Starts jobs until the shutdown begins.
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
-    // State is rebuilt from the store: what a dead daemon left is settled before anything is claimed.
-    let lost = reaper::recover(&engine).await?;
-    if lost > 0 {
-        tracing::warn!(lost, "attempts of a dead daemon were ended as LOST");
-    }
     loop {
         // Registered before the look, so that a nudge in between is not lost.
         let nudged = engine.nudge_dispatcher.notified();
