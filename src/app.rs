@@ -89,16 +89,17 @@ async fn serve(settings: Settings) -> Result<(), String> {
     write_private(&address_file, &format!("{url}\n"))?;
     banner(&settings, &url, &secret);
 
-    stop_in_order(&engine, signals).await;
+    stop_in_order(&engine, &supervisor, signals).await;
     // Subscribers see the last change before their streams end.
     clock::sleep(CLOSING_GRACE).await;
     stop_door.cancel();
     let _ = door.await;
-    supervisor.ended().await;
     let _ = std::fs::remove_file(&address_file);
     drop(engine);
     // With the last `Writer` gone the loop ends, after it has committed what waits.
-    let _ = clock::within(STOP_PATIENCE, committing).await;
+    if clock::within(STOP_PATIENCE, committing).await.is_none() {
+        tracing::error!("the writer still has work; what was answered is on the disk");
+    }
     store.close().await;
     tracing::info!("stopped in order");
     Ok(())
@@ -264,11 +265,15 @@ impl Signals {
 
 /// Waits for a signal, lets what runs finish within the drain timeout, then stops it. A second signal skips
 /// the wait. The door stays open meanwhile.
-async fn stop_in_order(engine: &Engine, mut signals: Signals) {
+async fn stop_in_order(engine: &Engine, supervisor: &Supervisor, mut signals: Signals) {
     signals.next().await;
     tracing::info!(running = engine.running.count(), "draining; a second signal stops at once");
     engine.shutdown.begin();
     retire(engine, false).await;
+    // A claim may be on its way: what it takes is waited for like everything else.
+    if clock::within(STOP_PATIENCE, supervisor.ended()).await.is_none() {
+        tracing::error!("a part of the daemon does not end");
+    }
     tokio::select! {
         () = engine.running.idle() => {}
         () = clock::sleep(engine.settings.drain_timeout) => tracing::warn!("the drain timeout is over"),

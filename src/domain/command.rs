@@ -25,6 +25,17 @@ pub struct Command {
 }
 
 impl Command {
+    /// What a search may look at, in lower case (ASCII): a name and the words of the command, no variable.
+    pub fn search_text(&self, name: &str) -> String {
+        let mut text = name.to_owned();
+        for word in &self.argv {
+            text.push(' ');
+            text.push_str(word);
+        }
+        text.make_ascii_lowercase();
+        text
+    }
+
     /// A command that is still to be filled in; it names no program and is never run.
     pub fn none() -> Command {
         Command {

@@ -56,7 +56,8 @@ impl LogCursor {
     /// Reads a cursor that we gave; `None` for anything else.
     pub fn parse(text: &str) -> Option<LogCursor> {
         let (attempt, line) = text.split_once('.')?;
-        let attempt = attempt.parse().ok().filter(|id| *id > 0)?;
+        // Attempt 0 is the beginning of a log that has no attempt yet.
+        let attempt = attempt.parse().ok().filter(|id| *id >= 0)?;
         Some(LogCursor { attempt: AttemptId(attempt), line: line.parse().ok().filter(|line| *line >= 0)? })
     }
 }

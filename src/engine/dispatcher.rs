@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, runner};
+use super::{Engine, reaper, runner};
 use crate::base::{clock, task};
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
@@ -38,6 +38,8 @@ impl Slots {
 
 /// Starts jobs until the shutdown begins.
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
+    // After a restart: a claim whose answer was lost has no runner. On the first start this finds nothing.
+    reaper::recover(&engine).await?;
     loop {
         // Registered before the look, so that a nudge in between is not lost.
         let nudged = engine.nudge_dispatcher.notified();
@@ -53,13 +55,13 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
 /// One look at the store; gives how long to wait for the next one.
 async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
     let poll = engine.settings.poll_interval;
-    if engine.shutdown.is_begun() {
-        return Ok(poll);
-    }
     for job in engine.reader.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
         engine.running.stop(job);
     }
     loop {
+        if engine.shutdown.is_begun() {
+            return Ok(poll);
+        }
         let permits = slots.take(CLAIM_MAX);
         if permits.is_empty() {
             // The end of an attempt nudges.
@@ -91,11 +93,20 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
     };
     let count = claimed.len();
-    for (claimed, permit) in claimed.into_iter().zip(permits) {
-        let stop = engine.running.enter(claimed.job.id);
+    let listed: Vec<_> = claimed
+        .into_iter()
+        .map(|claimed| (engine.running.enter(claimed.attempt, claimed.job.id), claimed))
+        .collect();
+    if count > 0 {
+        // A cancel that was acknowledged before the attempts were listed: it must not start.
+        for job in engine.reader.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
+            engine.running.stop(job);
+        }
+    }
+    for ((entry, claimed), permit) in listed.into_iter().zip(permits) {
         let engine = engine.clone();
         drop(task::spawn(async move {
-            runner::run(&engine, claimed, stop).await;
+            runner::run(&engine, claimed, entry).await;
             drop(permit);
             engine.nudge_dispatcher.notify_one();
         }));

@@ -61,8 +61,9 @@ impl Engine {
         let epoch = self.reader.epoch();
         let oldest = self.reader.oldest_event().await?;
         let latest = self.writer.cursor();
-        // Everything up to the event before the oldest kept one may be gone.
-        let oldest = EventCursor { epoch, seq: (oldest - 1).max(0) };
+        // Everything up to the event before the oldest kept one may be gone; in an emptied feed everything is.
+        let seq = if oldest == 0 { latest.seq } else { oldest - 1 };
+        let oldest = EventCursor { epoch, seq };
         if after.epoch == epoch && (oldest.seq..=latest.seq).contains(&after.seq) {
             return Ok(());
         }
@@ -101,6 +102,11 @@ impl Tail {
         loop {
             let newest = *self.news.borrow_and_update();
             if self.seen < newest {
+                if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
+                    // Far behind: retention may have overtaken us.
+                    let here = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
+                    self.engine.check_cursor(here).await?;
+                }
                 let page =
                     self.engine.reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
                 self.seen = page.seen;

@@ -135,7 +135,9 @@ impl Follow {
         if let Some(number) = self.request.attempt {
             self.at = reader.attempt_by_number(self.request.id, number).await?;
         }
-        let Some(log_after) = self.request.log_after else { return Ok(()) };
+        let Some(log_after) = self.request.log_after.filter(|after| after.attempt.0 > 0) else {
+            return Ok(());
+        };
         let attempt = reader.attempt(log_after.attempt).await?;
         let wanted = self.request.attempt;
         let is_ours = |attempt: &Attempt| {

@@ -57,6 +57,12 @@ impl HealthBoard {
         }
     }
 
+    /// Restarts of a part so far.
+    pub fn restart_count(&self, name: &str) -> i32 {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get(name).map_or(0, |row| row.restart_count)
+    }
+
     /// How everything is now.
     pub fn read(&self) -> Health {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,7 +30,16 @@ impl Engine {
         let mut answers: Vec<Option<Result<Enqueued, Rejection>>> = Vec::with_capacity(inputs.len());
         let mut jobs = Vec::with_capacity(inputs.len());
         for input in inputs {
-            match self.resolve(viewer, input, &mut tasks).await? {
+            // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
+            let key = key(viewer, input.idempotency_key.clone(), digest(&input));
+            if let Some(key) = &key
+                && let Some(used) = self.reader.used_key(key).await?
+            {
+                // A repeat answers as it did, whatever has become of the task since.
+                answers.push(Some(used));
+                continue;
+            }
+            match self.resolve(viewer, input, key, &mut tasks).await? {
                 Ok(job) => {
                     jobs.push(job);
                     answers.push(None);
@@ -53,10 +62,9 @@ impl Engine {
         &self,
         viewer: &Viewer,
         input: JobEnqueueInput,
+        idempotency: Option<Idempotency>,
         tasks: &mut HashMap<String, Option<Task>>,
     ) -> Result<Result<NewJob, Rejection>, Fault> {
-        // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
-        let digest = digest(&input);
         let (run, options) = match input.check(self.clock.now()) {
             Ok(checked) => checked,
             Err(rejection) => return Ok(Err(rejection)),
@@ -79,11 +87,7 @@ impl Engine {
                 known.map(|known| self.new_job(viewer, Some(known), &options)).ok_or_else(|| no_task(&task))
             }
         };
-        Ok(job.map(|mut job| {
-            let key = options.idempotency_key;
-            job.idempotency = key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
-            job
-        }))
+        Ok(job.map(|job| NewJob { idempotency, ..job }))
     }
 
     fn new_job(&self, viewer: &Viewer, task: Option<&Task>, options: &EnqueueOptions) -> NewJob {
@@ -123,6 +127,8 @@ impl Engine {
         let committed = self.writer.apply(Cancel { id, actor: viewer.token_name.clone(), reason }).await?;
         if committed.answer == Cancelled::Asked {
             self.running.stop(id);
+            // It may be claimed and not yet listed: the dispatcher looks too.
+            self.nudge_dispatcher.notify_one();
         } else {
             // A schedule may have waited for it.
             self.nudge_scheduler.notify_one();
@@ -137,6 +143,12 @@ impl Engine {
         id: JobId,
         idempotency_key: Option<String>,
     ) -> Outcome<(JobId, EventCursor)> {
+        let key = key(viewer, idempotency_key, hex(&Sha256::digest(format!("retry {id}"))));
+        if let Some(key) = &key
+            && let Some(used) = self.reader.used_key(key).await?
+        {
+            return Ok((used?.id, self.writer.cursor()));
+        }
         let Some(job) = self.reader.job(id).await? else {
             return Err(Rejection::at(UserErrorCode::NotFound, "id", format!("there is no job {id}")).into());
         };
@@ -144,8 +156,6 @@ impl Engine {
             let message = format!("{id} is {} and not final; cancel it first", job.state.word());
             return Err(Rejection::at(UserErrorCode::NotRetryable, "id", message).into());
         }
-        let digest = hex(&Sha256::digest(format!("retry {id}")));
-        let key = idempotency_key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
         let job = like(&job, viewer, key);
         let queued_max = self.settings.queued_max;
         let committed = self.writer.apply(Enqueue { jobs: vec![job], queued_max }).await?;
@@ -154,6 +164,12 @@ impl Engine {
         let enqueued = answer.ok_or_else(|| Fault::bug("an enqueue of one job gave no answer"))??;
         Ok((enqueued.id, committed.cursor))
     }
+}
+
+/// The caller's key with what was asked, when there is a usable one; the door's check refuses the others.
+pub(super) fn key(viewer: &Viewer, key: Option<String>, digest: String) -> Option<Idempotency> {
+    let key = key.filter(|key| !key.is_empty() && !key.contains('\0'))?;
+    Some(Idempotency { token_id: viewer.token_id, key, digest })
 }
 
 fn no_task(task: &TaskRef) -> Rejection {

@@ -1,12 +1,11 @@
-//! Owns the time after a crash: attempts of a dead daemon end LOST. Their processes are killed first, so that
+//! Owns the time after a crash: attempts without a runner end LOST, mostly those of a dead daemon. Their processes are killed first, so that
 //! none is alive when the next attempt of the job begins.
-
-use std::collections::HashSet;
 
 use futures_util::future::join_all;
 
 use super::Engine;
 use crate::domain::attempt::{AttemptOutcome, Ended};
+use crate::domain::id::AttemptId;
 use crate::exec::{Identity, Survivor, kill_survivors};
 use crate::store::attempts::OpenAttempt;
 use crate::store::logs::{LogEnd, LogTurn};
@@ -16,17 +15,16 @@ use crate::store::writer::Refusal;
 /// Attempts that one round deals with.
 const ROUND_MAX: usize = 1_000;
 
-/// Ends every attempt that a dead daemon left open. Called once, before anything is claimed.
+/// Ends every open attempt that nobody runs: of a dead daemon, or of a claim whose answer was lost.
 pub async fn recover(engine: &Engine) -> Result<usize, String> {
     let mut count = 0;
-    let mut seen = HashSet::new();
+    let mut after = AttemptId(0);
     loop {
         let mut open =
-            engine.reader.open_attempts(engine.worker, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
-        open.retain(|one| seen.insert(one.attempt));
-        if open.is_empty() {
-            return Ok(count);
-        }
+            engine.reader.open_attempts(after, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
+        let Some(last) = open.last() else { return Ok(count) };
+        after = last.attempt;
+        open.retain(|one| one.worker != engine.worker || !engine.running.contains(one.attempt));
         kill(engine, &open).await?;
         for result in join_all(open.iter().map(|one| end(engine, one))).await {
             result?;
@@ -60,7 +58,11 @@ async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
 
 async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
     let log = close_log(engine, open).await;
-    let message = "the daemon that ran it died";
+    let message = if open.worker == engine.worker {
+        "it was claimed, but never started"
+    } else {
+        "the daemon that ran it died"
+    };
     let ended = Ended {
         log_bytes: log.byte_count,
         dropped_log_bytes: log.dropped_bytes,

@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::base::clock::{self, Clock};
+use crate::base::clock::{self, Clock, Timestamp};
+use crate::base::task;
 use crate::domain::id::AttemptId;
-use crate::domain::log::NewLine;
+use crate::domain::log::{LogStream, NewLine};
 use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChunk, line_bytes};
 
 /// How long lines are gathered before they are written and pushed together.
 const GATHER: Duration = Duration::from_millis(20);
 /// Bytes that end the gathering early.
 const GATHER_BYTES: usize = 1024 * 1024;
+/// Lines and bytes that end a chunk: a reader unpacks a chunk whole.
+const CHUNK_LINES: usize = 4_096;
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Memory that a line takes beside its bytes.
+const LINE_OVERHEAD: usize = 48;
 /// Batches of lines that may wait.
 const WAITING_MAX: usize = 256;
 /// How long an attempt's output waits for room before it is dropped and counted.
@@ -23,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 enum Message {
-    Lines { attempt: AttemptId, lines: Vec<NewLine> },
+    Lines { attempt: AttemptId, lines: Vec<NewLine>, gap: i64 },
     End { attempt: AttemptId, lost_bytes: i64, reply: oneshot::Sender<LogEnd> },
 }
 
@@ -54,26 +60,28 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Hands over lines. Gives the bytes that had to be dropped: zero when all is well.
-    pub async fn append(&self, attempt: AttemptId, lines: Vec<NewLine>) -> i64 {
+    /// Hands over lines, behind a gap of so many bytes. Gives the bytes that had to be dropped, the gap
+    /// included: zero when all is well. Once it had to drop it does not wait for room until there is some.
+    pub async fn append(&self, attempt: AttemptId, lines: Vec<NewLine>, gap: i64) -> i64 {
         let bytes: usize = lines.iter().map(line_bytes).sum();
-        let message = Message::Lines { attempt, lines };
-        match clock::within(PATIENCE, self.queue.send(message)).await {
-            Some(Ok(())) => 0,
-            _ => i64::try_from(bytes).unwrap_or(i64::MAX),
-        }
+        let message = Message::Lines { attempt, lines, gap };
+        let sent = if gap > 0 {
+            self.queue.try_send(message).is_ok()
+        } else {
+            clock::within(PATIENCE, self.queue.send(message)).await.is_some_and(|sent| sent.is_ok())
+        };
+        if sent { 0 } else { i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(gap) }
     }
 
-    /// Closes an attempt's log; `None` when the log store gives no answer in time.
+    /// Closes an attempt's log; `None` when the log store gives no answer in time. It is closed all the same.
     pub async fn end(&self, attempt: AttemptId, lost_bytes: i64) -> Option<LogEnd> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::End { attempt, lost_bytes, reply };
-        clock::within(PATIENCE, async {
-            self.queue.send(message).await.ok()?;
-            answer.await.ok()
-        })
-        .await
-        .flatten()
+        let queue = self.queue.clone();
+        // Not cut off by our patience: what is known of the log must not stay for ever.
+        drop(task::spawn(
+            async move { queue.send(Message::End { attempt, lost_bytes, reply }).await.is_ok() },
+        ));
+        clock::within(PATIENCE, answer).await?.ok()
     }
 
     /// How far the logs reach.
@@ -115,6 +123,8 @@ pub struct RecorderLoop {
     changes: watch::Sender<u64>,
     reached: Arc<Mutex<HashMap<AttemptId, i64>>>,
     open: HashMap<AttemptId, Open>,
+    /// Chunks that a gap closed early.
+    ready: Vec<NewChunk>,
 }
 
 /// Both sides of the recorder. An attempt keeps `cap_bytes` of its output at most.
@@ -123,8 +133,11 @@ pub fn channel(logs: Logs, clock: Arc<dyn Clock>, cap_bytes: i64) -> (Recorder, 
     let (changes, changes_receiver) = watch::channel(0);
     let reached = Arc::new(Mutex::new(HashMap::new()));
     let news = LogNews { changes: changes_receiver, reached: reached.clone() };
-    let open = HashMap::new();
-    (Recorder { queue: sender, news }, RecorderLoop { logs, clock, cap_bytes, queue, changes, reached, open })
+    let (open, ready) = (HashMap::new(), Vec::new());
+    (
+        Recorder { queue: sender, news },
+        RecorderLoop { logs, clock, cap_bytes, queue, changes, reached, open, ready },
+    )
 }
 
 impl RecorderLoop {
@@ -163,57 +176,58 @@ impl RecorderLoop {
         let mut ended = Vec::new();
         for message in messages {
             match message {
-                Message::Lines { attempt, lines } => {
-                    self.open.entry(attempt).or_default().gathered.extend(lines);
+                Message::Lines { attempt, lines, gap } => {
+                    let open = self.open.entry(attempt).or_default();
+                    open.lose(gap, attempt, &mut self.ready);
+                    open.gathered.extend(lines);
                 }
                 Message::End { attempt, lost_bytes, reply } => {
-                    self.open.entry(attempt).or_default().dropped_bytes += lost_bytes;
-                    ended.push((attempt, lost_bytes, reply));
+                    let open = self.open.entry(attempt).or_default();
+                    open.lose(lost_bytes, attempt, &mut self.ready);
+                    open.tell_gap(self.clock.now());
+                    ended.push((attempt, reply));
                 }
             }
         }
-        let mut turn = LogTurn::default();
+        let mut turn = LogTurn { chunks: std::mem::take(&mut self.ready), ..LogTurn::default() };
         for (attempt, open) in &mut self.open {
-            open.cut(*attempt, self.cap_bytes, &mut turn);
+            open.cut(*attempt, &mut turn.chunks);
+            open.make_room(*attempt, self.cap_bytes, &mut turn.dropped);
         }
-        for (attempt, lost_bytes, _) in &ended {
-            let open = &self.open[attempt];
-            turn.ends.push(LogEnd {
-                attempt: *attempt,
-                line_count: open.next_line,
-                byte_count: open.total_bytes + lost_bytes,
-                dropped_bytes: open.dropped_bytes,
-            });
-        }
+        turn.ends = ended.iter().map(|(attempt, _)| self.open[attempt].end(*attempt)).collect();
         if let Err(fault) = self.logs.write(&turn, self.clock.now()).await {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");
             self.forget(&turn);
         }
         self.publish(&ended);
-        for ((_, _, reply), end) in ended.into_iter().zip(turn.ends) {
-            self.open.remove(&end.attempt);
-            let _ = reply.send(LogEnd { dropped_bytes: end.dropped_bytes, ..end });
-        }
-    }
-
-    /// A turn that was not written: its bytes are a gap before the next chunk.
-    fn forget(&mut self, turn: &LogTurn) {
-        for chunk in &turn.chunks {
-            if let Some(open) = self.open.get_mut(&chunk.attempt) {
-                let bytes = chunk_bytes(chunk);
-                open.dropped_bytes += bytes;
-                open.gap += bytes + chunk.dropped_before;
-                open.tail.retain(|kept| kept.first_line != chunk.first_line);
+        for (attempt, reply) in ended {
+            if let Some(open) = self.open.remove(&attempt) {
+                let _ = reply.send(open.end(attempt));
             }
         }
     }
 
-    fn publish(&self, ended: &[(AttemptId, i64, oneshot::Sender<LogEnd>)]) {
+    /// A turn that was not written: what it dropped is still there, and what it added is a gap before what
+    /// comes next.
+    fn forget(&mut self, turn: &LogTurn) {
+        for dropped in turn.dropped.iter().rev() {
+            if let Some(open) = self.open.get_mut(&dropped.attempt) {
+                open.take_back(dropped);
+            }
+        }
+        for chunk in &turn.chunks {
+            if let Some(open) = self.open.get_mut(&chunk.attempt) {
+                open.forget(chunk);
+            }
+        }
+    }
+
+    fn publish(&self, ended: &[(AttemptId, oneshot::Sender<LogEnd>)]) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         for (attempt, open) in &self.open {
             reached.insert(*attempt, open.next_line);
         }
-        for (attempt, ..) in ended {
+        for (attempt, _) in ended {
             reached.remove(attempt);
         }
         drop(reached);
@@ -222,29 +236,59 @@ impl RecorderLoop {
 }
 
 impl Open {
-    /// Makes a chunk of what was gathered, and drops old ones when the cap is reached.
-    fn cut(&mut self, attempt: AttemptId, cap_bytes: i64, turn: &mut LogTurn) {
-        if self.gathered.is_empty() {
+    /// Counts bytes that never came here; the next chunk tells of them.
+    fn lose(&mut self, bytes: i64, attempt: AttemptId, ready: &mut Vec<NewChunk>) {
+        if bytes == 0 {
             return;
         }
-        let lines = std::mem::take(&mut self.gathered);
-        let chunk = NewChunk {
-            attempt,
-            first_line: self.next_line,
-            lines,
-            dropped_before: std::mem::take(&mut self.gap),
-        };
-        let bytes = chunk_bytes(&chunk);
+        // What was gathered before the gap belongs before it.
+        self.cut(attempt, ready);
+        self.gap += bytes;
+        self.dropped_bytes += bytes;
+        self.total_bytes += bytes;
+    }
+
+    /// A gap behind the last line is told by a line of our own.
+    fn tell_gap(&mut self, now: Timestamp) {
+        if self.gap > 0 {
+            let bytes = format!("{} bytes of output were not kept", self.gap).into_bytes();
+            self.gathered.push(NewLine { at: now, stream: LogStream::System, bytes, is_line_end: false });
+        }
+    }
+
+    /// Makes chunks of what was gathered.
+    fn cut(&mut self, attempt: AttemptId, chunks: &mut Vec<NewChunk>) {
+        let mut lines = std::mem::take(&mut self.gathered).into_iter().peekable();
+        while lines.peek().is_some() {
+            let mut part = Vec::new();
+            let mut part_bytes = 0;
+            while part.len() < CHUNK_LINES && part_bytes < CHUNK_BYTES {
+                let Some(line) = lines.next() else { break };
+                part_bytes += line_bytes(&line);
+                part.push(line);
+            }
+            let dropped_before = std::mem::take(&mut self.gap);
+            let chunk = NewChunk { attempt, first_line: self.next_line, lines: part, dropped_before };
+            self.add(&chunk);
+            chunks.push(chunk);
+        }
+    }
+
+    fn add(&mut self, chunk: &NewChunk) {
+        let bytes = chunk_bytes(chunk);
         self.next_line += i64::try_from(chunk.lines.len()).unwrap_or(i64::MAX);
         self.total_bytes += bytes;
         if self.head_bytes < HEAD_BYTES && self.tail.is_empty() {
             self.head_bytes += bytes;
         } else {
             self.tail_bytes += bytes;
-            let dropped_before = chunk.dropped_before;
-            self.tail.push_back(Kept { first_line: chunk.first_line, bytes, dropped_before });
+            let (first_line, dropped_before) = (chunk.first_line, chunk.dropped_before);
+            self.tail.push_back(Kept { first_line, bytes, dropped_before });
         }
-        turn.chunks.push(chunk);
+    }
+
+    /// Drops old chunks behind the head while the log is larger than it may be.
+    fn make_room(&mut self, attempt: AttemptId, cap_bytes: i64, dropped: &mut Vec<DroppedChunk>) {
         while self.head_bytes + self.tail_bytes > cap_bytes && self.tail.len() > 1 {
             let Some(oldest) = self.tail.pop_front() else { return };
             self.tail_bytes -= oldest.bytes;
@@ -252,20 +296,65 @@ impl Open {
             if let Some(next) = self.tail.front_mut() {
                 let bytes = oldest.bytes + oldest.dropped_before;
                 next.dropped_before += bytes;
-                let (first_line, next_first_line) = (oldest.first_line, next.first_line);
-                turn.dropped.push(DroppedChunk { attempt, first_line, next_first_line, bytes });
+                dropped.push(DroppedChunk {
+                    attempt,
+                    first_line: oldest.first_line,
+                    next_first_line: next.first_line,
+                    bytes,
+                    own_bytes: oldest.bytes,
+                });
             }
+        }
+    }
+
+    /// The chunk could not be dropped: it is still there.
+    fn take_back(&mut self, dropped: &DroppedChunk) {
+        if let Some(next) = self.tail.front_mut() {
+            next.dropped_before -= dropped.bytes;
+        }
+        let dropped_before = dropped.bytes - dropped.own_bytes;
+        self.tail.push_front(Kept {
+            first_line: dropped.first_line,
+            bytes: dropped.own_bytes,
+            dropped_before,
+        });
+        self.tail_bytes += dropped.own_bytes;
+        self.dropped_bytes -= dropped.own_bytes;
+    }
+
+    /// The chunk could not be written: it is a gap.
+    fn forget(&mut self, chunk: &NewChunk) {
+        let bytes = chunk_bytes(chunk);
+        let kept = self.tail.len();
+        self.tail.retain(|kept| kept.first_line != chunk.first_line);
+        if self.tail.len() < kept {
+            self.tail_bytes -= bytes;
+        } else {
+            self.head_bytes -= bytes;
+        }
+        self.dropped_bytes += bytes;
+        self.gap += bytes + chunk.dropped_before;
+    }
+
+    fn end(&self, attempt: AttemptId) -> LogEnd {
+        LogEnd {
+            attempt,
+            line_count: self.next_line,
+            byte_count: self.total_bytes,
+            dropped_bytes: self.dropped_bytes,
         }
     }
 }
 
+/// Bytes of output in a chunk; our own remarks are none.
 fn chunk_bytes(chunk: &NewChunk) -> i64 {
     i64::try_from(chunk.lines.iter().map(line_bytes).sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 fn message_bytes(message: &Message) -> usize {
     match message {
-        Message::Lines { lines, .. } => lines.iter().map(line_bytes).sum(),
+        // A line costs memory beside its bytes.
+        Message::Lines { lines, .. } => lines.iter().map(|line| line_bytes(line) + LINE_OVERHEAD).sum(),
         Message::End { .. } => 0,
     }
 }

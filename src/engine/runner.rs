@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::{Engine, supervisor};
+use super::Engine;
+use super::running::Entry;
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
-use crate::domain::health::HealthStatus;
 use crate::domain::job::JobState;
 use crate::domain::limits::ERROR_LINE_BYTES_MAX;
 use crate::domain::log::{LogStream, NewLine};
@@ -33,16 +34,20 @@ enum StopCause {
 }
 
 /// Runs the attempt to its end and stores what became of it.
-pub async fn run(engine: &Engine, claimed: Claimed, stop: watch::Receiver<bool>) {
-    let ended = execute(engine, &claimed, stop).await;
+pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry) {
+    let ended = execute(engine, &claimed, entry.stop.clone()).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
-    engine.running.leave(claimed.job.id);
+    drop(entry);
     // A failing job is not an error of the daemon.
     tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
 }
 
 async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>) -> Ended {
+    if let Some(ended) = refuse_to_start(engine, &stop) {
+        let end = engine.recorder.end(claimed.attempt, 0).await;
+        return with_log(ended, end, 0);
+    }
     let spec = prepare(engine, claimed);
     let (running, output) = match exec::spawn(&spec, &engine.clock) {
         Ok(started) => started,
@@ -58,9 +63,13 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         start_ticks: i64::try_from(identity.start_ticks).unwrap_or(i64::MAX),
         boot_id: identity.boot_id.clone(),
     });
+    let hangs = CancellationToken::new();
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, pumped, recorded) =
-        tokio::join!(watch_process(engine, claimed, running, stop), pump(engine, claimed, output), spawned);
+    let (watched, pumped, recorded) = tokio::join!(
+        watch_process(engine, claimed, running, stop, &hangs),
+        pump(engine, claimed, output, &hangs),
+        spawned
+    );
     if let Err(Refusal::Fault(fault)) = recorded {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
@@ -68,6 +77,15 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     let mut ended = with_log(watched, end, pumped.bytes);
     ended.error_line = pumped.error_line;
     ended
+}
+
+/// After an acknowledged cancel nothing starts, nor after a stop at once.
+fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
+    if *stop.borrow() {
+        return Some(Ended::without_process(AttemptOutcome::Cancelled, "cancelled before it was started"));
+    }
+    let message = "the daemon was stopped before it was started";
+    engine.shutdown.is_forced().then(|| Ended::without_process(AttemptOutcome::Interrupted, message))
 }
 
 fn prepare(engine: &Engine, claimed: &Claimed) -> Spec {
@@ -94,6 +112,7 @@ async fn watch_process(
     claimed: &Claimed,
     mut running: Running,
     mut stop: watch::Receiver<bool>,
+    hangs: &CancellationToken,
 ) -> Ended {
     let timeout = claimed.job.timeout.map(crate::domain::duration::Span::to_std);
     let cause = {
@@ -112,17 +131,31 @@ async fn watch_process(
     };
     running.terminate();
     let grace = claimed.job.kill_grace.to_std();
-    let mut exit = clock::within(grace, running.wait()).await;
+    let mut exit = tokio::select! {
+        exit = running.wait() => Some(exit),
+        () = grace_over(engine, grace) => None,
+    };
     if exit.is_none() {
         running.kill();
         exit = clock::within(KILL_PATIENCE, running.wait()).await;
     }
-    match exit {
-        Some(exit) => finish(engine, claimed, running, exit, Some(cause)).await,
-        None => Ended::without_process(
-            AttemptOutcome::Lost,
-            format!("process {} hangs in the kernel and cannot be killed", running.pid()),
-        ),
+    if let Some(exit) = exit {
+        return finish(engine, claimed, running, exit, Some(cause)).await;
+    }
+    hangs.cancel();
+    let message = format!("process {} hangs in the kernel and cannot be killed", running.pid());
+    Ended::without_process(AttemptOutcome::Lost, message)
+}
+
+/// The job's own grace; a shutdown that does not wait shortens it to the daemon's.
+async fn grace_over(engine: &Engine, grace: Duration) {
+    let at_shutdown = async {
+        engine.shutdown.forced().await;
+        clock::sleep(engine.settings.kill_grace).await;
+    };
+    tokio::select! {
+        () = clock::sleep(grace) => {}
+        () = at_shutdown => {}
     }
 }
 
@@ -149,7 +182,7 @@ async fn finish(
             bytes: text.as_bytes().to_vec(),
             is_line_end: true,
         };
-        engine.recorder.append(claimed.attempt, vec![line]).await;
+        engine.recorder.append(claimed.attempt, vec![line], 0).await;
     }
     let signal = exit.signal.map(signal_name);
     let how = match (exit.code, &signal) {
@@ -191,9 +224,19 @@ struct Pumped {
 }
 
 /// Hands the output to the recorder until the pipes are closed.
-async fn pump(engine: &Engine, claimed: &Claimed, mut output: mpsc::Receiver<Vec<Piece>>) -> Pumped {
+async fn pump(
+    engine: &Engine,
+    claimed: &Claimed,
+    mut output: mpsc::Receiver<Vec<Piece>>,
+    hangs: &CancellationToken,
+) -> Pumped {
     let mut pumped = Pumped { bytes: 0, lost_bytes: 0, error_line: None };
-    while let Some(pieces) = output.recv().await {
+    loop {
+        let pieces = tokio::select! {
+            pieces = output.recv() => pieces,
+            () = hangs.cancelled() => None,
+        };
+        let Some(pieces) = pieces else { return pumped };
         let mut lines = Vec::with_capacity(pieces.len());
         for piece in pieces {
             pumped.bytes += i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
@@ -206,9 +249,10 @@ async fn pump(engine: &Engine, claimed: &Claimed, mut output: mpsc::Receiver<Vec
             }
             lines.push(NewLine { at: piece.at, stream, bytes: piece.bytes, is_line_end: piece.is_line_end });
         }
-        pumped.lost_bytes += engine.recorder.append(claimed.attempt, lines).await;
+        // Bytes that were lost are told with the next lines that are not.
+        let gap = std::mem::take(&mut pumped.lost_bytes);
+        pumped.lost_bytes = engine.recorder.append(claimed.attempt, lines, gap).await;
     }
-    pumped
 }
 
 fn error_line(bytes: &[u8]) -> String {
@@ -248,8 +292,7 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
                 return JobState::Running.word();
             }
             Err(Refusal::Fault(fault)) => {
-                let message = Some(format!("a result waits for the store: {fault}"));
-                supervisor::report(engine, "store", HealthStatus::Degraded, message);
+                tracing::warn!(attempt = %claimed.attempt, "a result waits for the store: {fault}");
                 clock::sleep(STORE_RETRY).await;
             }
             Err(Refusal::Rejected(rejection)) => {

@@ -33,13 +33,17 @@ async fn tick(engine: &Engine) -> Result<Duration, String> {
     loop {
         let now = engine.clock.now();
         let due = engine.reader.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
+        let mut settled_count = 0;
         for schedule in &due {
-            if let Err(message) = settle_one(engine, schedule).await {
+            match settle_one(engine, schedule).await {
+                Ok(()) => settled_count += 1,
                 // One bad schedule does not hold up the others.
-                tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
+                Err(message) => {
+                    tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
+                }
             }
         }
-        if due.len() < LOOK_MAX {
+        if due.len() < LOOK_MAX || settled_count < due.len() || engine.shutdown.is_begun() {
             break;
         }
     }
@@ -85,7 +89,8 @@ fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Pl
         .collect();
     Settle {
         id: schedule.id,
-        expected: schedule.settled_until,
+        expected: schedule.clone(),
+        skips_overlap: schedule.definition.overlap == OverlapPolicy::Skip,
         settled_until: plan.settled_until,
         next_due_at: plan.next_due_at,
         ends_pause: plan.ends_pause,

@@ -1,7 +1,7 @@
 //! Owns the life of the long-lived parts: each is restarted with a growing pause when it fails, the others go on.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -14,8 +14,8 @@ use crate::store::writer::{Batch, Change, Outcome};
 
 /// First pause before a restart; doubles up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause before a restart.
-const PAUSE_LAST: Duration = Duration::from_secs(30);
+/// The longest pause before a restart: a part is back within 10 s of the end of what ailed it.
+const PAUSE_LAST: Duration = Duration::from_secs(5);
 /// A part that ran this long is well again.
 const SETTLED_AFTER: Duration = Duration::from_mins(1);
 
@@ -52,7 +52,10 @@ impl Supervisor {
                 );
                 engine.health.count_restart(name);
                 report(&engine, name, HealthStatus::Degraded, Some(message));
-                clock::sleep(pause).await;
+                tokio::select! {
+                    () = clock::sleep(pause) => {}
+                    () = engine.shutdown.begun() => return,
+                }
                 watch_recovery(engine.clone(), name);
             }
         };
@@ -91,13 +94,10 @@ pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// A part that stays up for a second after its restart is well again.
 fn watch_recovery(engine: Engine, name: &'static str) {
-    let restarted: Instant = engine.clock.monotonic();
+    let restarts = engine.health.restart_count(name);
     drop(task::spawn(async move {
         clock::sleep(Duration::from_secs(1)).await;
-        let failed_again = engine.health.read().subsystems.iter().any(|row| {
-            row.name == name && engine.clock.now().since(row.since) < engine.clock.monotonic() - restarted
-        });
-        if !failed_again {
+        if engine.health.restart_count(name) == restarts {
             report(&engine, name, HealthStatus::Ok, None);
         }
     }));

@@ -2,12 +2,11 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, scheduler};
+use super::{Engine, jobs, scheduler};
 use crate::base::random::hex;
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
 use crate::domain::id::{JobId, ScheduleId, TaskId};
-use crate::domain::job::Idempotency;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::schedule::{SchedulePutInput, ScheduleRef};
 use crate::domain::task::{TaskPutInput, TaskRef};
@@ -67,14 +66,20 @@ impl Engine {
         let Some(schedule) = self.reader.schedule(schedule).await? else {
             return Err(Rejection::at(UserErrorCode::NotFound, "ref", "there is no such schedule").into());
         };
+        let key =
+            jobs::key(viewer, idempotency_key, hex(&Sha256::digest(format!("trigger {}", schedule.id))));
+        if let Some(key) = &key
+            && let Some(used) = self.reader.used_key(key).await?
+        {
+            return Ok((used?.id, self.writer.cursor()));
+        }
         let task = self.reader.task(&TaskRef::Id(schedule.task_id)).await?;
         let Some(task) = task.filter(|task| task.archived_at.is_none()) else {
             return Err(Rejection::new(UserErrorCode::Conflict, "the schedule's task is archived").into());
         };
         let mut job = scheduler::job_of(&schedule, &task);
         job.requested_by.clone_from(&viewer.token_name);
-        let digest = hex(&Sha256::digest(format!("trigger {}", schedule.id)));
-        job.idempotency = idempotency_key.map(|key| Idempotency { token_id: viewer.token_id, key, digest });
+        job.idempotency = key;
         let queued_max = self.settings.queued_max;
         let change = Trigger { schedule: schedule.id, job, ignore_overlap, queued_max };
         let committed = self.writer.apply(change).await?;

@@ -149,6 +149,7 @@ impl Job {
         #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
     ) -> async_graphql::Result<LogBatch> {
+        let after = after.filter(|after| after.attempt.0 > 0);
         let attempt = match after {
             // A position names its attempt, which may be an earlier one of this job.
             Some(after) => ctx.reader().attempt(after.attempt).await.map_err(fault)?,

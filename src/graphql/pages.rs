@@ -11,7 +11,7 @@ use crate::domain::schedule::{Schedule, Tick};
 use crate::domain::task::Task;
 use crate::domain::worker::Worker;
 use crate::store::Fault;
-use crate::store::page::Page;
+use crate::store::page::{Page, is_storable};
 
 /// The number of rows asked for, within bounds.
 pub fn page_size(first: i32) -> async_graphql::Result<usize> {
@@ -25,6 +25,14 @@ pub fn page_size(first: i32) -> async_graphql::Result<usize> {
 pub fn number_position(after: Option<&String>, start: i64) -> async_graphql::Result<i64> {
     let Some(after) = after else { return Ok(start) };
     after.parse().map_err(|_| bad_input("after is not a position that this list gave"))
+}
+
+/// A position that is a name.
+pub fn name_position(after: Option<&String>) -> async_graphql::Result<&str> {
+    match after {
+        Some(name) if !is_storable(name) => Err(bad_input("after is not a position that this list gave")),
+        after => Ok(after.map_or("", String::as_str)),
+    }
 }
 
 /// Where a page stands in its list.

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object};
 use super::context::ApiContext;
 use super::errors::fault;
 use super::list_cost;
-use super::pages::{QueueConnection, page_size};
+use super::pages::{QueueConnection, name_position, page_size};
 use super::payloads::{QueuePausePayload, QueuePutPayload, QueueResumePayload, split};
 use crate::base::clock::Timestamp;
 use crate::domain::limits::TEXT_BYTES_MAX;
@@ -66,7 +66,7 @@ impl QueueQuery {
         #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
         #[graphql(desc = "Behind this position.")] after: Option<String>,
     ) -> async_graphql::Result<QueueConnection> {
-        let position = after.as_deref().unwrap_or_default();
+        let position = name_position(after.as_ref())?;
         QueueConnection::of(ctx.reader().queues(position, page_size(first)?).await, after.as_ref())
     }
 }

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
-use super::pages::{ScheduleConnection, TickConnection, number_position, page_size};
+use super::pages::{ScheduleConnection, TickConnection, name_position, number_position, page_size};
 use super::payloads::{
     ScheduleDeletePayload, SchedulePausePayload, SchedulePutPayload, ScheduleResumePayload,
     ScheduleTriggerPayload, split,
@@ -141,7 +141,7 @@ impl ScheduleQuery {
         #[graphql(desc = "Behind this position.")] after: Option<String>,
         #[graphql(desc = "Only these.")] filter: Option<ScheduleFilter>,
     ) -> async_graphql::Result<ScheduleConnection> {
-        let position = after.as_deref().unwrap_or_default();
+        let position = name_position(after.as_ref())?;
         let filter = filter.unwrap_or_default();
         ScheduleConnection::of(
             ctx.reader().schedules(&filter, position, page_size(first)?).await,

@@ -6,7 +6,7 @@ use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::jobs::{JobConnection, list_jobs};
 use super::list_cost;
-use super::pages::{TaskConnection, page_size};
+use super::pages::{TaskConnection, name_position, page_size};
 use super::payloads::{TaskArchivePayload, TaskPutPayload, split};
 use crate::domain::filter::{JobFilter, JobOrder, TaskFilter};
 use crate::domain::limits::{FILTER_VALUES_MAX, TEXT_BYTES_MAX};
@@ -81,7 +81,7 @@ impl TaskQuery {
         if text.len() > TEXT_BYTES_MAX || text.contains('\0') || queues > FILTER_VALUES_MAX {
             return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
         }
-        let position = after.as_deref().unwrap_or_default();
+        let position = name_position(after.as_ref())?;
         TaskConnection::of(ctx.reader().tasks(&filter, position, page_size(first)?).await, after.as_ref())
     }
 }

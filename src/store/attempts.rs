@@ -83,13 +83,15 @@ impl Change for RecordSpawn {
     }
 }
 
-/// An attempt that a dead daemon left open.
+/// An attempt that has not ended.
 #[derive(Debug, Clone)]
 pub struct OpenAttempt {
     /// The attempt.
     pub attempt: AttemptId,
     /// Its job.
     pub job: JobId,
+    /// Who took it.
+    pub worker: WorkerId,
     /// The environment cookie of its processes.
     pub cookie: String,
     /// Process id, start time in ticks and boot id, when the spawn was recorded.
@@ -97,9 +99,9 @@ pub struct OpenAttempt {
 }
 
 const OPEN: Sql = Sql::both(
-    "SELECT id, job_id, cookie, pid, start_ticks, boot_id FROM attempts
-     WHERE outcome IS NULL AND worker_id <> $1
-     ORDER BY worker_id, id
+    "SELECT id, job_id, cookie, pid, start_ticks, boot_id, worker_id FROM attempts
+     WHERE outcome IS NULL AND id > $1
+     ORDER BY id
      LIMIT $2",
     &[Kind::Int, Kind::Int],
 );
@@ -149,15 +151,15 @@ const OF_WORKER: Sql = Sql::both(
         attempt_columns!(),
         " FROM attempts
          WHERE outcome IS NULL AND worker_id = $1
-         ORDER BY worker_id, id
+         ORDER BY id
          LIMIT 1000"
     ),
     &[Kind::Int],
 );
 
 impl Reader {
-    /// Attempts that are open but not of `worker`: on one machine their daemon is dead.
-    pub async fn open_attempts(&self, worker: WorkerId, limit: usize) -> Result<Vec<OpenAttempt>> {
+    /// Attempts that have not ended, behind the id `after`.
+    pub async fn open_attempts(&self, after: AttemptId, limit: usize) -> Result<Vec<OpenAttempt>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let read = |row: &Row| {
             let (pid, ticks, boot): (Option<i64>, Option<i64>, Option<String>) =
@@ -169,11 +171,12 @@ impl Reader {
             Ok(OpenAttempt {
                 attempt: AttemptId(row.get(0)?),
                 job: JobId(row.get(1)?),
+                worker: WorkerId(row.get(6)?),
                 cookie: row.get(2)?,
                 process,
             })
         };
-        self.db.rows(&OPEN, &args![worker.0, limit]).await?.iter().map(read).collect()
+        self.db.rows(&OPEN, &args![after.0, limit]).await?.iter().map(read).collect()
     }
 
     /// A page of a job's attempts, the first one first; `after` is the number of the last one seen.

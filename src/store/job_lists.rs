@@ -33,7 +33,7 @@ macro_rules! job_filter {
          AND ($9 IS NULL OR finished_at_us >= $9)
          AND ($10 IS NULL OR finished_at_us < $10)
          AND ($11 IS NULL OR schedule_id = $11)
-         AND ($12 IS NULL OR lower(command) LIKE $12 ESCAPE '\\' OR lower(task_name) LIKE $12 ESCAPE '\\'
+         AND ($12 IS NULL OR search_text LIKE $12 ESCAPE '\\'
               OR lower(failure) LIKE $12 ESCAPE '\\')"
     };
 }

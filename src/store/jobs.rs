@@ -8,13 +8,13 @@ use super::db::{Kind, Row, Sql, Tx};
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
 use super::page;
-use super::queues;
 use super::writer::{Batch, Change, Outcome};
+use super::{Reader, queues};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
 use crate::domain::event::{EventCursor, EventType, NewEvent};
-use crate::domain::id::{JobId, ScheduleId, TaskId};
+use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
 use crate::domain::job::{Idempotency, Job, JobOrigin, JobState, NewJob, rank};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
@@ -82,18 +82,18 @@ pub struct PendingRows {
     jobs: Vec<Value>,
     labels: Vec<Value>,
     keys: Vec<Value>,
-    known_keys: HashMap<Idempotency, JobId>,
+    known_keys: HashMap<(TokenId, String), (String, JobId)>,
     /// Jobs that are not final, read once a batch.
     waiting_count: Option<i64>,
 }
 
 const INSERT: Sql = Sql::both(
-    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, queue, priority, rank_us, labels,
+    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
                        schedule_id, attempt_count, try_count, created_at_us, run_at_us)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
-            r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
+            r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
             r.value ->> 'labels', r.value ->> 'origin', r.value ->> 'requested_by', r.value ->> 'retry_policy',
             CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
             CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
@@ -239,28 +239,42 @@ pub(super) async fn accept(
     Ok(Ok(Enqueued { id, is_deduplicated: false }))
 }
 
-async fn find_key(
+pub(super) async fn find_key(
     batch: &mut Batch<'_>,
     key: &Idempotency,
 ) -> Result<Option<std::result::Result<Enqueued, Rejection>>> {
-    let known = batch
-        .pending
-        .known_keys
-        .iter()
-        .find(|(known, _)| known.token_id == key.token_id && known.key == key.key);
-    let found = if let Some((known, id)) = known {
-        Some((known.digest.clone(), *id))
+    let known = batch.pending.known_keys.get(&(key.token_id, key.key.clone())).cloned();
+    let found = if known.is_some() {
+        known
     } else {
         let row = batch.tx.optional(&KEY, &args![key.token_id.0, &key.key]).await?;
-        row.map(|row| Ok::<_, Fault>((row.get::<String>(0)?, JobId(row.get(1)?)))).transpose()?
+        row.map(|row| key_from(&row)).transpose()?
     };
-    Ok(found.map(|(digest, id)| {
-        if digest == key.digest {
-            return Ok(Enqueued { id, is_deduplicated: true });
-        }
-        let message = format!("this key was used for another request, which made {id}");
-        Err(Rejection::at(UserErrorCode::IdempotencyMismatch, "idempotencyKey", message))
-    }))
+    Ok(found.map(|found| answer_key(key, found)))
+}
+
+fn key_from(row: &Row) -> Result<(String, JobId)> {
+    Ok((row.get(0)?, JobId(row.get(1)?)))
+}
+
+/// What a key that was used before answers.
+fn answer_key(key: &Idempotency, (digest, id): (String, JobId)) -> std::result::Result<Enqueued, Rejection> {
+    if digest == key.digest {
+        return Ok(Enqueued { id, is_deduplicated: true });
+    }
+    let message = format!("this key was used for another request, which made {id}");
+    Err(Rejection::at(UserErrorCode::IdempotencyMismatch, "idempotencyKey", message))
+}
+
+impl Reader {
+    /// What the caller's key answers, when it was used before.
+    pub async fn used_key(
+        &self,
+        key: &Idempotency,
+    ) -> Result<Option<std::result::Result<Enqueued, Rejection>>> {
+        let row = self.db.optional(&KEY, &args![key.token_id.0, &key.key]).await?;
+        Ok(row.map(|row| key_from(&row)).transpose()?.map(|found| answer_key(key, found)))
+    }
 }
 
 fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
@@ -274,6 +288,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "task_name": job.task.as_ref().map(|task| &task.name),
         "task_revision": job.task.as_ref().map(|task| task.revision),
         "command": text(&job.command),
+        "search": job.command.search_text(job.task.as_ref().map_or("", |task| task.name.as_str())),
         "queue": job.queue_name,
         "priority": job.priority,
         "rank": rank(run_at, job.priority),
@@ -294,7 +309,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
     if let Some(key) = &job.idempotency {
         let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
         batch.pending.keys.push(row);
-        batch.pending.known_keys.insert(key.clone(), id);
+        batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
     }
     batch.count(&job.queue_name, state, 1);
     batch.emit(NewEvent {

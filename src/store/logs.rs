@@ -74,7 +74,12 @@ const DELETE_ENDS: Sql = Sql::both(
     &[Kind::Text],
 );
 
-const TOTAL: Sql = Sql::both("SELECT CAST(coalesce(sum(length(body)), 0) AS BIGINT) FROM log_chunks", &[]);
+const TOTAL: Sql = Sql::each(
+    "SELECT (page_count - freelist_count) * page_size
+     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
+    "SELECT pg_total_relation_size('log_chunks')",
+    &[],
+);
 
 const OLDEST_ENDED: Sql = Sql::both(
     "SELECT log_chunks.attempt_id, CAST(sum(length(log_chunks.body)) AS BIGINT) FROM log_chunks
@@ -125,6 +130,8 @@ pub struct DroppedChunk {
     pub next_first_line: i64,
     /// Bytes that will be missing before that one: the chunk's own and those that were missing before it.
     pub bytes: i64,
+    /// The chunk's own bytes.
+    pub own_bytes: i64,
 }
 
 /// The end of an attempt's log.
@@ -171,7 +178,7 @@ pub struct Logs {
 }
 
 /// Chunks that one read opens at most.
-const CHUNKS_PER_READ: i64 = 64;
+const CHUNKS_PER_READ: i64 = 8;
 
 impl Logs {
     /// The log store over `db`.
@@ -205,10 +212,6 @@ impl Logs {
         let mut bytes = 0;
         for row in &rows {
             let chunk = Chunk::open(row, after.attempt)?;
-            // A chunk that was begun before told of its gap then.
-            if chunk.first_line >= after.line {
-                read.dropped_bytes += chunk.dropped_before;
-            }
             for (line, text) in chunk.lines(after.attempt) {
                 if line < after.line {
                     continue;
@@ -216,6 +219,10 @@ impl Logs {
                 if read.lines.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
                     read.has_more = true;
                     return Ok(read);
+                }
+                // The gap is told with the first line behind it.
+                if line == chunk.first_line {
+                    read.dropped_bytes += chunk.dropped_before;
                 }
                 read.cursor.line = line + 1;
                 if streams.is_empty() || streams.contains(&text.stream) {
@@ -293,7 +300,7 @@ impl Logs {
         tx.commit().await
     }
 
-    /// Bytes that all logs take, compressed.
+    /// Bytes that all logs take on disk, compressed.
     pub async fn total_bytes(&self) -> Result<i64> {
         page::one(self.db.optional(&TOTAL, &[]).await?)?.get(0)
     }
@@ -320,8 +327,11 @@ async fn write_chunk(tx: &mut Tx, chunk: &NewChunk, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Bytes of output that a line stands for, its newline included.
+/// Bytes of output that a line stands for, its newline included; a remark of ours stands for none.
 pub fn line_bytes(line: &NewLine) -> usize {
+    if line.stream == LogStream::System {
+        return 0;
+    }
     line.bytes.len() + usize::from(line.is_line_end)
 }
 

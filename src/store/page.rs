@@ -32,12 +32,15 @@ pub fn one(row: Option<Row>) -> Result<Row> {
     row.ok_or_else(|| Fault::bug("a statement that always gives a row gave none"))
 }
 
-/// A list of texts as one argument; null means no condition.
+/// A list of texts as one argument; null means no condition. A text with U+0000 equals nothing in the store.
 pub fn words<T>(list: Option<&[T]>, word: impl Fn(&T) -> String) -> Option<String> {
-    list.map(|list| {
-        serde_json::Value::Array(list.iter().map(|item| serde_json::Value::String(word(item))).collect())
-            .to_string()
-    })
+    let words = list?.iter().map(word).filter(|word| is_storable(word)).map(serde_json::Value::String);
+    Some(serde_json::Value::Array(words.collect()).to_string())
+}
+
+/// Whether a text can stand in the store: PostgreSQL refuses U+0000, and with it the whole statement.
+pub fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
 }
 
 /// A list of numbers as one argument; null means no condition.
@@ -47,14 +50,23 @@ pub fn numbers<T>(list: Option<&[T]>, number: impl Fn(&T) -> i64) -> Option<Stri
 
 /// Labels as one argument; null means no condition.
 pub fn labels(list: Option<&[Label]>) -> Option<String> {
-    list.map(|list| serde_json::to_string(list).expect("labels are plain text"))
+    let list: Vec<_> = list?.iter().map(storable_label).collect();
+    Some(serde_json::to_string(&list).expect("labels are plain text"))
+}
+
+/// A label with U+0000 is asked for as the empty key, which no job has.
+fn storable_label(label: &Label) -> Label {
+    if is_storable(&label.key) && is_storable(&label.value) {
+        return label.clone();
+    }
+    Label { key: String::new(), value: String::new() }
 }
 
 /// A pattern for `LIKE .. ESCAPE '\'` that finds `text` anywhere, in lower case.
 pub fn contains(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
-    for c in text.to_lowercase().chars() {
+    for c in text.to_ascii_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }

@@ -45,7 +45,8 @@ const DELETE_JOBS: Sql = Sql::both(
 );
 
 const DELETE_EVENTS: Sql = Sql::both(
-    "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at_us < $1 ORDER BY seq LIMIT $2)",
+    "DELETE FROM events WHERE seq IN (
+         SELECT seq FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $2) AS oldest WHERE at_us < $1)",
     &[Kind::Int, Kind::Int],
 );
 

@@ -61,6 +61,7 @@ const FIND: Sql = Sql::each(
 async fn find(batch: &mut Batch<'_>, schedule: &ScheduleRef) -> Result<Option<Schedule>> {
     let (id, name) = match schedule {
         ScheduleRef::Id(id) => (Some(id.0), None),
+        ScheduleRef::Name(name) if !page::is_storable(name) => return Ok(None),
         ScheduleRef::Name(name) => (None, Some(name.clone())),
     };
     batch.tx.optional(&FIND, &args![id, name]).await?.map(|row| schedule_from(&row)).transpose()
@@ -231,6 +232,7 @@ impl Change for ChangeSchedule {
                 write(batch, &schedule).await?;
                 json!({"action": "PAUSE", "reason": reason, "until": until.map(|at| at.to_string())})
             }
+            ScheduleAction::Resume if schedule.paused_at.is_none() => return Ok(id),
             ScheduleAction::Resume => {
                 // What fell into the pause is settled by the scheduler as SKIPPED_PAUSED; it knows the span.
                 schedule.paused_until = Some(batch.now);
@@ -285,6 +287,7 @@ impl Reader {
     pub async fn schedule(&self, schedule: &ScheduleRef) -> Result<Option<Schedule>> {
         match schedule {
             ScheduleRef::Id(id) => Ok(self.schedules_by_id(&[*id]).await?.pop()),
+            ScheduleRef::Name(name) if !page::is_storable(name) => Ok(None),
             ScheduleRef::Name(name) => {
                 self.db.optional(&BY_NAME, &args![name]).await?.map(|row| schedule_from(&row)).transpose()
             }

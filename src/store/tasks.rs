@@ -57,18 +57,19 @@ const FIND: Sql = Sql::each(
 pub(super) async fn find(batch: &mut Batch<'_>, task: &TaskRef) -> Result<Option<Task>> {
     let (id, name) = match task {
         TaskRef::Id(id) => (Some(id.0), None),
+        TaskRef::Name(name) if !page::is_storable(name) => return Ok(None),
         TaskRef::Name(name) => (None, Some(name.clone())),
     };
     batch.tx.optional(&FIND, &args![id, name]).await?.map(|row| task_from(&row)).transpose()
 }
 
 const PUT: Sql = Sql::both(
-    "INSERT INTO tasks (id, name, revision, queue, definition, created_at_us, updated_at_us)
-     VALUES ($1, $2, $3, $4, $5, $6, $6)
+    "INSERT INTO tasks (id, name, revision, queue, definition, search_text, created_at_us, updated_at_us)
+     VALUES ($1, $2, $3, $4, $5, $7, $6, $6)
      ON CONFLICT (id) DO UPDATE
-     SET revision = excluded.revision, queue = excluded.queue, definition = excluded.definition,
+     SET revision = excluded.revision, queue = excluded.queue, definition = excluded.definition, search_text = excluded.search_text,
          updated_at_us = excluded.updated_at_us, archived_at_us = NULL",
-    &[Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Int],
+    &[Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text],
 );
 
 const PUT_REVISION: Sql = Sql::both(
@@ -116,7 +117,9 @@ impl Change for PutTask {
         };
         let revision = stands_at + 1;
         let (body, now) = (text(definition), batch.now.0);
-        let values = args![id.0, name, revision, &definition.queue_name, &body, now];
+        let description = definition.description.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let search = format!("{} {description}", definition.command.search_text(name));
+        let values = args![id.0, name, revision, &definition.queue_name, &body, now, search];
         batch.tx.execute(&PUT, &values).await?;
         batch.tx.execute(&PUT_REVISION, &args![id.0, revision, body, &self.actor, now]).await?;
         batch.emit(changed(id, name, &self.actor, json!({"action": "PUT", "revision": revision})));
@@ -179,7 +182,7 @@ const LIST: Sql = Sql::both(
         task_columns!(),
         " FROM tasks
          WHERE name > $1
-           AND ($2 IS NULL OR lower(name) LIKE $2 ESCAPE '\\' OR lower(definition) LIKE $2 ESCAPE '\\')
+           AND ($2 IS NULL OR search_text LIKE $2 ESCAPE '\\')
            AND ($3 IS NULL OR queue IN (SELECT atom FROM jsonb_each($3)))
            AND ($4 = 1 OR archived_at_us IS NULL)
          ORDER BY name
@@ -199,6 +202,7 @@ impl Reader {
     pub async fn task(&self, task: &TaskRef) -> Result<Option<Task>> {
         match task {
             TaskRef::Id(id) => Ok(self.tasks_by_id(&[*id]).await?.pop()),
+            TaskRef::Name(name) if !page::is_storable(name) => Ok(None),
             TaskRef::Name(name) => {
                 self.db.optional(&BY_NAME, &args![name]).await?.map(|row| task_from(&row)).transpose()
             }

@@ -15,7 +15,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{JobId, ScheduleId};
 use crate::domain::job::NewJob;
 use crate::domain::rejection::{Rejection, UserErrorCode};
-use crate::domain::schedule::{Tick, TickOutcome};
+use crate::domain::schedule::{Schedule, Tick, TickOutcome};
 
 /// A row of the ledger that waits to be written.
 #[derive(Debug, Clone)]
@@ -35,8 +35,10 @@ pub struct NewTick {
 pub struct Settle {
     /// Which schedule.
     pub id: ScheduleId,
-    /// Where it must stand, or nothing is done: another one was faster.
-    pub expected: Timestamp,
+    /// How it was seen to stand; when it stands otherwise nothing is done.
+    pub expected: Schedule,
+    /// Whether a job that is not final stops it from making another.
+    pub skips_overlap: bool,
     /// Everything up to here is settled then.
     pub settled_until: Timestamp,
     /// The next due time then.
@@ -55,8 +57,9 @@ const ADVANCE: Sql = Sql::both(
          paused_at_us = CASE WHEN $5 = 1 THEN NULL ELSE paused_at_us END,
          pause_reason = CASE WHEN $5 = 1 THEN NULL ELSE pause_reason END,
          paused_until_us = CASE WHEN $5 = 1 THEN NULL ELSE paused_until_us END
-     WHERE id = $1 AND settled_until_us = $2",
-    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+     WHERE id = $1 AND settled_until_us = $2
+       AND coalesce(paused_at_us, -1) = coalesce($6, -1) AND coalesce(paused_until_us, -1) = coalesce($7, -1)",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const INSERT_TICK: Sql = Sql::both(
@@ -79,16 +82,23 @@ impl Change for Settle {
     type Answer = Vec<JobId>;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<JobId>> {
+        let seen = &self.expected;
         let values = args![
             self.id.0,
-            self.expected.0,
+            seen.settled_until.0,
             self.settled_until.0,
             self.next_due_at.map(|at| at.0),
-            i64::from(self.ends_pause)
+            i64::from(self.ends_pause),
+            seen.paused_at.map(|at| at.0),
+            seen.paused_until.map(|at| at.0),
         ];
         if batch.tx.execute(&ADVANCE, &values).await? == 0 {
             return Ok(Vec::new());
         }
+        jobs::write_pending(batch).await?;
+        // Asked here, where nobody comes in between.
+        let mut is_blocked =
+            self.skips_overlap && batch.tx.optional(&OPEN_JOB, &args![self.id.0]).await?.is_some();
         let mut made = Vec::new();
         for tick in &self.ticks {
             let exists = batch.tx.optional(&TICK_EXISTS, &args![self.id.0, tick.due_at.0]).await?;
@@ -96,7 +106,14 @@ impl Change for Settle {
                 // A clock that went back brings old due times again.
                 continue;
             }
-            made.extend(record_tick(batch, self.id, tick, self.queued_max).await?);
+            let mut tick = tick.clone();
+            if tick.job.is_some() && is_blocked {
+                (tick.job, tick.outcome) = (None, TickOutcome::SkippedOverlap);
+            }
+            if let Some(job) = record_tick(batch, self.id, &tick, self.queued_max).await? {
+                is_blocked = self.skips_overlap;
+                made.push(job);
+            }
         }
         Ok(made)
     }
@@ -151,22 +168,37 @@ impl Change for Trigger {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<JobId> {
         jobs::write_pending(batch).await?;
-        let is_repeat = self.job.idempotency.is_some();
+        if let Some(key) = &self.job.idempotency
+            && let Some(used) = jobs::find_key(batch, key).await?
+        {
+            return Ok(used?.id);
+        }
         let open = batch.tx.optional(&OPEN_JOB, &args![self.schedule.0]).await?;
-        if let Some(row) = open.filter(|_| !self.ignore_overlap && !is_repeat) {
+        if let Some(row) = open.filter(|_| !self.ignore_overlap) {
             let message = format!("{} of this schedule is not final yet", JobId(row.get(0)?));
             return Err(Rejection::at(UserErrorCode::Conflict, "ignoreOverlap", message).into());
         }
-        let enqueued = match jobs::accept(batch, &self.job, self.queued_max).await? {
-            Ok(enqueued) if enqueued.is_deduplicated => return Ok(enqueued.id),
-            Ok(enqueued) => enqueued,
-            Err(rejection) => return Err(rejection.into()),
-        };
+        let enqueued = jobs::accept(batch, &self.job, self.queued_max).await??;
+        // A due time names one tick: two triggers within a microsecond stand side by side.
+        let mut due_at = batch.now;
+        while page::one(batch.tx.optional(&TICK_EXISTS, &args![self.schedule.0, due_at.0]).await?)?
+            .get::<i64>(0)?
+            > 0
+        {
+            due_at = Timestamp(due_at.0 + 1);
+        }
         let now = batch.now;
-        let values =
-            args![self.schedule.0, now.0, TickOutcome::Triggered.word(), Some(enqueued.id.0), 1_i64, now.0];
+        let values = args![
+            self.schedule.0,
+            due_at.0,
+            TickOutcome::Triggered.word(),
+            Some(enqueued.id.0),
+            1_i64,
+            now.0
+        ];
         batch.tx.execute(&INSERT_TICK, &values).await?;
-        let data = json!({"dueAt": now.to_string(), "outcome": "TRIGGERED", "job": enqueued.id.to_string()});
+        let data =
+            json!({"dueAt": due_at.to_string(), "outcome": "TRIGGERED", "job": enqueued.id.to_string()});
         batch.emit(changed(self.schedule, &self.job.requested_by, EventType::ScheduleTicked, data));
         Ok(enqueued.id)
     }

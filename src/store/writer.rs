@@ -177,9 +177,14 @@ impl Writer {
             }
             mpsc::error::TrySendError::Closed(_) => Fault::new(FaultKind::Stopping, "the daemon is stopping"),
         })?;
-        answer
-            .await
-            .map_err(|_| Fault::new(FaultKind::Stopping, "the daemon stopped before the change was made"))?
+        answer.await.map_err(|_| {
+            if self.queue.is_closed() {
+                Fault::new(FaultKind::Stopping, "the daemon stopped before the change was made")
+            } else {
+                // The writer panicked with our change in hand and was restarted.
+                Fault::new(FaultKind::Io, "the writer failed; whether the change was made is not known")
+            }
+        })?
     }
 
     /// Number of the newest committed event; changes with every commit that has events.

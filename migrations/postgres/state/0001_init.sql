@@ -38,6 +38,7 @@ CREATE TABLE tasks (
     revision BIGINT NOT NULL CHECK (revision >= 1),
     queue TEXT COLLATE "C" NOT NULL,
     definition TEXT COLLATE "C" NOT NULL,
+    search_text TEXT COLLATE "C" NOT NULL,
     created_at_us BIGINT NOT NULL,
     updated_at_us BIGINT NOT NULL,
     archived_at_us BIGINT
@@ -80,6 +81,8 @@ CREATE TABLE ticks (
     PRIMARY KEY (schedule_id, due_at_us)
 );
 
+CREATE INDEX ticks_age ON ticks (recorded_at_us);
+
 CREATE TABLE workers (
     id BIGINT NOT NULL PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL,
@@ -98,6 +101,8 @@ CREATE TABLE jobs (
     task_name TEXT COLLATE "C",
     task_revision BIGINT,
     command TEXT COLLATE "C" NOT NULL,
+    -- What a search by text may look at, in lower case: never the value of a variable.
+    search_text TEXT COLLATE "C" NOT NULL,
     queue TEXT COLLATE "C" NOT NULL,
     priority BIGINT NOT NULL CHECK (priority BETWEEN -100 AND 100),
     rank_us BIGINT NOT NULL,
@@ -183,7 +188,7 @@ CREATE TABLE attempts (
     CHECK ((outcome IS NULL) = (finished_at_us IS NULL))
 );
 
-CREATE INDEX attempts_open ON attempts (worker_id, id) WHERE outcome IS NULL;
+CREATE INDEX attempts_open ON attempts (id) WHERE outcome IS NULL;
 
 CREATE TABLE events (
     seq BIGINT NOT NULL PRIMARY KEY,

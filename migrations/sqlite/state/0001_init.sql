@@ -38,6 +38,7 @@ CREATE TABLE tasks (
     revision INTEGER NOT NULL CHECK (revision >= 1),
     queue TEXT NOT NULL,
     definition TEXT NOT NULL,
+    search_text TEXT NOT NULL,
     created_at_us INTEGER NOT NULL,
     updated_at_us INTEGER NOT NULL,
     archived_at_us INTEGER
@@ -80,6 +81,8 @@ CREATE TABLE ticks (
     PRIMARY KEY (schedule_id, due_at_us)
 ) STRICT;
 
+CREATE INDEX ticks_age ON ticks (recorded_at_us);
+
 CREATE TABLE workers (
     id INTEGER NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -98,6 +101,8 @@ CREATE TABLE jobs (
     task_name TEXT,
     task_revision INTEGER,
     command TEXT NOT NULL,
+    -- What a search by text may look at, in lower case: never the value of a variable.
+    search_text TEXT NOT NULL,
     queue TEXT NOT NULL,
     priority INTEGER NOT NULL CHECK (priority BETWEEN -100 AND 100),
     rank_us INTEGER NOT NULL,
@@ -183,7 +188,7 @@ CREATE TABLE attempts (
     CHECK ((outcome IS NULL) = (finished_at_us IS NULL))
 ) STRICT;
 
-CREATE INDEX attempts_open ON attempts (worker_id, id) WHERE outcome IS NULL;
+CREATE INDEX attempts_open ON attempts (id) WHERE outcome IS NULL;
 
 CREATE TABLE events (
     seq INTEGER NOT NULL PRIMARY KEY,
