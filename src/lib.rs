@@ -1,4 +1,78 @@
-//! Beadle: a task daemon you talk to in GraphQL.
+//! # Beadle: how it is built
+//!
+//! Beadle is a task daemon that you talk to in GraphQL. One binary and one directory: commands run now, later or
+//! every few seconds, are watched live, and none that was acknowledged is lost.
+//!
+//! ## The idea
+//! 1. **The store is the truth and the bus.** A mutation answers after its commit; a subscriber reads the event
+//!    rows; memory only nudges.
+//! 2. **Every change is a value.** Whoever wants to change state hands a [`store::writer::Change`] to the one
+//!    writer, which commits many of them in one transaction and then answers each.
+//! 3. **Decide in pure Rust, apply in SQL with a guard.** [`domain`] has no clock, no randomness and no I/O; an
+//!    update names the state and the attempt that it expects, and zero rows is `Stale`, a decision.
+//! 4. **Each actor is a loop around one `tick`**: register for the nudge, look, act, wait for the nudge or the
+//!    poll interval.
+//! 5. **Arrows run down only**, and `tests/it/tidy` checks it.
+//!
+//! ## The floors
+//! ```text
+//! main -> cli -> client ~~~ GraphQL ~~~> the daemon
+//!      \-> app -> web -> graphql -> engine -> { store | exec } -> domain -> base
+//! ```
+//! - [`base`]: the one home of clock, randomness, environment, settings, spawning and waiting.
+//! - [`domain`]: the words and rules. Its structs are the API's types and the store's rows.
+//! - [`store`]: all SQL, for SQLite and PostgreSQL from one text; [`store::db`] alone names a driver.
+//! - [`exec`]: all processes.
+//! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor.
+//! - [`graphql`]: the schema: relations, mutations, subscriptions, and the table of grants.
+//! - [`web`]: the front door: HTTP, event streams, WebSockets, one guard for all three.
+//! - [`app`]: the composition root. [`client`] and [`cli`] know the daemon only by its public API.
+//!
+//! ## The way of a job
+//! 1. `graphql::jobs` hands the input to `engine::jobs`, which checks it by `domain::job` and sends
+//!    `store::jobs::Enqueue` to the writer.
+//! 2. The writer commits job and event with everything else that waits, answers, and the dispatcher is nudged.
+//! 3. `engine::dispatcher` sends `store::claim::Claim` for as many jobs as there are free slots. The attempt, with
+//!    the cookie that its processes will carry, is committed before anything is spawned.
+//! 4. `engine::runner` drives the attempt through `exec`: prepare, spawn, watch, stop, settle. Output goes to
+//!    `engine::recorder`, which writes it apart from the state; the end goes to the writer as
+//!    `store::transition::EndAttempt`, where `domain::lifecycle` decides what it means.
+//! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers.
+//!
+//! ## The way of a due time
+//! `engine::scheduler` reads the schedules that are due, `domain::settle` decides what becomes of each due time,
+//! and `store::ticks::Settle` writes ledger, jobs and the schedule's new standing in one transaction, unless
+//! somebody changed the schedule in between.
+//!
+//! ## Two databases, one text
+//! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
+//! arguments. Batches and lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL).
+//! The conformance suite in `tests/it/store` runs every store test on both, and prepares every statement on both.
+//! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state.
+//!
+//! ## Invariants, each with the test that holds it
+//! 1. A mutation answers only after its transaction has committed (`daemon::crash`, `store`).
+//! 2. At most one attempt of a job is open, and the end of an attempt counts once (`store`: stale ends).
+//! 3. Every change of state appends an event in the same transaction, and no cursor ever skips one
+//!    (`support::history`, used by `daemon::crash`; `api::streams`).
+//! 4. A lost nudge delays by at most one poll interval (`engine::dispatcher`).
+//! 5. Nothing above `store` names an engine or writes SQL; nothing above `exec` spawns (`tidy::layers`).
+//! 6. `domain` is synchronous and deterministic (`tidy::layers`).
+//! 7. After kill -9 and a restart no accepted job is stuck, and the processes of a lost attempt are gone before
+//!    the next attempt starts (`daemon::crash`).
+//! 8. Memory is bounded by limits, not by the number of jobs, bytes of output or subscribers
+//!    ([`domain::limits`]; `api::attacks`, `api::streams`).
+//! 9. A store or settings that cannot be read stop the start with a message and are never replaced
+//!    (`daemon::starting`, `store`).
+//! 10. `schema.graphql`, both migration folders, and the documents of client and examples agree with the code
+//!     (`api::schema`, `tidy::migrations`).
+//!
+//! ## Adding things
+//! - *A statement*: a const above its function, and its name in the file's `STATEMENTS`.
+//! - *A change of state*: a struct with `impl Change`; refuse before the first write; emit an event.
+//! - *A field of the API*: with a description; a root field also needs its grant in `graphql::access`; then
+//!   `cargo run -- schema > schema.graphql`.
+//! - *A migration*: the same number and name in both folders, and its line in `store::open`.
 
 pub mod app;
 pub mod base;
