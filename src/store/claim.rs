@@ -45,6 +45,18 @@ pub struct Claimed {
     pub cookie: String,
 }
 
+// Several daemons count the running rows of a queue one after the other: each must see what the one before took.
+const LOCK_LIMITED: Sql = Sql::each(
+    // Never run on SQLite, which has one writer; it stands here so that both can be prepared.
+    "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL",
+    "SELECT name FROM queues
+     WHERE concurrency_limit IS NOT NULL AND paused_at_us IS NULL
+       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND jobs.queue = queues.name)
+     ORDER BY name
+     FOR NO KEY UPDATE OF queues",
+    &[],
+);
+
 const ROOM: Sql = Sql::both(
     "SELECT name, concurrency_limit,
             (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name)
@@ -138,6 +150,9 @@ impl Change for Claim {
 impl Claim {
     async fn best(&self, batch: &mut Batch<'_>) -> Result<Vec<i64>> {
         let slots = i64::try_from(self.slots).unwrap_or(i64::MAX);
+        if !batch.tx.is_sqlite() {
+            batch.tx.rows(&LOCK_LIMITED, &[]).await?;
+        }
         let mut rooms = Vec::new();
         for row in batch.tx.rows(&ROOM, &[]).await? {
             let (limit, running): (Option<i64>, i64) = (row.get(1)?, row.get(2)?);
@@ -218,4 +233,4 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&ROOM, &BEST, &TAKE, &INSERT_ATTEMPTS, &HAS_QUEUED, &NEXT_DUE, &STOPS];
+    &[&LOCK_LIMITED, &ROOM, &BEST, &TAKE, &INSERT_ATTEMPTS, &HAS_QUEUED, &NEXT_DUE, &STOPS];
