@@ -83,10 +83,12 @@ const NEWEST: Sql = Sql::both("SELECT coalesce(max(seq), 0) FROM events", &[]);
 
 const OLDEST: Sql = Sql::both("SELECT coalesce(min(seq), 0) FROM events", &[]);
 
+// On PostgreSQL under the lock: without it the last number could be that of an event not committed yet.
 const LAST_NUMBER: Sql = Sql::each(
-    "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event'",
-    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_number",
-    &[],
+    "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event' AND $1 <> 0",
+    "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($1))
+     SELECT coalesce(pg_sequence_last_value('event_number'), 0) FROM l",
+    &[Kind::Int],
 );
 
 const AFTER: Sql = Sql::both(
@@ -128,9 +130,11 @@ impl Reader {
     /// Number of the newest event, 0 in an empty feed.
     pub async fn newest_event(&self) -> Result<i64> {
         let kept: i64 = page::one(self.db.optional(&NEWEST, &[]).await?)?.get(0)?;
-        let drawn: i64 = page::one(self.db.optional(&LAST_NUMBER, &[]).await?)?.get(0)?;
+        if kept > 0 {
+            return Ok(kept);
+        }
         // After a purge of everything the numbers still go on.
-        Ok(if kept == 0 { drawn } else { kept })
+        page::one(self.db.optional(&LAST_NUMBER, &args![EVENT_LOCK]).await?)?.get(0)
     }
 
     /// Number of the oldest event that is kept, 0 in an empty feed.
