@@ -13,14 +13,22 @@ use crate::domain::job::JobState;
 /// Rows that one transaction deletes.
 pub const PRUNE_BATCH: i64 = 500;
 
-const OLD_JOBS: Sql = Sql::both(
-    "SELECT id, queue, state FROM jobs
-     WHERE finished_at_us IS NOT NULL
-       AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
-            OR (state IN ('FAILED', 'EXPIRED') AND finished_at_us < $2))
-       AND finished_at_us < $3
-     ORDER BY finished_at_us, id
-     LIMIT $4",
+macro_rules! old_jobs {
+    () => {
+        "SELECT id, queue, state FROM jobs
+         WHERE finished_at_us IS NOT NULL
+           AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
+                OR (state IN ('FAILED', 'EXPIRED') AND finished_at_us < $2))
+           AND finished_at_us < $3
+         ORDER BY finished_at_us, id
+         LIMIT $4"
+    };
+}
+
+// Of several daemons that forget at once only one counts a job down.
+const OLD_JOBS: Sql = Sql::each(
+    old_jobs!(),
+    concat!(old_jobs!(), " FOR UPDATE SKIP LOCKED"),
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
