@@ -42,6 +42,9 @@ macro_rules! migration {
 const STATE: &[Migration] = &[migration!("state", "0001_init")];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init")];
 
+/// Taken while the table of migrations is made on PostgreSQL.
+const MIGRATION_LOCK: i64 = 0x0042_4541_444C_4502;
+
 const MIGRATIONS_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL)";
 
@@ -231,10 +234,10 @@ async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) 
     if is_new {
         db.run_script(format!("PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS_TABLE}")).await?;
     } else if !is_sqlite {
-        db.run_script(MIGRATIONS_TABLE.to_owned()).await?;
+        // Two daemons that start at once would both make the table.
+        db.run_script(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); {MIGRATIONS_TABLE}")).await?;
     }
-    let applied = db.rows(&APPLIED, &[]).await?;
-    let applied = applied.iter().map(|row| row.get::<String>(0)).collect::<Result<Vec<_>>>()?;
+    let applied = applied_migrations(db).await?;
     let known = |name: &String| STATE.iter().chain(LOGS).any(|migration| migration.name == name);
     if let Some(newer) = applied.iter().find(|name| !known(name)) {
         let message = format!(
@@ -247,11 +250,21 @@ async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) 
     for migration in migrations.iter().filter(|migration| !applied.contains(&migration.name.to_owned())) {
         let text = if is_sqlite { migration.sqlite } else { migration.postgres };
         let name = migration.name;
-        // In one transaction: half a migration is never seen.
+        // In one transaction: half a migration is never seen. The mark comes first: a second daemon waits there.
         let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {})", now.0);
-        db.run_script(format!("{text};\n{mark}")).await?;
+        if let Err(fault) = db.run_script(format!("{mark};\n{text}")).await {
+            let is_made = fault.kind == FaultKind::Constraint
+                && applied_migrations(db).await?.iter().any(|applied| applied == name);
+            if !is_made {
+                return Err(fault);
+            }
+        }
     }
     Ok(())
+}
+
+async fn applied_migrations(db: &Db) -> Result<Vec<String>> {
+    db.rows(&APPLIED, &[]).await?.iter().map(|row| row.get::<String>(0)).collect()
 }
 
 /// Names this store in cursors: drawn once, when the store is made.
