@@ -5,7 +5,7 @@ use thiserror::Error;
 /// What kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// A constraint said no: one bad change, its neighbours are good.
+    /// A constraint or another daemon was in the way: all was undone, the neighbours are good.
     Constraint,
     /// No room on the disk.
     Full,
@@ -75,10 +75,11 @@ impl From<sqlx::Error> for Fault {
 fn database_kind(code: &str) -> FaultKind {
     if code.len() == 5 && !code.starts_with('0') || code.len() == 5 && code.starts_with("08") {
         return match &code[..2] {
-            "23" => FaultKind::Constraint,
+            // A deadlock was undone whole: tried one by one, the changes find their way.
+            "23" | "40" => FaultKind::Constraint,
             "53" => FaultKind::Full,
             "08" | "57" => FaultKind::Io,
-            "55" | "40" => FaultKind::Locked,
+            "55" => FaultKind::Locked,
             _ => FaultKind::Bug,
         };
     }
@@ -106,6 +107,7 @@ mod tests {
             ("26", FaultKind::Damaged),
             ("4874", FaultKind::Io),
             ("23505", FaultKind::Constraint),
+            ("40P01", FaultKind::Constraint),
             ("53100", FaultKind::Full),
             ("08006", FaultKind::Io),
             ("42601", FaultKind::Bug),

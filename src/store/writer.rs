@@ -26,6 +26,8 @@ use crate::domain::rejection::Rejection;
 pub const WAITING_MAX: usize = 10_000;
 /// Changes in one transaction.
 pub const BATCH_MAX: usize = 1_024;
+/// How often a change of a failed batch is tried alone.
+const ALONE_TRIES: usize = 2;
 
 /// Why a change did not happen.
 #[derive(Debug, Clone)]
@@ -242,16 +244,27 @@ impl WriterLoop {
 
     async fn turn(&mut self, waiting: Vec<Box<dyn Waiting>>) {
         let Err((fault, waiting)) = self.commit(waiting).await else { return };
-        if waiting.len() == 1 || !fault.is_replayable() {
+        if !fault.is_replayable() {
             tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
             refuse_all(waiting, &fault);
             return;
         }
         for change in waiting {
-            if let Err((fault, alone)) = self.commit(vec![change]).await {
+            self.replay(vec![change]).await;
+        }
+    }
+
+    /// Tries a change of a failed batch alone. Another daemon may have been faster with the same key or name:
+    /// then the next look finds what that one made.
+    async fn replay(&mut self, mut alone: Vec<Box<dyn Waiting>>) {
+        for tries_left in (0..ALONE_TRIES).rev() {
+            let Err((fault, back)) = self.commit(alone).await else { return };
+            if tries_left == 0 || !fault.is_replayable() {
                 tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
-                refuse_all(alone, &fault);
+                refuse_all(back, &fault);
+                return;
             }
+            alone = back;
         }
     }
 
