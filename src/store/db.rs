@@ -108,6 +108,11 @@ impl Sql {
         Sql { sqlite, postgres, takes }
     }
 
+    /// The text for SQLite, for the test of query plans.
+    pub const fn sqlite_text(&self) -> &'static str {
+        self.sqlite
+    }
+
     fn check(&self, arguments: &[Value]) {
         let is_right = self.takes.len() == arguments.len()
             && self.takes.iter().zip(arguments).all(|(kind, value)| *kind == value.kind());
