@@ -3,5 +3,6 @@
 
 mod daemon;
 mod examples;
+mod store;
 mod support;
 mod tidy;

@@ -1,0 +1,121 @@
+//! Several daemons over one PostgreSQL database: what one alone would never notice.
+
+use beadle::base::task;
+use beadle::domain::attempt::AttemptOutcome;
+use beadle::domain::job::JOB_STATES;
+use beadle::store::prune::{Horizon, Prune};
+use beadle::store::tasks::PutTask;
+use beadle::store::transition::Cancel;
+use beadle::store::writer::Refusal;
+use futures_util::future::join_all;
+
+use super::stage::{Hand, Place, Stage, T0, enqueue, new_job_in, on_postgres, open};
+use super::tasks::task_put;
+
+const QUEUES: [&str; 4] = ["default", "red", "blue", "green"];
+
+async fn hands(stage: &Stage, count: usize) -> Vec<Hand> {
+    let mut hands = Vec::new();
+    for _ in 0..count {
+        hands.push(stage.another_hand().await);
+    }
+    hands
+}
+
+async fn assert_counts(stage: &Stage) {
+    for queue in QUEUES {
+        for state in JOB_STATES {
+            let at = format!("queue = '{queue}' AND state = '{}'", state.word());
+            let rows = stage.number(&format!("SELECT count(*) FROM jobs WHERE {at}")).await;
+            let kept =
+                format!("SELECT CAST(coalesce(sum(job_count), 0) AS BIGINT) FROM job_counts WHERE {at}");
+            assert_eq!(stage.number(&kept).await, rows, "the count of {at}");
+        }
+    }
+}
+
+/// The work of one daemon, its steps in an order of its own.
+async fn work(hand: Hand, worker: beadle::domain::id::WorkerId, number: usize) {
+    for round in 0..60 {
+        let queue = |at: usize| QUEUES[(number + round + at) % QUEUES.len()];
+        let jobs = (0..4).map(|at| new_job_in(queue(at))).collect();
+        let (made, claimed) = tokio::join!(hand.apply(enqueue(jobs)), hand.claim(worker, 3));
+        let cancels = made.into_iter().rev().skip(1).map(|made| {
+            let id = made.expect("the job is good").id;
+            hand.writer.apply(Cancel { id, actor: "x".to_owned(), reason: None })
+        });
+        let ends = claimed.iter().map(|one| {
+            let ended = beadle::domain::attempt::Ended::without_process(AttemptOutcome::Succeeded, "over");
+            hand.apply(super::stage::end_of(one, ended))
+        });
+        let (cancelled, _) = tokio::join!(join_all(cancels), join_all(ends));
+        for one in cancelled {
+            if let Err(Refusal::Fault(fault)) = one {
+                panic!("{fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn daemons_that_work_at_once_stand_in_nobodys_way() {
+    on_postgres(async |stage| {
+        for queue in &QUEUES[1..] {
+            stage.put_queue(queue, None).await;
+        }
+        let mut working = Vec::new();
+        for (number, hand) in hands(&stage, 4).await.into_iter().enumerate() {
+            working.push(task::spawn(work(hand, stage.worker().await, number)));
+        }
+        for one in working {
+            one.await.unwrap();
+        }
+        assert_counts(&stage).await;
+    });
+}
+
+#[test]
+fn daemons_that_forget_at_once_count_each_job_once() {
+    on_postgres(async |stage| {
+        let worker = stage.worker().await;
+        stage.apply(enqueue(vec![new_job_in("default"); 60])).await;
+        for one in stage.hand.claim(worker, 40).await {
+            stage.end(&one, AttemptOutcome::Succeeded).await;
+        }
+        let later = T0.plus_millis(1_000);
+        let horizon = Horizon { succeeded: later, failed: later, keys: later };
+        let hands = hands(&stage, 4).await;
+        join_all(hands.iter().map(|hand| hand.apply(Prune { horizon }))).await;
+        assert_eq!(stage.number("SELECT count(*) FROM jobs").await, 20);
+        assert_counts(&stage).await;
+    });
+}
+
+#[test]
+fn daemons_that_start_at_once_make_one_store() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
+        stage.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+        let place = Place::Postgres(url.clone());
+        let opened =
+            join_all((0..4).map(|_| open(&place, stage.clock.as_ref(), stage.random.as_ref()))).await;
+        let epochs: Vec<_> = opened.into_iter().map(|store| store.unwrap().reader().epoch()).collect();
+        assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
+        assert_eq!(stage.number("SELECT count(*) FROM queues").await, 1);
+        assert_eq!(stage.number("SELECT count(*) FROM migrations").await, 2);
+    });
+}
+
+#[test]
+fn daemons_that_make_the_same_task_at_once_make_one() {
+    on_postgres(async |stage| {
+        let hands = hands(&stage, 4).await;
+        for round in 0..5 {
+            let name = format!("task {round}");
+            let put = || PutTask { task: task_put(&name), actor: "x".to_owned() };
+            let ids = join_all(hands.iter().map(|hand| hand.apply(put()))).await;
+            assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        }
+        assert_eq!(stage.number("SELECT max(revision) FROM tasks").await, 1);
+    });
+}
