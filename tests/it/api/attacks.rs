@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::api::memory;
-use crate::api::transport::{BOTH, Feed};
+use crate::api::transport::{BOTH, Feed, Transport};
 use crate::api::wire::{Answer, exchange, pour, request};
 use crate::support::daemon::Daemon;
+use crate::support::sse::End;
+use crate::support::wait::PATIENCE;
 
 const MUTATION: &str =
     r#"mutation { jobEnqueue(input: {run: {command: {exec: {argv: ["/bin/true"]}}}}) { job { id } } }"#;
@@ -16,6 +18,8 @@ const MUTATION: &str =
 const GET_MUTATION: &str = "GET /graphql?query=mutation%7BjobEnqueue(input:%7Brun:%7Bcommand:%7Bexec:%7Bargv:%5B%22/bin/true%22%5D%7D%7D%7D%7D)%7Bjob%7Bid%7D%7D%7D";
 /// A body that the promise of flat memory is measured with.
 const HUGE_BYTES: usize = 200 * 1000 * 1000;
+/// Bytes of a web socket's message.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// How much the daemon's memory may grow over all attacks, its peak included.
 const GROWTH_LIMIT_KIB: u64 = 32 * 1024;
 /// Tries of which the quickest counts: others work on this machine too.
@@ -238,6 +242,11 @@ fn what_would_cost_much_is_refused_at_once_and_with_flat_memory() {
     for (what, document) in hostile_documents() {
         refused(what, || post(json!({ "query": document }).to_string()));
         for transport in BOTH {
+            if transport == Transport::Socket && document.len() > MESSAGE_BYTES_MAX {
+                let end = Feed::open(transport, &daemon, &document, &json!({})).next_within(PATIENCE);
+                assert_eq!(end, Err(End::Closed), "{what}: a message over the bound ends its socket");
+                continue;
+            }
             let error = Feed::open(transport, &daemon, &document, &json!({})).expect_error();
             assert!(error["extensions"]["code"].is_string(), "{what} over {transport:?}: {error:#}");
         }

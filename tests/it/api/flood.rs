@@ -66,6 +66,11 @@ fn read_all(daemon: &Daemon, id: &str) -> Kept {
     }
 }
 
+/// Pages of at most 1,000 lines that end exactly behind `count` lines.
+fn steps(count: usize) -> impl Iterator<Item = usize> {
+    std::iter::repeat_n(1_000, count / 1_000).chain([count % 1_000]).filter(|first| *first > 0)
+}
+
 #[test]
 fn a_flood_keeps_its_beginning_and_its_end_and_counts_the_rest() {
     let daemon = Daemon::start_with(&["--log-attempt-cap", "6MiB"]);
@@ -95,6 +100,23 @@ fn a_flood_keeps_its_beginning_and_its_end_and_counts_the_rest() {
     assert!(kept.gaps[0] * LINE_BYTES >= 1024 * 1024, "the first MiB is kept");
     assert!(bytes <= CAP_BYTES + CHUNK_BYTES_MAX, "{bytes} bytes are kept");
     assert!(growth < GROWTH_LIMIT_KIB, "the daemon's memory grew by {growth} KiB");
+
+    // A page that ends right before the gap leaves it to the next one.
+    let edge = |first: usize, after: &Value| {
+        let query = "query ($id: ID!, $first: Int, $after: LogCursor) {
+          job(id: $id) { log(first: $first, after: $after) { lines { text } cursor droppedBytes } }
+        }";
+        daemon.graphql(query, json!({"id": id, "first": first, "after": after}))["job"]["log"].clone()
+    };
+    let mut before_gap = Value::Null;
+    for first in steps(kept.gaps[0]) {
+        let page = edge(first, &before_gap);
+        assert_eq!(big(&page["droppedBytes"]), 0, "the gap is told too early");
+        before_gap = page["cursor"].clone();
+    }
+    let page = edge(1, &before_gap);
+    assert_eq!(page["lines"][0]["text"], json!(kept.lines[kept.gaps[0]]));
+    assert_eq!(big(&page["droppedBytes"]), kept.dropped);
 
     // A follower sees the same.
     let (mut followed, mut dropped) = (0, 0);

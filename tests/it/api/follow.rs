@@ -67,6 +67,13 @@ impl Echo {
         Echo { id, gate, written: 0 }
     }
 
+    /// Waits until the job reads its gate, by a line that goes through it.
+    fn await_reading(&mut self, daemon: &Daemon) {
+        self.print(1);
+        let mut feed = Feed::open(Transport::Sse, daemon, LOG, &json!({"id": self.id}));
+        while lines(&feed.expect("jobLog")).is_empty() {}
+    }
+
     fn print(&mut self, count: usize) {
         for _ in 0..count {
             writeln!(self.gate, "line {}", self.written).expect("the gate is open");
@@ -198,7 +205,7 @@ fn a_watched_job_tells_at_once_and_ends_when_it_is_final() {
     let daemon = Daemon::start();
     let query = "subscription ($id: ID!) { job(id: $id) { job { id state } cursor } }";
     for (transport, name) in BOTH.into_iter().zip(["gate-1", "gate-2"]) {
-        let echo = Echo::start(&daemon, name);
+        let mut echo = Echo::start(&daemon, name);
         let mut feed = Feed::open(transport, &daemon, query, &json!({"id": echo.id}));
         let mut states = vec![string(&feed.expect("job")["job"]["state"])];
         assert!(["QUEUED", "RUNNING"].contains(&states[0].as_str()), "{states:?}");
@@ -206,6 +213,7 @@ fn a_watched_job_tells_at_once_and_ends_when_it_is_final() {
             states.push(string(&feed.expect("job")["job"]["state"]));
         }
         // It waits at its gate, so it is this that ends it.
+        echo.await_reading(&daemon);
         drop(echo.gate);
         let mut is_after_end = false;
         while let Some(step) = feed.next_or_complete("job") {
@@ -241,12 +249,15 @@ fn a_job_that_is_not_there_is_not_found() {
 #[test]
 fn the_daemons_own_remarks_are_system_lines() {
     let daemon = Daemon::start();
-    // The child leaves the group and keeps the pipe, so the output never ends by itself.
-    let gate = daemon.directory().join("gate");
-    assert!(program("mkfifo").arg(&gate).status().expect("mkfifo is part of every system").success());
+    let [gate, up] = ["gate", "up"].map(|name| {
+        let path = daemon.directory().join(name);
+        assert!(program("mkfifo").arg(&path).status().expect("mkfifo is part of every system").success());
+        path.to_str().expect("a path is text").to_owned()
+    });
     let held = OpenOptions::new().read(true).write(true).open(&gate).expect("the gate is there");
-    let script = r#"setsid cat "$0" & echo done"#;
-    let id = daemon.enqueue(&["/bin/sh", "-c", script, gate.to_str().unwrap()]);
+    // The child leaves the group before the command ends and keeps the pipe, so the output does not end by itself.
+    let script = r#"setsid sh -c 'echo >"$1"; exec cat "$0"' "$0" "$1" & read -r _ <"$1"; echo done"#;
+    let id = daemon.enqueue(&["/bin/sh", "-c", script, &gate, &up]);
     for transport in BOTH {
         let all = whole_log(transport, &daemon, &json!({ "id": id }));
         assert_eq!(all.len(), 2, "{all:?}");

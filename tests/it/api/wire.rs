@@ -63,12 +63,16 @@ pub fn exchange(address: &str, request: &[u8]) -> Answer {
     let mut reader = BufReader::new(socket);
     let (status, fields) = head(&mut reader);
     let took = began.elapsed();
-    let mut bytes = Vec::new();
-    if status != 101 {
-        // What was readable before the end counts.
-        let _ = reader.read_to_end(&mut bytes);
+    let mut answer = Answer { status, fields, body: String::new(), took };
+    if status == 101 || request.starts_with(b"HEAD ") {
+        return answer;
     }
-    Answer { status, fields, body: String::from_utf8_lossy(&bytes).into_owned(), took }
+    let length = answer.field("content-length").and_then(|text| text.parse().ok());
+    let mut bytes = Vec::new();
+    // Without a length to the end. What was readable counts.
+    let _ = reader.take(length.unwrap_or(u64::MAX)).read_to_end(&mut bytes);
+    answer.body = String::from_utf8_lossy(&bytes).into_owned();
+    answer
 }
 
 /// Sends a head and then `size` bytes of body, chunked or with their length, and reads the answer while it writes.
