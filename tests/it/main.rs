@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: one link, one place for support.
 //! Tests go through the front door (the real binary, HTTP, the command line); the store's own suite runs on both engines.
 
+mod api;
 mod daemon;
 mod examples;
 mod store;
