@@ -220,7 +220,6 @@ impl Db {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .busy_timeout(BUSY_TIMEOUT)
@@ -234,7 +233,12 @@ impl Db {
             .statement_cache_capacity(STATEMENT_CACHE)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
-        let writer = options.clone().pragma("cache_size", "-16000").connect().await?;
+        let mut first = options.clone().pragma("cache_size", "-16000");
+        if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+            // Chosen once, before the first table. On a file that exists it would write a transaction at each connect.
+            first = first.auto_vacuum(SqliteAutoVacuum::Incremental);
+        }
+        let writer = first.connect().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .min_connections(1)

@@ -23,6 +23,11 @@ const APPLICATION_ID: i64 = 0x4245_4144;
 /// A file up to this size is checked whole at each start; larger ones cost too much time.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// What every SQLite file begins with, and how long its header is.
+const HEADER_MAGIC: &[u8] = b"SQLite format 3\0";
+const HEADER_BYTES: u64 = 100;
+const ANOTHER_PROGRAM: &str = "this is a database of another program";
+
 struct Migration {
     name: &'static str,
     sqlite: &'static str,
@@ -79,16 +84,19 @@ impl Store {
     pub async fn open_directory(directory: &Path, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
         make_directory(directory)?;
         let lock = take_lock(directory)?;
-        let state_path = directory.join("beadle.db");
-        let state = open_file(&state_path, Durability::Full).await?;
-        migrate(&state, STATE, "the store", clock.now())
-            .await
-            .map_err(|fault| name_file(fault, &state_path))?;
-        let logs_path = directory.join("logs.db");
-        let logs = open_file(&logs_path, Durability::Normal).await?;
-        migrate(&logs, LOGS, "the log store", clock.now())
-            .await
-            .map_err(|fault| name_file(fault, &logs_path))?;
+        let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
+        for path in [&state_path, &logs_path] {
+            check_header(path).map_err(|fault| name_file(fault, path))?;
+        }
+        let state = open_file(&state_path, Durability::Full, STATE, "the store", clock.now()).await?;
+        let logs = open_file(&logs_path, Durability::Normal, LOGS, "the log store", clock.now()).await;
+        let logs = match logs {
+            Ok(logs) => logs,
+            Err(fault) => {
+                state.close().await;
+                return Err(fault);
+            }
+        };
         Store::finish(Arc::new(state), Arc::new(logs), Some(lock), clock, random).await
     }
 
@@ -204,9 +212,50 @@ fn name_file(fault: Fault, path: &Path) -> Fault {
     Fault::new(fault.kind, format!("{}: {fault}; nothing was changed in it", path.display()))
 }
 
-async fn open_file(path: &Path, durability: Durability) -> Result<Db> {
+/// Looks at a file before SQLite does: opening it would set its journal mode, whoever wrote it. Only here is
+/// the file read past SQLite: nothing in this process has it open yet.
+fn check_header(path: &Path) -> Result<()> {
+    let mut header = Vec::new();
+    let cannot = |error: std::io::Error| Fault::new(FaultKind::Io, format!("it cannot be read: {error}"));
+    match File::open(path) {
+        Ok(file) => file.take(HEADER_BYTES).read_to_end(&mut header).map_err(cannot)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(cannot(error)),
+    };
+    if header.is_empty() {
+        return Ok(());
+    }
+    let number = |at: usize| {
+        header.get(at..at + 4).map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
+    };
+    let (Some(schema), Some(application), true) = (number(40), number(68), header.starts_with(HEADER_MAGIC))
+    else {
+        return Err(Fault::new(FaultKind::Damaged, "this is no SQLite database"));
+    };
+    // A file in which no table was ever made is one that we began, or whose tables are still in its journal.
+    if application == APPLICATION_ID || (application, schema) == (0, 0) {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Damaged, ANOTHER_PROGRAM))
+}
+
+async fn open_file(
+    path: &Path,
+    durability: Durability,
+    migrations: &[Migration],
+    what: &str,
+    now: Timestamp,
+) -> Result<Db> {
     let db = Db::open_sqlite(path, durability).await.map_err(|fault| name_file(fault, path))?;
-    check_file(&db, path).await.map_err(|fault| name_file(fault, path))?;
+    let ready = async {
+        check_file(&db, path).await?;
+        migrate(&db, migrations, what, now).await
+    };
+    if let Err(fault) = ready.await {
+        // Nothing of ours stays at work on a file that was refused.
+        db.close().await;
+        return Err(name_file(fault, path));
+    }
     Ok(db)
 }
 
@@ -217,7 +266,7 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
         return Ok(());
     }
     if application != APPLICATION_ID {
-        return Err(Fault::new(FaultKind::Damaged, "this is a database of another program"));
+        return Err(Fault::new(FaultKind::Damaged, ANOTHER_PROGRAM));
     }
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
         let found: String = page::one(db.optional(&SQLITE_CHECK, &[]).await?)?.get(0)?;

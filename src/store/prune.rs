@@ -140,26 +140,22 @@ impl Change for Prune {
     }
 }
 
-const OLDEST_FINISHED: Sql = Sql::both(
-    "SELECT finished_at_us FROM jobs WHERE finished_at_us IS NOT NULL ORDER BY finished_at_us, id LIMIT 1",
-    &[],
-);
+const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::Int, Kind::Int]);
 
 const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
 
 impl Reader {
     /// Whether a prune would find something, without writing.
     pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
-        let newest = horizon.succeeded.max(horizon.failed);
-        for (sql, before) in
-            [(&OLDEST_FINISHED, newest), (&OLDEST_EVENT_AT, horizon.succeeded.min(horizon.failed))]
-        {
-            let oldest = self.db.optional(sql, &[]).await?.map(|row| row.get::<i64>(0)).transpose()?;
-            if oldest.is_some_and(|oldest| oldest < before.0) {
-                return Ok(true);
-            }
+        let Horizon { succeeded, failed, .. } = horizon;
+        let newest = succeeded.max(failed);
+        let old = self.db.optional(&FIND_OLD_JOBS, &args![succeeded.0, failed.0, newest.0, 1_i64]).await?;
+        if old.is_some() {
+            return Ok(true);
         }
-        Ok(false)
+        let oldest = self.db.optional(&OLDEST_EVENT_AT, &[]).await?;
+        let oldest = oldest.map(|row| row.get::<i64>(0)).transpose()?;
+        Ok(oldest.is_some_and(|oldest| oldest < succeeded.min(failed).0))
     }
 }
 
@@ -173,6 +169,6 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &DELETE_EVENTS,
     &DELETE_KEYS,
     &DELETE_TICKS,
-    &OLDEST_FINISHED,
+    &FIND_OLD_JOBS,
     &OLDEST_EVENT_AT,
 ];

@@ -6,18 +6,20 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::stage::{Place, Stage, enqueue, new_job, on_sqlite};
 
-const FINISHED: &str = "INSERT INTO jobs (id, state, command, queue, priority, rank_us, labels, origin, requested_by,
+const FINISHED: &str = "INSERT INTO jobs (id, state, command, search_text, queue, priority, rank_us, labels, origin, requested_by,
         retry_policy, kill_grace_ms, restartable, attempt_count, try_count, created_at_us, run_at_us, started_at_us,
         finished_at_us)
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
-    SELECT 1000000 + i, 'SUCCEEDED', '{}', 'default', 0, i, '[]', 'API', 'x', '{}', 0, 1, 1, 1, i, i, i, i FROM n;
+    SELECT 1000000 + i, 'SUCCEEDED', '{}', 'x', 'default', 0, i, '[]', 'API', 'x', '{}', 0, 1, 1, 1, i, i, i, i FROM n;
     ANALYZE";
 
-/// The one statement over the state that holds every part.
+/// The one text over the state that holds every part.
 fn statement(parts: &[&str]) -> &'static Sql {
     let has_all = |sql: &&Sql| parts.iter().all(|part| sql.sqlite_text().contains(part));
-    let found: Vec<_> = statements::state().into_iter().filter(has_all).collect();
-    assert_eq!(found.len(), 1, "{parts:?} must name one statement");
+    let mut found: Vec<_> = statements::state().into_iter().filter(has_all).collect();
+    found.sort_by_key(|sql| sql.sqlite_text());
+    found.dedup_by_key(|sql| sql.sqlite_text());
+    assert_eq!(found.len(), 1, "{parts:?} must name one text");
     found[0]
 }
 

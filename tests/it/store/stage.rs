@@ -258,30 +258,30 @@ impl Stage {
 
     /// The number that a statement of the test gives, over a connection of its own.
     pub async fn number(&self, statement: &str) -> i64 {
-        let query = AssertSqlSafe(statement);
-        match &self.place {
-            Place::Directory(_) => {
-                let mut connection = self.sqlite().await;
-                sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("the test's statement")
-            }
-            Place::Postgres(url) => {
-                let mut connection = PgConnection::connect(url).await.expect("the server answers");
-                sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("the test's statement")
-            }
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.expect("the server answers");
+            let query = sqlx::query_scalar(AssertSqlSafe(statement));
+            return query.fetch_one(&mut connection).await.expect("the test's statement");
         }
+        let mut connection = self.sqlite().await;
+        let query = sqlx::query_scalar(AssertSqlSafe(statement));
+        let number = query.fetch_one(&mut connection).await.expect("the test's statement");
+        // In order, so that it does not linger on the file behind the test's back.
+        connection.close().await.expect("the test's connection closes");
+        number
     }
 
     /// Breaks or prepares something on purpose, over a connection of its own.
     pub async fn execute(&self, statement: &str) {
         let query = sqlx::raw_sql(AssertSqlSafe(statement));
-        match &self.place {
-            Place::Directory(_) => query.execute(&mut self.sqlite().await).await.map(drop),
-            Place::Postgres(url) => {
-                let mut connection = PgConnection::connect(url).await.expect("the server answers");
-                query.execute(&mut connection).await.map(drop)
-            }
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.expect("the server answers");
+            query.execute(&mut connection).await.expect("the test's statement");
+            return;
         }
-        .expect("the test's statement");
+        let mut connection = self.sqlite().await;
+        query.execute(&mut connection).await.expect("the test's statement");
+        connection.close().await.expect("the test's connection closes");
     }
 
     async fn sqlite(&self) -> SqliteConnection {

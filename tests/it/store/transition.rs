@@ -75,7 +75,7 @@ fn the_account_of_an_attempt_reads_back() {
             boot_id: "b".to_owned(),
         };
         stage.apply(spawn).await;
-        let open = stage.reader().open_attempts(beadle::domain::id::WorkerId(0), 10).await.unwrap();
+        let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
         assert_eq!(open[0].process, Some((4_242, 1 << 54, "b".to_owned())));
         stage.pass_millis(77);
         let ended = Ended {
