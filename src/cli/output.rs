@@ -17,12 +17,40 @@ pub struct Screen<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     is_json: bool,
+    has_bar: bool,
+    /// What stands on the last line of the terminal now.
+    is_drawn: bool,
+    /// Whether the last line that was printed has its end: a bar would overwrite it else.
+    is_at_line_start: bool,
 }
 
 impl<'a> Screen<'a> {
     /// Results to `out`, notes to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_json: bool) -> Screen<'a> {
-        Screen { out, err, is_json }
+        Screen { out, err, is_json, has_bar: false, is_drawn: false, is_at_line_start: true }
+    }
+
+    /// Whether a line that is drawn anew may stand below the output, on `err`.
+    pub fn with_bar(mut self, has_bar: bool) -> Screen<'a> {
+        self.has_bar = has_bar && !self.is_json;
+        self
+    }
+
+    /// Draws the line below the output, which any other output takes away.
+    pub fn bar(&mut self, text: &str) {
+        if !self.has_bar || !self.is_at_line_start {
+            return;
+        }
+        // Without wrapping: a line that is longer than the terminal is cut by it.
+        self.write_err(&format!("\r\x1b[?7l{}\x1b[K\x1b[?7h", tame(text)));
+        self.is_drawn = true;
+    }
+
+    /// Takes the line away.
+    pub fn clear_bar(&mut self) {
+        if std::mem::take(&mut self.is_drawn) {
+            self.write_err("\r\x1b[K");
+        }
     }
 
     /// Whether programs read the output.
@@ -94,7 +122,12 @@ impl<'a> Screen<'a> {
         if self.is_json {
             return Ok(());
         }
+        if batch.lines.is_empty() {
+            return Ok(());
+        }
+        self.clear_bar();
         for line in &batch.lines {
+            self.is_at_line_start = !line.is_truncated;
             let end = if line.is_truncated { "" } else { "\n" };
             if line.stream == "STDOUT" {
                 write!(self.out, "{}{end}", line.text)?;
@@ -119,6 +152,11 @@ impl<'a> Screen<'a> {
     }
 
     fn say(&mut self, text: &str) {
+        self.clear_bar();
+        self.write_err(text);
+    }
+
+    fn write_err(&mut self, text: &str) {
         // Without a stderr there is nobody to tell, and the result still counts.
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
