@@ -75,7 +75,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         ended
     };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, listened, (), recorded) = tokio::join!(
+    let (watched, said, (), recorded) = tokio::join!(
         watched,
         listener.run(output, &over),
         reports::keep(engine, claimed, heard.clone()),
@@ -84,9 +84,9 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     if let Err(Refusal::Fault(fault)) = recorded {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
-    let end = engine.recorder.end(claimed.attempt, listened.lost_bytes).await;
-    let mut ended = with_log(watched, end, listened.bytes);
-    ended.error_line = listened.error_line;
+    let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
+    let mut ended = with_log(watched, end, said.bytes);
+    ended.error_line = said.error_line;
     ended.advice = heard.borrow().advice();
     ended
 }
