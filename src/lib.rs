@@ -25,7 +25,7 @@
 //! - [`exec`]: all processes.
 //! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor.
 //! - [`graphql`]: the schema: relations, mutations, subscriptions, and the table of grants.
-//! - [`web`]: the front door: HTTP, event streams, WebSockets, one guard for all three.
+//! - [`web`]: the front door: HTTP, event streams, `WebSocket`, one guard for all three.
 //! - [`app`]: the composition root. [`client`] and [`cli`] know the daemon only by its public API.
 //!
 //! ## The way of a job

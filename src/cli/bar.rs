@@ -7,15 +7,20 @@ use crate::base::settings::show_length;
 use crate::client::answers::Progress;
 
 /// Signs between the brackets.
-const WIDTH: usize = 20;
+const WIDTH: u8 = 20;
 
 /// One line for a terminal: a bar where the fraction is known, and the rest in words.
 pub fn line(progress: &Progress, now: Timestamp) -> String {
     match progress.fraction {
         Some(fraction) => {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
-            let full = (fraction.clamp(0.0, 1.0) * WIDTH as f64 + 1e-9) as usize;
-            format!("[{}{}] {}", "#".repeat(full), "-".repeat(WIDTH - full), words(progress, Some(now)))
+            let full = (fraction.clamp(0.0, 1.0) * f64::from(WIDTH) + 1e-9) as u8;
+            format!(
+                "[{}{}] {}",
+                "#".repeat(full.into()),
+                "-".repeat((WIDTH - full).into()),
+                words(progress, Some(now))
+            )
         }
         None => words(progress, Some(now)),
     }

@@ -12,14 +12,21 @@ use super::outcome::{Stop, exit};
 /// Characters of a command that a table shows.
 const COMMAND_CHARS_MAX: usize = 60;
 
+/// The line below the output on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bar {
+    /// There is no terminal.
+    Never,
+    Away,
+    Drawn,
+}
+
 /// Where output goes.
 pub struct Screen<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     is_json: bool,
-    has_bar: bool,
-    /// What stands on the last line of the terminal now.
-    is_drawn: bool,
+    bar: Bar,
     /// Whether the last line that was printed has its end: a bar would overwrite it else.
     is_at_line_start: bool,
 }
@@ -27,28 +34,29 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// Results to `out`, notes to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_json: bool) -> Screen<'a> {
-        Screen { out, err, is_json, has_bar: false, is_drawn: false, is_at_line_start: true }
+        Screen { out, err, is_json, bar: Bar::Never, is_at_line_start: true }
     }
 
     /// Whether a line that is drawn anew may stand below the output, on `err`.
     pub fn with_bar(mut self, has_bar: bool) -> Screen<'a> {
-        self.has_bar = has_bar && !self.is_json;
+        self.bar = if has_bar && !self.is_json { Bar::Away } else { Bar::Never };
         self
     }
 
     /// Draws the line below the output, which any other output takes away.
     pub fn bar(&mut self, text: &str) {
-        if !self.has_bar || !self.is_at_line_start {
+        if self.bar == Bar::Never || !self.is_at_line_start {
             return;
         }
         // Without wrapping: a line that is longer than the terminal is cut by it.
         self.write_err(&format!("\r\x1b[?7l{}\x1b[K\x1b[?7h", tame(text)));
-        self.is_drawn = true;
+        self.bar = Bar::Drawn;
     }
 
     /// Takes the line away.
     pub fn clear_bar(&mut self) {
-        if std::mem::take(&mut self.is_drawn) {
+        if self.bar == Bar::Drawn {
+            self.bar = Bar::Away;
             self.write_err("\r\x1b[K");
         }
     }

@@ -85,7 +85,10 @@ impl ReportArgs {
             line.insert("status".to_owned(), json!(status));
         }
         if !self.outputs.is_empty() {
-            line.insert("output".to_owned(), self.outputs.iter().cloned().flatten().collect());
+            line.insert(
+                "output".to_owned(),
+                self.outputs.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            );
         }
         for (name, length) in [("extendTimeout", self.extend_timeout), ("retryAfter", self.retry_after)] {
             if let Some(length) = length {

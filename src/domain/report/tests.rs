@@ -106,7 +106,7 @@ fn output_is_merged_at_the_top_and_has_a_size() {
 
 #[test]
 fn time_is_extended_up_to_the_cap() {
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     assert_eq!(heard(&[]).allowed(minute), minute);
     let reported = heard(&[r#"{"extendTimeout": 30}"#, r#"{"extendTimeout": 0.5}"#]);
     assert_eq!(reported.allowed(minute), Duration::from_millis(90_500));
