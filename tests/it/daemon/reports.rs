@@ -18,7 +18,8 @@ const JOB: &str = "query ($id: ID!) { job(id: $id) {
 
 fn script(daemon: &Daemon, text: &str, more: Value) -> String {
     let program = beadle();
-    let environment = json!([{ "name": "BEADLE", "value": program.get_program().to_str().unwrap() }]);
+    let environment =
+        json!([{ "name": "BEADLE", "value": program.get_program().to_str().expect("the path is text") }]);
     let command = json!({ "script": { "text": text, "environment": environment } });
     let mut input = json!({ "run": { "command": command } });
     for (name, value) in more.as_object().into_iter().flatten() {
@@ -34,7 +35,7 @@ fn job(daemon: &Daemon, id: &str) -> Value {
 fn events(daemon: &Daemon, id: &str, kind: &str) -> Vec<Value> {
     let query = "query ($filter: EventFilter) { events(filter: $filter) { events { data } } }";
     let answer = daemon.graphql(query, json!({ "filter": { "jobIds": [id], "types": [kind] } }));
-    answer["events"]["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect()
+    answer["events"]["events"].as_array().expect("a list").iter().map(|event| event["data"].clone()).collect()
 }
 
 fn has_line(ended: &Ended, stream: &str, text: &str) -> bool {
