@@ -27,6 +27,7 @@ use crate::engine::supervisor::{Supervisor, panic_message};
 use crate::engine::{
     Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
 };
+use crate::exec;
 use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
@@ -126,6 +127,9 @@ async fn build(
     std::fs::create_dir_all(&work_directory)
         .map_err(|error| format!("{} cannot be made: {error}", work_directory.display()))?;
     let work_directory = std::fs::canonicalize(&work_directory).unwrap_or(work_directory);
+    let report_directory = work_directory.with_file_name("report");
+    exec::clear_channels(&report_directory)
+        .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
     let logs = store.logs();
@@ -156,6 +160,7 @@ async fn build(
             retention_log_bytes: number(settings.retention_log_bytes),
             log_attempt_cap: cap,
             work_directory,
+            report_directory,
         },
         worker,
         worker_name,

@@ -25,7 +25,7 @@
 //! - [`exec`]: all processes.
 //! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor.
 //! - [`graphql`]: the schema: relations, mutations, subscriptions, and the table of grants.
-//! - [`web`]: the front door: HTTP, event streams, WebSockets, one guard for all three.
+//! - [`web`]: the front door: HTTP, event streams, `WebSocket`, one guard for all three.
 //! - [`app`]: the composition root. [`client`] and [`cli`] know the daemon only by its public API.
 //!
 //! ## The way of a job
@@ -35,7 +35,8 @@
 //! 3. `engine::dispatcher` sends `store::claim::Claim` for as many jobs as there are free slots. The attempt, with
 //!    the cookie that its processes will carry, is committed before anything is spawned.
 //! 4. `engine::runner` drives the attempt through `exec`: prepare, spawn, watch, stop, settle. Output goes to
-//!    `engine::recorder`, which writes it apart from the state; the end goes to the writer as
+//!    `engine::recorder`, which writes it apart from the state; `engine::listener` hears both streams and the
+//!    report channel, hides secrets, and `engine::reports` stores what was reported; the end goes to the writer as
 //!    `store::transition::EndAttempt`, where `domain::lifecycle` decides what it means.
 //! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers.
 //!

@@ -7,7 +7,7 @@ use crate::client::operations::{self, PageOf};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
 use super::output::{brief, bytes, cut, length, or_dash, whole_command};
-use super::{Context, input, pages};
+use super::{Context, bar, input, pages};
 
 /// `beadle jobs`.
 #[derive(Debug, clap::Args)]
@@ -120,6 +120,8 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("state", Some(job.state.clone())),
         ("failure", failure.map(|failure| failure.message.clone())),
         ("error line", failure.and_then(|failure| failure.error_line.clone())),
+        ("progress", job.progress.as_ref().map(|progress| bar::words(progress, None))),
+        ("output", job.output.as_ref().map(ToString::to_string)),
         ("task", task),
         ("command", Some(whole_command(&job.command))),
         ("directory", job.command.working_directory.clone()),

@@ -2,7 +2,7 @@
 //! It never asks anything, and but for `serve` it never uses a layer of the daemon.
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ use crate::base::environment;
 use crate::base::settings::{Settings, data_dir};
 use crate::client::{Client, Target};
 
+mod bar;
 mod events;
 mod input;
 mod jobs;
@@ -21,6 +22,7 @@ mod output;
 mod pages;
 mod patience;
 mod queues;
+mod report;
 mod run;
 mod schedules;
 mod serve;
@@ -106,6 +108,8 @@ enum Command {
     Health,
     /// Print the settings in force, and where each came from
     Config(serve::ServeArgs),
+    /// Inside a job: say how far it is, what came out, and what is to follow
+    Report(report::ReportArgs),
     /// Print the public GraphQL schema
     Schema,
     /// Print a completion script
@@ -135,9 +139,24 @@ impl Context<'_> {
 pub fn main(daemon: Daemon) -> ExitCode {
     // Not locked: the daemon's own threads may write too.
     let (mut out, mut err) = (BufWriter::new(io::stdout()), io::stderr());
+    let is_live = err.is_terminal();
     let environment = environment::variables();
-    let code = program(std::env::args_os(), &environment, daemon, Patience::default(), (&mut out, &mut err));
+    let code = program(
+        std::env::args_os(),
+        &environment,
+        daemon,
+        Patience::default(),
+        Streams { out: &mut out, err: &mut err, is_live },
+    );
     ExitCode::from(code)
+}
+
+/// Where a command writes.
+struct Streams<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    /// Whether a person watches `err` on a terminal, where a line can be drawn anew.
+    is_live: bool,
 }
 
 /// `main` over plain values, so that a test can be the terminal.
@@ -146,7 +165,7 @@ fn program(
     environment: &[(String, String)],
     daemon: Daemon,
     patience: Patience,
-    (out, err): (&mut dyn Write, &mut dyn Write),
+    Streams { out, err, is_live }: Streams,
 ) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -161,7 +180,8 @@ fn program(
         token: variable("BEADLE_TOKEN"),
         data_dir: data_dir(cli.global.data_dir.as_deref(), environment),
     };
-    let screen = Screen::new(out, err, cli.global.json);
+    let can_draw = is_live && variable("TERM").is_some_and(|term| term != "dumb");
+    let screen = Screen::new(out, err, cli.global.json).with_bar(can_draw);
     let mut context = Context { target, environment, daemon, patience, screen };
     let result = dispatch(&mut context, cli.command, cli.global.data_dir)
         .and_then(|code| context.screen.flush().map(|()| code).map_err(Stop::from));
@@ -200,6 +220,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Schedule(command) => schedules::schedule(context, command),
         Command::Queue(command) => queues::queue(context, command),
         Command::Events(args) => events::events(context, args),
+        Command::Report(args) => report::report(context, &args),
         Command::Schema => {
             let sdl = (context.daemon.sdl)();
             context.screen.whole("sdl", &sdl)

@@ -12,17 +12,53 @@ use super::outcome::{Stop, exit};
 /// Characters of a command that a table shows.
 const COMMAND_CHARS_MAX: usize = 60;
 
+/// The line below the output on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bar {
+    /// There is no terminal.
+    Never,
+    Away,
+    Drawn,
+}
+
 /// Where output goes.
 pub struct Screen<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     is_json: bool,
+    bar: Bar,
+    /// Whether the last line that was printed has its end: a bar would overwrite it else.
+    is_at_line_start: bool,
 }
 
 impl<'a> Screen<'a> {
     /// Results to `out`, notes to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_json: bool) -> Screen<'a> {
-        Screen { out, err, is_json }
+        Screen { out, err, is_json, bar: Bar::Never, is_at_line_start: true }
+    }
+
+    /// Whether a line that is drawn anew may stand below the output, on `err`.
+    pub fn with_bar(mut self, has_bar: bool) -> Screen<'a> {
+        self.bar = if has_bar && !self.is_json { Bar::Away } else { Bar::Never };
+        self
+    }
+
+    /// Draws the line below the output, which any other output takes away.
+    pub fn bar(&mut self, text: &str) {
+        if self.bar == Bar::Never || !self.is_at_line_start {
+            return;
+        }
+        // Without wrapping: a line that is longer than the terminal is cut by it.
+        self.write_err(&format!("\r\x1b[?7l{}\x1b[K\x1b[?7h", tame(text)));
+        self.bar = Bar::Drawn;
+    }
+
+    /// Takes the line away.
+    pub fn clear_bar(&mut self) {
+        if self.bar == Bar::Drawn {
+            self.bar = Bar::Away;
+            self.write_err("\r\x1b[K");
+        }
     }
 
     /// Whether programs read the output.
@@ -94,7 +130,12 @@ impl<'a> Screen<'a> {
         if self.is_json {
             return Ok(());
         }
+        if batch.lines.is_empty() {
+            return Ok(());
+        }
+        self.clear_bar();
         for line in &batch.lines {
+            self.is_at_line_start = !line.is_truncated;
             let end = if line.is_truncated { "" } else { "\n" };
             if line.stream == "STDOUT" {
                 write!(self.out, "{}{end}", line.text)?;
@@ -119,6 +160,11 @@ impl<'a> Screen<'a> {
     }
 
     fn say(&mut self, text: &str) {
+        self.clear_bar();
+        self.write_err(text);
+    }
+
+    fn write_err(&mut self, text: &str) {
         // Without a stderr there is nobody to tell, and the result still counts.
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }

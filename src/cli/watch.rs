@@ -14,7 +14,7 @@ use crate::client::{ClientError, ErrorKind};
 use super::input::JOB_HELP;
 use super::outcome::{self, Stop, exit};
 use super::patience::Outage;
-use super::{Context, input};
+use super::{Context, bar, input};
 
 /// `follow` and `wait`.
 #[derive(Debug, clap::Args)]
@@ -156,6 +156,10 @@ impl Journey {
         context.screen.item(payload)?;
         if let Some(batch) = &progress.log {
             self.show_log(context, batch)?;
+        }
+        match progress.job.progress.as_ref().filter(|_| progress.job.state == "RUNNING") {
+            Some(known) => context.screen.bar(&bar::line(known, SystemClock.now())),
+            None => context.screen.clear_bar(),
         }
         self.cursors.after = Some(progress.cursor);
         if progress.log_cursor.is_some() {

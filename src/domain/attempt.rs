@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
 use super::id::{AttemptId, JobId, WorkerId};
+use super::report::RetryAdvice;
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
 
@@ -84,7 +85,7 @@ pub struct Failure {
     pub signal: Option<String>,
     /// The last line of its error output.
     pub error_line: Option<String>,
-    /// Whether the retry policy covers it, tries apart.
+    /// Whether the retry policy covers it, or the job asked for another try itself; tries apart.
     pub is_retryable: bool,
 }
 
@@ -148,6 +149,8 @@ pub struct Ended {
     pub log_bytes: i64,
     /// Bytes of output not kept.
     pub dropped_log_bytes: i64,
+    /// What the job itself wants to follow.
+    pub advice: RetryAdvice,
 }
 
 /// The kernel's account of one attempt.
@@ -173,6 +176,7 @@ impl Ended {
             usage: None,
             log_bytes: 0,
             dropped_log_bytes: 0,
+            advice: RetryAdvice::default(),
         }
     }
 }

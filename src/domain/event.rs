@@ -59,6 +59,10 @@ pub enum EventType {
     JobCreated,
     /// A job went to another state, or a stop was asked for.
     JobStateChanged,
+    /// A running job said how far it is.
+    JobProgress,
+    /// A running job reported a part of its result.
+    JobOutput,
     /// A worker took an attempt.
     AttemptStarted,
     /// An attempt ended.
@@ -78,9 +82,11 @@ pub enum EventType {
 }
 
 /// Every type, for reading words from the store.
-const EVENT_TYPES: [EventType; 10] = [
+const EVENT_TYPES: [EventType; 12] = [
     EventType::JobCreated,
     EventType::JobStateChanged,
+    EventType::JobProgress,
+    EventType::JobOutput,
     EventType::AttemptStarted,
     EventType::AttemptFinished,
     EventType::TaskChanged,
@@ -97,6 +103,8 @@ impl EventType {
         match self {
             EventType::JobCreated => "JOB_CREATED",
             EventType::JobStateChanged => "JOB_STATE_CHANGED",
+            EventType::JobProgress => "JOB_PROGRESS",
+            EventType::JobOutput => "JOB_OUTPUT",
             EventType::AttemptStarted => "ATTEMPT_STARTED",
             EventType::AttemptFinished => "ATTEMPT_FINISHED",
             EventType::TaskChanged => "TASK_CHANGED",

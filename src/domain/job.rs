@@ -10,6 +10,7 @@ use super::event::EventCursor;
 use super::id::{JobId, ScheduleId, TaskId, TokenId};
 use super::limits;
 use super::rejection::{Rejection, check_name, check_text};
+use super::report::Progress;
 use super::retry::{RetryPolicy, RetryPolicyInput};
 use super::task::TaskRef;
 use crate::base::clock::Timestamp;
@@ -188,6 +189,8 @@ pub struct Job {
     /// Attempts that count against the policy.
     #[graphql(skip)]
     pub try_count: i32,
+    /// How far it has come, by the word of its current, else its last attempt.
+    pub progress: Option<Progress>,
     /// Position of the last event of this job.
     pub event_cursor: EventCursor,
 }

@@ -83,18 +83,24 @@ pub fn settle(job: &RunningJob<'_>, ended: &Ended, now: Timestamp, unit: f64) ->
         exit_code: ended.exit_code,
         signal: ended.signal.clone(),
         error_line: ended.error_line.clone(),
-        is_retryable: job.policy.covers(ended),
+        is_retryable: !ended.advice.is_final
+            && (ended.advice.retry_after.is_some() || job.policy.covers(ended)),
     };
     // A cancel is final, also when the worker died or shut down before it took effect.
     if ended.outcome == AttemptOutcome::Cancelled || job.is_stop_requested {
         return Verdict::Cancelled(failure);
+    }
+    // The job's own word stands above the policy: also an interruption does not run it again.
+    if ended.advice.is_final {
+        return Verdict::Failed(failure);
     }
     if ended.outcome == AttemptOutcome::Interrupted {
         return if job.is_restartable { Verdict::Requeue(failure) } else { Verdict::Failed(failure) };
     }
     let tries = job.tries_before.saturating_add(1);
     if failure.is_retryable && tries < job.policy.max_attempts {
-        let delay = job.policy.delay(u32::try_from(tries).unwrap_or(1), unit);
+        let by_policy = || job.policy.delay(u32::try_from(tries).unwrap_or(1), unit);
+        let delay = ended.advice.retry_after.unwrap_or_else(by_policy);
         return Verdict::Retry(failure, now.plus_millis(delay.millis()));
     }
     Verdict::Failed(failure)
@@ -103,7 +109,9 @@ pub fn settle(job: &RunningJob<'_>, ended: &Ended, now: Timestamp, unit: f64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::duration::Span;
     use crate::domain::job::JOB_STATES;
+    use crate::domain::report::RetryAdvice;
 
     const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
@@ -169,6 +177,44 @@ mod tests {
         for outcome in [AttemptOutcome::Lost, AttemptOutcome::Interrupted, AttemptOutcome::Signaled] {
             assert_eq!(settle_with(&policy(9), 0, true, true, &end(outcome)), JobState::Cancelled);
         }
+    }
+
+    #[test]
+    fn a_job_that_says_so_is_not_tried_again() {
+        let advice = RetryAdvice { is_final: true, retry_after: Some(Span::from_millis(1)) };
+        for (outcome, stop, state) in [
+            (AttemptOutcome::Exited, false, JobState::Failed),
+            (AttemptOutcome::TimedOut, false, JobState::Failed),
+            (AttemptOutcome::Interrupted, false, JobState::Failed),
+            (AttemptOutcome::Interrupted, true, JobState::Cancelled),
+            (AttemptOutcome::Cancelled, false, JobState::Cancelled),
+            (AttemptOutcome::Succeeded, false, JobState::Succeeded),
+        ] {
+            let ended = Ended { advice, ..end(outcome) };
+            assert_eq!(settle_with(&policy(9), 0, true, stop, &ended), state, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_chooses_the_time_of_its_next_try_while_tries_remain() {
+        let advice = RetryAdvice { is_final: false, retry_after: Some(Span::from_millis(90_000)) };
+        let only_lost = RetryPolicy { retry_on: Some(vec![AttemptOutcome::Lost]), ..policy(2) };
+        for policy in [policy(2), only_lost] {
+            let job = |tries_before| RunningJob {
+                policy: &policy,
+                tries_before,
+                is_restartable: false,
+                is_stop_requested: false,
+            };
+            let ended = Ended { advice, ..end(AttemptOutcome::Exited) };
+            let Verdict::Retry(failure, at) = settle(&job(0), &ended, NOW, 0.5) else {
+                panic!("it asked for another try")
+            };
+            assert_eq!((at, failure.is_retryable), (NOW.plus_millis(90_000), true));
+            assert_eq!(settle(&job(1), &ended, NOW, 0.5).state(), JobState::Failed);
+        }
+        let succeeded = Ended { advice, ..end(AttemptOutcome::Succeeded) };
+        assert_eq!(settle_with(&policy(2), 0, true, false, &succeeded), JobState::Succeeded);
     }
 
     #[test]

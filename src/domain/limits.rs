@@ -42,3 +42,13 @@ pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
 pub const EVENT_PAGE_MAX: usize = 500;
 /// Bytes of the error line that a failure keeps.
 pub const ERROR_LINE_BYTES_MAX: usize = 500;
+/// Bytes of one line of the report channel; a longer one is ignored.
+pub const REPORT_LINE_BYTES_MAX: usize = 96 * 1024;
+/// Bytes of a job's structured result, everything that was reported merged.
+pub const REPORT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Secrets that one attempt may hide.
+pub const MASKS_MAX: usize = 32;
+/// Bytes of the shortest secret that is hidden: shorter ones stand in any text.
+pub const MASK_BYTES_MIN: usize = 4;
+/// With every extension that it asks for, an attempt runs at most this many times its timeout.
+pub const TIMEOUT_FACTOR_MAX: u32 = 10;

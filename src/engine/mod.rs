@@ -6,8 +6,10 @@ pub mod feed;
 pub mod follow;
 pub mod health;
 pub mod jobs;
+pub mod listener;
 pub mod reaper;
 pub mod recorder;
+pub mod reports;
 pub mod retention;
 pub mod runner;
 pub mod running;
@@ -53,6 +55,8 @@ pub struct EngineSettings {
     pub log_attempt_cap: i64,
     /// Where commands run that name no directory.
     pub work_directory: PathBuf,
+    /// Where the report channels of running attempts stand.
+    pub report_directory: PathBuf,
 }
 
 /// Everything that the parts of the engine share.

@@ -1,18 +1,20 @@
 //! Owns one attempt, as named steps: prepare, spawn, watch, stop, settle. Every write carries the attempt.
 
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::listener::Listener;
 use super::running::Entry;
+use super::{Engine, reports};
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
 use crate::domain::job::JobState;
-use crate::domain::limits::ERROR_LINE_BYTES_MAX;
 use crate::domain::log::{LogStream, NewLine};
-use crate::exec::{self, Exit, Piece, Running, Spec, Stream};
+use crate::domain::report::Reported;
+use crate::exec::{self, Exit, Running, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -48,7 +50,8 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         let end = engine.recorder.end(claimed.attempt, 0).await;
         return with_log(ended, end, 0);
     }
-    let spec = prepare(engine, claimed);
+    let channel = reports::open(engine, claimed);
+    let spec = prepare(engine, claimed, channel.as_ref().map(exec::ReportChannel::path));
     let (running, output) = match exec::spawn(&spec, &engine.clock) {
         Ok(started) => started,
         Err(error) => {
@@ -63,19 +66,28 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         start_ticks: i64::try_from(identity.start_ticks).unwrap_or(i64::MAX),
         boot_id: identity.boot_id.clone(),
     });
-    let hangs = CancellationToken::new();
+    let over = CancellationToken::new();
+    let (told, heard) = watch::channel(Reported::default());
+    let listener = Listener::new(engine, claimed, channel, told);
+    let watched = async {
+        let ended = watch_process(engine, claimed, running, stop, heard.clone()).await;
+        over.cancel();
+        ended
+    };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, pumped, recorded) = tokio::join!(
-        watch_process(engine, claimed, running, stop, &hangs),
-        pump(engine, claimed, output, &hangs),
+    let (watched, said, (), recorded) = tokio::join!(
+        watched,
+        listener.run(output, &over),
+        reports::keep(engine, claimed, heard.clone()),
         spawned
     );
     if let Err(Refusal::Fault(fault)) = recorded {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
-    let end = engine.recorder.end(claimed.attempt, pumped.lost_bytes).await;
-    let mut ended = with_log(watched, end, pumped.bytes);
-    ended.error_line = pumped.error_line;
+    let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
+    let mut ended = with_log(watched, end, said.bytes);
+    ended.error_line = said.error_line;
+    ended.advice = heard.borrow().advice();
     ended
 }
 
@@ -88,7 +100,7 @@ fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ende
     engine.shutdown.is_forced().then(|| Ended::without_process(AttemptOutcome::Interrupted, message))
 }
 
-fn prepare(engine: &Engine, claimed: &Claimed) -> Spec {
+fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     let command = &claimed.job.command;
     let mut environment = exec::default_environment(&command.inherit_environment);
     environment.extend(command.environment.iter().map(|one| (one.name.clone(), one.value.clone())));
@@ -96,6 +108,9 @@ fn prepare(engine: &Engine, claimed: &Claimed) -> Spec {
     environment.push(("BEADLE_ATTEMPT".to_owned(), claimed.number.to_string()));
     if let Some(task) = &claimed.job.task_name {
         environment.push(("BEADLE_TASK".to_owned(), task.clone()));
+    }
+    if let Some(channel) = channel {
+        environment.push((exec::REPORT_VARIABLE.to_owned(), channel.to_string_lossy().into_owned()));
     }
     let directory = command.working_directory.as_ref().map(Into::into);
     Spec {
@@ -112,22 +127,13 @@ async fn watch_process(
     claimed: &Claimed,
     mut running: Running,
     mut stop: watch::Receiver<bool>,
-    hangs: &CancellationToken,
+    heard: watch::Receiver<Reported>,
 ) -> Ended {
-    let timeout = claimed.job.timeout.map(crate::domain::duration::Span::to_std);
-    let cause = {
-        let time_over = async {
-            match timeout {
-                Some(timeout) => clock::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
+    let cause = tokio::select! {
             exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
             () = asked(&mut stop) => StopCause::Cancel,
-            () = time_over => StopCause::Timeout,
+            () = time_over(engine, claimed, heard) => StopCause::Timeout,
             () = engine.shutdown.forced() => StopCause::Shutdown,
-        }
     };
     running.terminate();
     let grace = claimed.job.kill_grace.to_std();
@@ -142,9 +148,23 @@ async fn watch_process(
     if let Some(exit) = exit {
         return finish(engine, claimed, running, exit, Some(cause)).await;
     }
-    hangs.cancel();
     let message = format!("process {} hangs in the kernel and cannot be killed", running.pid());
     Ended::without_process(AttemptOutcome::Lost, message)
+}
+
+/// Resolves when the attempt has run as long as it may, with what it has asked for.
+async fn time_over(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver<Reported>) {
+    let Some(timeout) = claimed.job.timeout else { return std::future::pending().await };
+    let began = engine.clock.monotonic();
+    loop {
+        let allowed = heard.borrow_and_update().allowed(timeout.to_std());
+        let left = allowed.saturating_sub(engine.clock.monotonic().duration_since(began));
+        if left.is_zero() {
+            return;
+        }
+        // While this waits somebody listens: the listener ends after us.
+        let _ = clock::within(left, heard.changed()).await;
+    }
 }
 
 /// The job's own grace; a shutdown that does not wait shortens it to the daemon's.
@@ -214,52 +234,6 @@ async fn finish(
         }),
         ..Ended::without_process(outcome, message)
     }
-}
-
-/// What the pump saw of the output.
-struct Pumped {
-    bytes: i64,
-    lost_bytes: i64,
-    error_line: Option<String>,
-}
-
-/// Hands the output to the recorder until the pipes are closed.
-async fn pump(
-    engine: &Engine,
-    claimed: &Claimed,
-    mut output: mpsc::Receiver<Vec<Piece>>,
-    hangs: &CancellationToken,
-) -> Pumped {
-    let mut pumped = Pumped { bytes: 0, lost_bytes: 0, error_line: None };
-    loop {
-        let pieces = tokio::select! {
-            pieces = output.recv() => pieces,
-            () = hangs.cancelled() => None,
-        };
-        let Some(pieces) = pieces else { return pumped };
-        let mut lines = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            pumped.bytes += i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
-            let stream = match piece.stream {
-                Stream::Stdout => LogStream::Stdout,
-                Stream::Stderr => LogStream::Stderr,
-            };
-            if stream == LogStream::Stderr && !piece.bytes.trim_ascii().is_empty() {
-                pumped.error_line = Some(error_line(&piece.bytes));
-            }
-            lines.push(NewLine { at: piece.at, stream, bytes: piece.bytes, is_line_end: piece.is_line_end });
-        }
-        // Bytes that were lost are told with the next lines that are not.
-        let gap = std::mem::take(&mut pumped.lost_bytes);
-        pumped.lost_bytes = engine.recorder.append(claimed.attempt, lines, gap).await;
-    }
-}
-
-fn error_line(bytes: &[u8]) -> String {
-    let bytes = bytes.trim_ascii();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
-    // PostgreSQL keeps no U+0000 in text.
-    text.replace('\0', "\u{fffd}")
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {

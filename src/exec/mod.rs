@@ -17,6 +17,7 @@ mod error;
 mod output;
 mod process;
 mod procfs;
+mod report;
 mod survivors;
 
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use output::{
 };
 pub use process::{Exit, Running, spawn};
 pub use procfs::Identity;
+pub use report::{Heard, REPORT_VARIABLE, ReportChannel, clear_channels};
 pub use survivors::{Cleared, SURVIVORS_MAX, Survivor, kill_survivors};

@@ -6,7 +6,7 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
-use super::loaders::LastAttemptOf;
+use super::loaders::{LastAttemptOf, OutputOf};
 use super::logs::LogPage;
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
@@ -18,6 +18,7 @@ use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
 use crate::domain::log::{LogBatch, LogCursor, LogStream};
 use crate::domain::queue::Queue;
 use crate::domain::rejection::{Rejection, check_text};
+use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
 use crate::engine::jobs::EnqueueAnswers;
@@ -138,6 +139,11 @@ impl Job {
             return Ok(None);
         }
         ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)
+    }
+
+    /// The structured result that its current, else its last attempt reported; null when it reported none.
+    async fn output(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Json>> {
+        ctx.loaders().0.load_one(OutputOf(self.id)).await.map_err(fault)
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.

@@ -9,6 +9,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::id::{JobId, ScheduleId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
+use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
 use crate::engine::Engine;
@@ -21,6 +22,10 @@ pub struct Rows(Reader);
 /// The newest attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LastAttemptOf(pub JobId);
+
+/// The structured result of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutputOf(pub JobId);
 
 /// The one loader for all keys.
 pub struct Loaders(pub DataLoader<Rows>);
@@ -55,6 +60,16 @@ impl Loader<LastAttemptOf> for Rows {
         let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
         let attempts = self.0.last_attempts(&jobs).await?;
         Ok(attempts.into_iter().map(|attempt| (LastAttemptOf(attempt.job_id), attempt)).collect())
+    }
+}
+
+impl Loader<OutputOf> for Rows {
+    type Value = Json;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Json>, Fault> {
+        let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
+        Ok(self.0.outputs(&jobs).await?.into_iter().map(|(job, output)| (OutputOf(job), output)).collect())
     }
 }
 

@@ -104,7 +104,7 @@ const TAKE: Sql = Sql::both(
     concat!(
         "UPDATE jobs
          SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
-             started_at_us = coalesce(started_at_us, $3)
+             started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
          WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
          RETURNING ",
         job_columns!(),

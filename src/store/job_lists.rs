@@ -207,7 +207,7 @@ impl Reader {
         let rows = self.db.rows(list_of(order), &values).await?;
         let read = |row: &Row| {
             let job = job_from(row, self.epoch)?;
-            Ok((format!("{}.{}", row.get::<i64>(26)?, job.id.0), job))
+            Ok((format!("{}.{}", row.get::<i64>(27)?, job.id.0), job))
         };
         Ok(Some(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit)))
     }

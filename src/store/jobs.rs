@@ -23,7 +23,8 @@ macro_rules! job_columns {
     () => {
         "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
-         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count"
+         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count,
+         progress"
     };
 }
 pub(super) use job_columns;
@@ -46,6 +47,7 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let bad = |what: &str| Fault::unreadable(what, JobId(id));
     let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
     let failure: Option<String> = row.get(15)?;
+    let progress: Option<String> = row.get(25)?;
     Ok(Job {
         id: JobId(id),
         state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
@@ -72,7 +74,8 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         stop_requested_at: row.get::<Option<i64>>(22)?.map(Timestamp),
         attempt_count: int(23)?,
         try_count: int(24)?,
-        event_cursor: EventCursor { epoch, seq: row.get(25)? },
+        progress: progress.map(|text| json(&text).ok_or_else(|| bad("the progress"))).transpose()?,
+        event_cursor: EventCursor { epoch, seq: row.get(26)? },
     })
 }
 

@@ -14,6 +14,7 @@ pub mod open;
 pub mod page;
 pub mod prune;
 pub mod queues;
+pub mod reports;
 pub mod schedules;
 pub mod statements;
 pub mod tasks;

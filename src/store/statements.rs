@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks, ticks,
-    tokens, transition, workers, writer,
+    attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules, tasks,
+    ticks, tokens, transition, workers, writer,
 };
 
 /// Every statement over the state.
@@ -17,6 +17,7 @@ pub fn state() -> Vec<&'static Sql> {
         job_lists::STATEMENTS,
         transition::STATEMENTS,
         claim::STATEMENTS,
+        reports::STATEMENTS,
         attempts::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,

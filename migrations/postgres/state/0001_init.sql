@@ -124,6 +124,9 @@ CREATE TABLE jobs (
     started_at_us BIGINT,
     finished_at_us BIGINT,
     stop_requested_at_us BIGINT,
+    progress TEXT COLLATE "C",
+    -- The last column: what is long is only read when it is asked for.
+    output TEXT COLLATE "C",
     CHECK ((state = 'RUNNING') = (worker_id IS NOT NULL)),
     CHECK ((state IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED')) = (finished_at_us IS NOT NULL)),
     CHECK (state <> 'RUNNING' OR started_at_us IS NOT NULL),

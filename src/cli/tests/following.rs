@@ -220,6 +220,48 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     let environment = [("BEADLE_URL".to_owned(), daemon.url.clone())];
     let args = ["beadle", "follow", "7"].map(OsString::from);
     let mut err = Vec::new();
-    let code = program(args, &environment, no_daemon(), IMPATIENT, (&mut ClosedPipe, &mut err));
+    let code = program(
+        args,
+        &environment,
+        no_daemon(),
+        IMPATIENT,
+        Streams { out: &mut ClosedPipe, err: &mut err, is_live: false },
+    );
     assert_eq!((code, err.len()), (exit::PIPE_CLOSED, 0));
+}
+
+#[test]
+fn a_terminal_sees_progress_below_the_output_and_nobody_else_does() {
+    let with_progress = |state: &str, number: u32, lines: &[&str]| {
+        let mut message = message(state, number, lines);
+        message["data"]["jobFollow"]["job"]["progress"] = json!({
+            "fraction": 0.3, "done": "3", "total": "10", "unit": "files", "status": "copying\u{1b}[2J",
+            "estimatedFinishAt": null,
+        });
+        message
+    };
+    let follow = |is_live: bool, term: &str| {
+        let messages = vec![
+            with_progress("RUNNING", 1, &[]),
+            with_progress("RUNNING", 2, &["o one"]),
+            with_progress("RUNNING", 3, &["o two+"]),
+            with_progress("SUCCEEDED", 4, &["o three"]),
+        ];
+        let daemon = FakeDaemon::start(vec![Reply::stream(messages, End::Complete)]);
+        let environment =
+            [("BEADLE_URL".to_owned(), daemon.url.clone()), ("TERM".to_owned(), term.to_owned())];
+        let args = ["beadle", "follow", "7"].map(OsString::from);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let streams = Streams { out: &mut out, err: &mut err, is_live };
+        assert_eq!(program(args, &environment, no_daemon(), PATIENT, streams), 0);
+        assert_eq!(String::from_utf8(out).unwrap(), "one\ntwothree\n");
+        String::from_utf8(err).unwrap()
+    };
+    let err = follow(true, "xterm");
+    let bar = "\r\u{1b}[?7l[######--------------]  30%  3/10 files  copying [2J\u{1b}[K\u{1b}[?7h";
+    // Drawn, taken away for a line, drawn again; not behind half a line, and not when it is over.
+    let clear = "\r\u{1b}[K";
+    assert_eq!(err, format!("{bar}{clear}{bar}{clear}"));
+    assert_eq!(follow(true, "dumb"), "");
+    assert_eq!(follow(false, "xterm"), "");
 }

@@ -56,7 +56,13 @@ fn with_patience(patience: Patience, words: &str, variables: &[(&str, &str)]) ->
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let args = std::iter::once("beadle").chain(words.split(' ')).map(OsString::from);
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = program(args, &environment, no_daemon(), patience, (&mut out, &mut err));
+    let code = program(
+        args,
+        &environment,
+        no_daemon(),
+        patience,
+        Streams { out: &mut out, err: &mut err, is_live: false },
+    );
     Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 

@@ -40,6 +40,10 @@ fn slips_are_usage_errors_and_nothing_is_sent() {
         "queue set q",
         "queue set q --limit 0",
         "queue set q --limit 1 --no-limit",
+        "report",
+        "report --progress lots",
+        "report --unit files",
+        "report --output x",
         "serve --nonsense",
         "nonsense",
     ] {
@@ -106,7 +110,13 @@ fn serve_starts_the_daemon_with_the_settings() {
     fn with_output(daemon: Daemon) -> (u8, String) {
         let args = ["beadle", "serve", "--slots", "3", "--data-dir", "/var/empty/beadle"].map(OsString::from);
         let mut err = Vec::new();
-        let code = program(args, &[], daemon, IMPATIENT, (&mut Vec::new(), &mut err));
+        let code = program(
+            args,
+            &[],
+            daemon,
+            IMPATIENT,
+            Streams { out: &mut Vec::new(), err: &mut err, is_live: false },
+        );
         (code, String::from_utf8(err).unwrap())
     }
     let told = Daemon { serve: |settings| Err(format!("{} slots", settings.slots)), ..no_daemon() };
@@ -122,4 +132,22 @@ fn schema_and_completions_need_no_daemon() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(in_environment(&format!("completions {shell}"), &[]).out.contains("beadle"), "{shell}");
     }
+}
+
+#[test]
+fn outside_a_job_a_report_says_nothing_and_does_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = directory.path().join("gone");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    for variables in [
+        vec![],
+        vec![("BEADLE_REPORT", gone.to_str().unwrap())],
+        vec![("BEADLE_REPORT", file.to_str().unwrap())],
+    ] {
+        let ran = in_environment("report --progress 3/10 --status x --mask secret", &variables);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (exit::OK, "", ""));
+    }
+    assert!(!gone.exists());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
 }

@@ -43,6 +43,27 @@ answers! {
         #[serde(default)]
         error_line: Option<String>,
     }
+    /// How far a job has come.
+    Progress {
+        /// 0 to 1.
+        #[serde(default)]
+        fraction: Option<f64>,
+        /// A decimal number.
+        #[serde(default)]
+        done: Option<String>,
+        /// A decimal number.
+        #[serde(default)]
+        total: Option<String>,
+        /// What is counted.
+        #[serde(default)]
+        unit: Option<String>,
+        /// What it does now.
+        #[serde(default)]
+        status: Option<String>,
+        /// RFC 3339.
+        #[serde(default)]
+        estimated_finish_at: Option<String>,
+    }
     /// A job in a list.
     JobRow {
         /// `job_1234`.
@@ -94,6 +115,12 @@ answers! {
         timeout: Option<String>,
         /// Why it did not succeed.
         failure: Option<Failure>,
+        /// By its own word.
+        #[serde(default)]
+        progress: Option<Progress>,
+        /// What it reported as its result.
+        #[serde(default)]
+        output: Option<serde_json::Value>,
         /// The first ones.
         attempts: Page<AttemptRow>,
         /// The job that this one repeats.
@@ -188,6 +215,9 @@ answers! {
         state: String,
         /// Why it did not succeed.
         failure: Option<Failure>,
+        /// By its own word.
+        #[serde(default)]
+        progress: Option<Progress>,
     }
 }
 

@@ -1,0 +1,235 @@
+//! Owns listening to a running attempt: its output goes to the recorder and its reports are added up. Secrets
+//! are hidden here, before anything is handed on. It must never fail or hold up a job.
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::base::clock::Timestamp;
+use crate::domain::limits::ERROR_LINE_BYTES_MAX;
+use crate::domain::log::{LogStream, NewLine};
+use crate::domain::mask::{MaskedStream, Masks};
+use crate::domain::report::Reported;
+use crate::exec::{Heard, MAX_PIECE_BYTES, Piece, ReportChannel, Stream};
+use crate::store::claim::Claimed;
+
+/// What was seen of the output.
+#[derive(Debug, Default)]
+pub struct Listened {
+    /// Bytes of output.
+    pub bytes: i64,
+    /// Bytes that could not be handed on and were not yet told of.
+    pub lost_bytes: i64,
+    /// The last line of error output that is not empty.
+    pub error_line: Option<String>,
+}
+
+/// Listens to one attempt.
+pub struct Listener<'a> {
+    engine: &'a Engine,
+    claimed: &'a Claimed,
+    channel: Option<ReportChannel>,
+    told: watch::Sender<Reported>,
+    masked: [MaskedStream; 2],
+    listened: Listened,
+}
+
+impl<'a> Listener<'a> {
+    /// Tells `told` what is reported through `channel`.
+    pub fn new(
+        engine: &'a Engine,
+        claimed: &'a Claimed,
+        channel: Option<ReportChannel>,
+        told: watch::Sender<Reported>,
+    ) -> Listener<'a> {
+        Listener { engine, claimed, channel, told, masked: <_>::default(), listened: Listened::default() }
+    }
+
+    /// Listens until the process is `over` and everything that it said before was heard.
+    pub async fn run(mut self, mut output: mpsc::Receiver<Vec<Piece>>, over: &CancellationToken) -> Listened {
+        // A process may close its output and go on: the end of the output is not the end.
+        let mut is_output_open = true;
+        loop {
+            tokio::select! {
+                pieces = output.recv(), if is_output_open => match pieces {
+                    Some(pieces) => self.take(pieces).await,
+                    None => is_output_open = false,
+                },
+                heard = next(&mut self.channel) => self.hear(heard),
+                () = over.cancelled() => break,
+            }
+        }
+        while let Ok(pieces) = output.try_recv() {
+            self.take(pieces).await;
+        }
+        self.finish().await
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        if heard.is_empty() {
+            return;
+        }
+        let now = self.engine.clock.now();
+        self.told.send_modify(|reported| {
+            reported.ignore(heard.too_long_count);
+            for line in &heard.lines {
+                reported.hear(line, now);
+            }
+        });
+    }
+
+    async fn take(&mut self, pieces: Vec<Piece>) {
+        // What was reported before the output was written counts for it: a secret that is named first never shows.
+        if let Some(channel) = &mut self.channel {
+            let heard = channel.drain();
+            self.hear(heard);
+        }
+        let mut lines = Vec::with_capacity(pieces.len());
+        {
+            let reported = self.told.borrow();
+            for piece in pieces {
+                self.listened.bytes +=
+                    i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
+                hide(reported.masks(), &mut self.masked, piece, &mut lines);
+            }
+        }
+        self.hand_on(lines).await;
+    }
+
+    async fn hand_on(&mut self, lines: Vec<NewLine>) {
+        if lines.is_empty() {
+            return;
+        }
+        let is_error =
+            |line: &&NewLine| line.stream == LogStream::Stderr && !line.bytes.trim_ascii().is_empty();
+        if let Some(line) = lines.iter().rev().find(is_error) {
+            self.listened.error_line = Some(error_line(&line.bytes));
+        }
+        // Bytes that were lost are told with the next lines that are not.
+        let gap = std::mem::take(&mut self.listened.lost_bytes);
+        self.listened.lost_bytes = self.engine.recorder.append(self.claimed.attempt, lines, gap).await;
+    }
+
+    async fn finish(mut self) -> Listened {
+        if let Some(channel) = &mut self.channel {
+            let heard = channel.finish();
+            self.hear(heard);
+        }
+        let now = self.engine.clock.now();
+        let mut lines = Vec::new();
+        let remark = {
+            let reported = self.told.borrow();
+            for (stream, masked) in [LogStream::Stdout, LogStream::Stderr].into_iter().zip(&mut self.masked) {
+                cut(&masked.finish(reported.masks()), (now, stream), &mut lines);
+            }
+            reported.remark()
+        };
+        if let Some(remark) = remark {
+            let (stream, bytes) = (LogStream::System, remark.into_bytes());
+            lines.push(NewLine { at: now, stream, bytes, is_line_end: true });
+        }
+        self.hand_on(lines).await;
+        let reported = self.told.borrow();
+        let error_line = self.listened.error_line.take();
+        self.listened.error_line = error_line.map(|line| reported.masks().hide(&line));
+        drop(reported);
+        self.listened
+    }
+}
+
+async fn next(channel: &mut Option<ReportChannel>) -> Heard {
+    match channel {
+        Some(channel) => channel.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A piece as lines for the log, without secrets. What may be the beginning of one is held back.
+fn hide(masks: &Masks, masked: &mut [MaskedStream; 2], piece: Piece, lines: &mut Vec<NewLine>) {
+    let (stream, masked) = match piece.stream {
+        Stream::Stdout => (LogStream::Stdout, &mut masked[0]),
+        Stream::Stderr => (LogStream::Stderr, &mut masked[1]),
+    };
+    if masks.is_empty() {
+        let (bytes, is_line_end) = (piece.bytes, piece.is_line_end);
+        lines.push(NewLine { at: piece.at, stream, bytes, is_line_end });
+        return;
+    }
+    let mut shown = masked.push(masks, &piece.bytes);
+    if piece.is_line_end {
+        shown.extend(masked.push(masks, b"\n"));
+    }
+    cut(&shown, (piece.at, stream), lines);
+}
+
+/// Bytes as lines and parts of lines.
+fn cut(bytes: &[u8], (at, stream): (Timestamp, LogStream), lines: &mut Vec<NewLine>) {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let has_end = text.len() < line.len();
+        let mut rest = text;
+        while rest.len() > MAX_PIECE_BYTES {
+            let (part, left) = rest.split_at(MAX_PIECE_BYTES);
+            lines.push(NewLine { at, stream, bytes: part.to_vec(), is_line_end: false });
+            rest = left;
+        }
+        lines.push(NewLine { at, stream, bytes: rest.to_vec(), is_line_end: has_end });
+    }
+}
+
+fn error_line(bytes: &[u8]) -> String {
+    let bytes = bytes.trim_ascii();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
+    // PostgreSQL keeps no U+0000 in text.
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(text: &str, is_line_end: bool) -> Piece {
+        Piece { stream: Stream::Stdout, at: Timestamp(7), bytes: text.as_bytes().to_vec(), is_line_end }
+    }
+
+    fn shown(masks: &Masks, pieces: &[(&str, bool)]) -> Vec<(String, bool)> {
+        let (mut masked, mut lines) = (<[MaskedStream; 2]>::default(), Vec::new());
+        for (text, is_line_end) in pieces {
+            hide(masks, &mut masked, piece(text, *is_line_end), &mut lines);
+        }
+        cut(&masked[0].finish(masks), (Timestamp(7), LogStream::Stdout), &mut lines);
+        lines.into_iter().map(|line| (String::from_utf8(line.bytes).unwrap(), line.is_line_end)).collect()
+    }
+
+    #[test]
+    fn a_secret_is_hidden_over_pieces_and_lines() {
+        let mut masks = Masks::default();
+        let pieces =
+            [("a hun", false), ("ter2", false), (" b", true), ("", true), ("one", true), ("two hun", false)];
+        let line = |text: &str, is_line_end| (text.to_owned(), is_line_end);
+        let as_it_came: Vec<_> = pieces.iter().map(|(text, is_end)| line(text, *is_end)).collect();
+        assert_eq!(shown(&masks, &pieces), as_it_came);
+        masks.add("hunter2");
+        masks.add("one\ntwo");
+        assert_eq!(
+            shown(&masks, &pieces),
+            [
+                line("a ", false),
+                line("***", false),
+                line(" b", true),
+                line("", true),
+                line("*** ", false),
+                line("hun", false)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_held_back_is_still_cut_into_pieces() {
+        let mut lines = Vec::new();
+        let text = [vec![b'x'; MAX_PIECE_BYTES + 1], b"\ny".to_vec()].concat();
+        cut(&text, (Timestamp(7), LogStream::Stderr), &mut lines);
+        let seen: Vec<_> = lines.iter().map(|line| (line.bytes.len(), line.is_line_end)).collect();
+        assert_eq!(seen, [(MAX_PIECE_BYTES, false), (1, true), (1, false)]);
+    }
+}
