@@ -26,6 +26,7 @@ mod schedules;
 mod serve;
 mod status;
 mod tasks;
+mod waiting;
 mod watch;
 
 #[cfg(test)]
@@ -89,6 +90,10 @@ enum Command {
     Job(jobs::JobArgs),
     /// Stop a job, or keep it from starting
     Cancel(jobs::CancelArgs),
+    /// Keep a job that waits from starting
+    Hold(waiting::HoldArgs),
+    /// Let a job that is on hold wait for its turn
+    Release(waiting::HoldArgs),
     /// Repeat a final job as a new one
     Retry(run::RetryArgs),
     /// Define what to run
@@ -196,6 +201,8 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Jobs(args) => jobs::jobs(context, args),
         Command::Job(args) => jobs::job(context, &args),
         Command::Cancel(args) => jobs::cancel(context, args),
+        Command::Hold(args) => waiting::hold(context, &args),
+        Command::Release(args) => waiting::release(context, &args),
         Command::Task(command) => tasks::task(context, command),
         Command::Schedule(command) => schedules::schedule(context, command),
         Command::Queue(command) => queues::queue(context, command),

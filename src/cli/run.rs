@@ -46,6 +46,9 @@ pub struct RunArgs {
     /// Tries after the first one failed
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
     retries: Option<i32>,
+    /// Keep the job on hold until `beadle release`
+    #[arg(long, conflicts_with_all = ["follow", "wait"])]
+    hold: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -89,6 +92,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         timeout: args.timeout,
         retry_policy: args.retries.map(retries),
         labels: args.labels,
+        is_held: args.hold.then_some(true),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.

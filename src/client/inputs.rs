@@ -172,6 +172,8 @@ inputs! {
         retry_policy: Option<RetryPolicy>,
         /// For filters.
         labels: Vec<Label>,
+        /// Whether it begins on hold.
+        is_held: Option<bool>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }

@@ -80,6 +80,11 @@ impl JobState {
         JOB_STATES.into_iter().find(|state| state.word() == word)
     }
 
+    /// The state of a job that waits for nothing but its time.
+    pub fn waiting_for(run_at: Timestamp, now: Timestamp) -> JobState {
+        if run_at > now { JobState::Scheduled } else { JobState::Queued }
+    }
+
     /// Whether a job never leaves this state.
     pub fn is_final(self) -> bool {
         self >= JobState::Succeeded
@@ -223,6 +228,8 @@ pub struct NewJob {
     pub schedule_id: Option<ScheduleId>,
     /// Not before this; `None` means now.
     pub run_at: Option<Timestamp>,
+    /// Whether it begins on hold.
+    pub is_held: bool,
     /// Makes the request safe to repeat.
     pub idempotency: Option<Idempotency>,
 }
@@ -279,6 +286,9 @@ pub struct JobEnqueueInput {
     pub retry_policy: Option<RetryPolicyInput>,
     /// Keys and values to find it by.
     pub labels: Option<Vec<Label>>,
+    /// Keep it on hold until somebody releases it.
+    #[graphql(default)]
+    pub is_held: bool,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -300,6 +310,8 @@ pub struct EnqueueOptions {
     pub retry_policy: Option<RetryPolicy>,
     /// The labels.
     pub labels: Vec<Label>,
+    /// Whether it begins on hold.
+    pub is_held: bool,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -336,6 +348,7 @@ impl JobEnqueueInput {
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,
+            is_held: self.is_held,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

@@ -280,7 +280,7 @@ impl Reader {
 fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
     let now = batch.now;
     let run_at = job.run_at.unwrap_or(now).max(now);
-    let state = if run_at > now { JobState::Scheduled } else { JobState::Queued };
+    let state = if job.is_held { JobState::Held } else { JobState::waiting_for(run_at, now) };
     batch.pending.jobs.push(json!({
         "id": id,
         "state": state.word(),

@@ -20,6 +20,7 @@ pub mod tasks;
 pub mod ticks;
 pub mod tokens;
 pub mod transition;
+pub mod waiting;
 pub mod workers;
 pub mod writer;
 

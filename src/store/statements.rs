@@ -3,7 +3,7 @@
 use super::db::Sql;
 use super::{
     attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks, ticks,
-    tokens, transition, workers, writer,
+    tokens, transition, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -16,6 +16,7 @@ pub fn state() -> Vec<&'static Sql> {
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,
+        waiting::STATEMENTS,
         claim::STATEMENTS,
         attempts::STATEMENTS,
         queues::STATEMENTS,

@@ -2,6 +2,7 @@
 
 mod crash;
 mod following;
+mod holds;
 mod measures;
 mod refusals;
 mod schedules;

@@ -152,7 +152,7 @@ fn is_legal(from: &str, to: &str) -> bool {
     let next: &[&str] = match from {
         "HELD" => &["QUEUED", "SCHEDULED", "CANCELLED"],
         "BLOCKED" => &["QUEUED", "SCHEDULED", "SKIPPED", "CANCELLED"],
-        "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED"],
+        "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED", "HELD"],
         "QUEUED" => &["RUNNING", "CANCELLED", "EXPIRED", "HELD"],
         "RUNNING" => &["SUCCEEDED", "FAILED", "CANCELLED", "RETRYING", "QUEUED"],
         "RETRYING" => &["QUEUED", "CANCELLED"],
