@@ -94,6 +94,8 @@ enum Command {
     Hold(waiting::HoldArgs),
     /// Let a job that is on hold wait for its turn
     Release(waiting::HoldArgs),
+    /// Change where and when a job waits
+    Update(waiting::UpdateArgs),
     /// Repeat a final job as a new one
     Retry(run::RetryArgs),
     /// Define what to run
@@ -201,6 +203,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Jobs(args) => jobs::jobs(context, args),
         Command::Job(args) => jobs::job(context, &args),
         Command::Cancel(args) => jobs::cancel(context, args),
+        Command::Update(args) => waiting::update(context, args),
         Command::Hold(args) => waiting::hold(context, &args),
         Command::Release(args) => waiting::release(context, &args),
         Command::Task(command) => tasks::task(context, command),

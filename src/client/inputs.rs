@@ -206,6 +206,17 @@ inputs! {
         /// For people.
         reason: Option<String>,
     }
+    /// `JobUpdateInput`.
+    JobUpdate {
+        /// `job_1234`.
+        id: String,
+        /// Higher first.
+        priority: Option<i32>,
+        /// RFC 3339.
+        run_at: Option<String>,
+        /// Where it waits.
+        queue: Option<String>,
+    }
     /// `JobRetryInput`.
     JobRetry {
         /// `job_1234`.

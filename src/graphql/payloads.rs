@@ -69,6 +69,11 @@ payloads! {
         /// The job as it is now.
         job: Job
     };
+    /// What `jobUpdate` answers.
+    JobUpdatePayload {
+        /// The job as it is now.
+        job: Job
+    };
     /// What `taskPut` answers.
     TaskPutPayload {
         /// The task as it is now.

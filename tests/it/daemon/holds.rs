@@ -1,4 +1,4 @@
-//! Jobs that wait, changed while they do: held, released. Through the front door.
+//! Jobs that wait, changed while they do: held, released, updated. Through the front door.
 
 use serde_json::{Value, json};
 
@@ -95,4 +95,64 @@ fn a_held_job_can_be_cancelled_and_the_command_line_holds_and_releases() {
     let refused = daemon.cli(&["release", &later]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("only a job on hold"), "{refused:?}");
+}
+
+#[test]
+fn an_update_moves_a_waiting_job_in_time_rank_and_queue() {
+    let daemon = Daemon::start_with(&["--slots", "1"]);
+    let made = daemon.graphql(
+        r#"mutation { queuePut(input: {name: "side"}) { userErrors { code } }
+             queuePause(input: {name: "default"}) { userErrors { code } } }"#,
+        json!({}),
+    );
+    assert_eq!(made["queuePut"]["userErrors"], json!([]));
+    let (first, second) = (daemon.enqueue(&["/bin/true"]), daemon.enqueue(&["/bin/true"]));
+    let job = change(&daemon, "jobUpdate", &json!({"id": second, "priority": 50})).expect("it waits");
+    assert_eq!((&job["priority"], &job["state"]), (&json!(50), &json!("QUEUED")));
+    // With one slot the ranks decide which of the two starts first.
+    daemon
+        .graphql(r#"mutation { queueResume(input: {name: "default"}) { userErrors { code } } }"#, json!({}));
+    let ended = [&first, &second]
+        .map(|id| daemon.wait_final(id).job["startedAt"].as_str().unwrap_or_default().to_owned());
+    assert!(ended[1] < ended[0], "the raised one starts first: {ended:?}");
+
+    let later = daemon.enqueue_with(json!({"run": quick(), "delay": "1h"}));
+    let moved = change(&daemon, "jobUpdate", &json!({"id": later, "queue": "side", "priority": -7}))
+        .expect("it waits");
+    assert_eq!((&moved["queue"]["name"], &moved["state"]), (&json!("side"), &json!("SCHEDULED")));
+    let waiting = |name: &str| {
+        let answer = daemon
+            .graphql("query ($name: String!) { queue(name: $name) { waitingCount } }", json!({"name": name}));
+        answer["queue"]["waitingCount"].as_i64().expect("a count")
+    };
+    assert_eq!((waiting("default"), waiting("side"), count(&daemon, "scheduled")), (0, 1, 1));
+    let changes = &events(&daemon, &later, &["JOB_STATE_CHANGED"])[0]["data"];
+    assert_eq!(changes["changes"], json!({"queue": "side", "priority": -7}), "{changes}");
+    // A time in the past means now.
+    change(&daemon, "jobUpdate", &json!({"id": later, "runAt": "2001-01-01T00:00:00Z"})).expect("it waits");
+    assert_eq!(daemon.wait_final(&later).job["state"], json!("SUCCEEDED"));
+    assert_eq!((waiting("side"), count(&daemon, "scheduled"), count(&daemon, "queued")), (0, 0, 0));
+}
+
+#[test]
+fn an_update_is_refused_with_its_reason() {
+    let daemon = Daemon::start();
+    let held = daemon.enqueue_with(json!({"run": quick(), "isHeld": true}));
+    let refused = |input: Value| change(&daemon, "jobUpdate", &input).expect_err("it is refused");
+    assert_eq!(refused(json!({"id": held})), "INVALID");
+    assert_eq!(refused(json!({"id": held, "priority": 101})), "INVALID");
+    assert_eq!(refused(json!({"id": held, "queue": "nowhere"})), "NOT_FOUND");
+    assert_eq!(refused(json!({"id": "job_999", "priority": 1})), "NOT_FOUND");
+    // What is on hold stays there, whenever it may start.
+    let job = change(&daemon, "jobUpdate", &json!({"id": held, "runAt": "2001-01-01T00:00:00Z"}))
+        .expect("it waits");
+    assert_eq!(job["state"], json!("HELD"));
+    let done = daemon.enqueue(&["/bin/true"]);
+    daemon.wait_final(&done);
+    assert_eq!(refused(json!({"id": done, "priority": 1})), "CONFLICT");
+    let running = daemon.enqueue(&["/bin/sleep", "600"]);
+    until("the job to run", PATIENCE, || (state(&daemon, &running) == "RUNNING").then_some(()));
+    assert_eq!(refused(json!({"id": running, "priority": 1})), "CONFLICT");
+    let ran = daemon.cli(&["update", &held, "--priority", "-3", "--queue", "default"]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{held} HELD\n"), "{ran:?}");
 }
