@@ -133,6 +133,7 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("timeout", job.timeout.as_deref().map(length)),
         ("created", Some(job.created_at.clone())),
         ("runs at", job.started_at.is_none().then(|| job.run_at.clone())),
+        ("start by", job.start_by.clone().filter(|_| job.started_at.is_none())),
         ("started", job.started_at.clone()),
         ("stop asked", job.stop_requested_at.clone()),
         ("finished", job.finished_at.clone()),

@@ -34,6 +34,9 @@ pub struct RunArgs {
     /// Start not before this time has passed
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     r#in: Option<String>,
+    /// Expire when not started by this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT", value_parser = input::instant)]
+    start_by: Option<String>,
     /// The queue to wait in
     #[arg(long)]
     queue: Option<String>,
@@ -89,6 +92,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         priority: args.priority,
         run_at: args.at,
         delay: args.r#in,
+        start_by: args.start_by,
         timeout: args.timeout,
         retry_policy: args.retries.map(retries),
         labels: args.labels,

@@ -166,6 +166,8 @@ inputs! {
         run_at: Option<String>,
         /// From now.
         delay: Option<String>,
+        /// RFC 3339.
+        start_by: Option<String>,
         /// Of each attempt.
         timeout: Option<String>,
         /// What follows a failure.

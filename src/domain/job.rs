@@ -181,6 +181,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// It does not start before this.
     pub run_at: Timestamp,
+    /// It expires when it has not started by then.
+    pub start_by: Option<Timestamp>,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
     /// When it became final.
@@ -228,6 +230,8 @@ pub struct NewJob {
     pub schedule_id: Option<ScheduleId>,
     /// Not before this; `None` means now.
     pub run_at: Option<Timestamp>,
+    /// It expires when it has not started by then.
+    pub start_by: Option<Timestamp>,
     /// Whether it begins on hold.
     pub is_held: bool,
     /// Makes the request safe to repeat.
@@ -278,6 +282,8 @@ pub struct JobEnqueueInput {
     pub run_at: Option<Timestamp>,
     /// Do not start before this much time has passed; excludes `runAt`.
     pub delay: Option<Span>,
+    /// Expire when not started by this instant; it must lie in the future and after `runAt`.
+    pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
@@ -302,6 +308,8 @@ pub struct EnqueueOptions {
     pub priority: Option<i32>,
     /// The earliest start asked for, `delay` resolved.
     pub run_at: Option<Timestamp>,
+    /// The latest start asked for.
+    pub start_by: Option<Timestamp>,
     /// The timeout asked for.
     pub timeout: Option<Span>,
     /// The grace asked for.
@@ -340,10 +348,14 @@ impl JobEnqueueInput {
         }
         let labels = check_labels(self.labels.unwrap_or_default())?;
         let run_at = self.run_at.or(self.delay.map(|delay| now.plus_millis(delay.millis())));
+        if self.start_by.is_some_and(|by| by <= run_at.map_or(now, |at| at.max(now))) {
+            return Err(Rejection::invalid("startBy", "must lie in the future, and after runAt"));
+        }
         let options = EnqueueOptions {
             queue: self.queue,
             priority: self.priority,
             run_at,
+            start_by: self.start_by,
             timeout: self.timeout,
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,

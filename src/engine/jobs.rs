@@ -118,6 +118,7 @@ impl Engine {
             retry_of: None,
             schedule_id: None,
             run_at: options.run_at,
+            start_by: options.start_by,
             is_held: options.is_held,
             idempotency: None,
         }
@@ -198,6 +199,7 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
         retry_of: Some(job.id),
         schedule_id: None,
         run_at: None,
+        start_by: None,
         is_held: false,
         idempotency,
     }

@@ -117,6 +117,7 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
         retry_of: None,
         schedule_id: Some(schedule.id),
         run_at: None,
+        start_by: None,
         is_held: false,
         idempotency: None,
     }

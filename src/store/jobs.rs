@@ -23,10 +23,12 @@ macro_rules! job_columns {
     () => {
         "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
-         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count"
+         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us"
     };
 }
 pub(super) use job_columns;
+/// How many columns `job_columns` names.
+pub(super) const JOB_COLUMNS: usize = 26;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
@@ -72,7 +74,8 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         stop_requested_at: row.get::<Option<i64>>(22)?.map(Timestamp),
         attempt_count: int(23)?,
         try_count: int(24)?,
-        event_cursor: EventCursor { epoch, seq: row.get(25)? },
+        start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
+        event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
     })
 }
 
@@ -90,14 +93,15 @@ pub struct PendingRows {
 const INSERT: Sql = Sql::both(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
-                       schedule_id, attempt_count, try_count, created_at_us, run_at_us)
+                       schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
             r.value ->> 'labels', r.value ->> 'origin', r.value ->> 'requested_by', r.value ->> 'retry_policy',
             CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
             CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
-            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT)
+            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
+            CAST(r.value ->> 'start_by' AS BIGINT)
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
 );
@@ -302,6 +306,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "retry_of": job.retry_of,
         "schedule_id": job.schedule_id,
         "run_at": run_at,
+        "start_by": job.start_by,
     }));
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));

@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod claim;
 pub mod db;
 pub mod events;
+pub mod expiry;
 pub mod fault;
 pub mod ids;
 pub mod job_lists;

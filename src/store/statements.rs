@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks, ticks,
-    tokens, transition, waiting, workers, writer,
+    attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks,
+    ticks, tokens, transition, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -13,6 +13,7 @@ pub fn state() -> Vec<&'static Sql> {
         ids::STATEMENTS,
         writer::STATEMENTS,
         events::STATEMENTS,
+        expiry::STATEMENTS,
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,

@@ -96,6 +96,9 @@ impl Change for Update {
             let message = format!("there is no queue named {queue}");
             return Err(Rejection::at(UserErrorCode::NotFound, "queue", message).into());
         }
+        if job.start_by.zip(self.run_at).is_some_and(|(by, at)| at >= by) {
+            return Err(Rejection::invalid("runAt", "the job expires before that: see its startBy").into());
+        }
         let mut next = job.clone();
         next.priority = self.priority.unwrap_or(job.priority);
         next.run_at = self.run_at.map_or(job.run_at, |at| at.max(batch.now));

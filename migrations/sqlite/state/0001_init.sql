@@ -124,6 +124,7 @@ CREATE TABLE jobs (
     started_at_us INTEGER,
     finished_at_us INTEGER,
     stop_requested_at_us INTEGER,
+    start_by_us INTEGER,
     CHECK ((state = 'RUNNING') = (worker_id IS NOT NULL)),
     CHECK ((state IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED')) = (finished_at_us IS NOT NULL)),
     CHECK (state <> 'RUNNING' OR started_at_us IS NOT NULL),
@@ -135,6 +136,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_queued ON jobs (queue, rank_us, id) WHERE state = 'QUEUED';
 -- The promotion of what has become due, and the next due time.
 CREATE INDEX jobs_waiting ON jobs (run_at_us, id) WHERE state IN ('SCHEDULED', 'RETRYING');
+-- What must start in time or never.
+CREATE INDEX jobs_start_by ON jobs (start_by_us, id)
+    WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED');
 -- Limits counted from rows, and recovery after a crash.
 CREATE INDEX jobs_running ON jobs (queue, id) WHERE state = 'RUNNING';
 -- Retention.

@@ -105,6 +105,8 @@ answers! {
         /// RFC 3339.
         run_at: String,
         /// RFC 3339.
+        start_by: Option<String>,
+        /// RFC 3339.
         started_at: Option<String>,
         /// RFC 3339.
         finished_at: Option<String>,

@@ -1,6 +1,7 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, measured. Everything through the front door.
 
 mod crash;
+mod expiry;
 mod following;
 mod holds;
 mod measures;
