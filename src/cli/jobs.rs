@@ -131,6 +131,7 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("retry of", job.retry_of.as_ref().map(|job| job.id.clone())),
         ("tries", (tries > 1).then(|| tries.to_string())),
         ("timeout", job.timeout.as_deref().map(length)),
+        ("idle timeout", job.idle_timeout.as_deref().map(length)),
         ("created", Some(job.created_at.clone())),
         ("runs at", job.started_at.is_none().then(|| job.run_at.clone())),
         ("start by", job.start_by.clone().filter(|_| job.started_at.is_none())),

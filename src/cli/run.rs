@@ -46,6 +46,9 @@ pub struct RunArgs {
     /// The longest time that an attempt may take
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     timeout: Option<String>,
+    /// The longest time that an attempt may write nothing
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    idle_timeout: Option<String>,
     /// Tries after the first one failed
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
     retries: Option<i32>,
@@ -94,6 +97,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         delay: args.r#in,
         start_by: args.start_by,
         timeout: args.timeout,
+        idle_timeout: args.idle_timeout,
         retry_policy: args.retries.map(retries),
         labels: args.labels,
         is_held: args.hold.then_some(true),

@@ -170,6 +170,8 @@ inputs! {
         start_by: Option<String>,
         /// Of each attempt.
         timeout: Option<String>,
+        /// The longest silence of an attempt.
+        idle_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
         /// For filters.
@@ -249,6 +251,8 @@ inputs! {
         priority: Option<i32>,
         /// Of each attempt.
         timeout: Option<String>,
+        /// The longest silence of an attempt.
+        idle_timeout: Option<String>,
         /// From SIGTERM to SIGKILL.
         kill_grace: Option<String>,
         /// What follows a failure.

@@ -165,6 +165,8 @@ pub struct Job {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
+    /// An attempt that writes nothing for so long is stopped.
+    pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
     /// Whether it goes back to its queue when a shutdown interrupts it.
@@ -220,6 +222,8 @@ pub struct NewJob {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
+    /// An attempt that writes nothing for so long is stopped.
+    pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
     /// Whether it goes back to its queue when a shutdown interrupts it.
@@ -286,6 +290,8 @@ pub struct JobEnqueueInput {
     pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
+    /// Stop an attempt that writes nothing for so long.
+    pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Option<Span>,
     /// When and how often to try again.
@@ -312,6 +318,8 @@ pub struct EnqueueOptions {
     pub start_by: Option<Timestamp>,
     /// The timeout asked for.
     pub timeout: Option<Span>,
+    /// The longest silence asked for.
+    pub idle_timeout: Option<Span>,
     /// The grace asked for.
     pub kill_grace: Option<Span>,
     /// The policy asked for.
@@ -334,7 +342,8 @@ impl JobEnqueueInput {
             check_span("delay", delay, 0)?;
         }
         check_priority("priority", self.priority)?;
-        for (path, span, min) in [("timeout", self.timeout, 1), ("killGrace", self.kill_grace, 0)] {
+        let (timeout, idle) = (("timeout", self.timeout, 1), ("idleTimeout", self.idle_timeout, 1));
+        for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
         if let Some(key) = &self.idempotency_key {
@@ -357,6 +366,7 @@ impl JobEnqueueInput {
             run_at,
             start_by: self.start_by,
             timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,

@@ -112,6 +112,7 @@ impl Engine {
                 .or_else(|| definition.map(|one| one.retry_policy.clone()))
                 .unwrap_or_default(),
             timeout: options.timeout.or(definition.and_then(|one| one.timeout)),
+            idle_timeout: options.idle_timeout.or(definition.and_then(|one| one.idle_timeout)),
             kill_grace: options.kill_grace.or(definition.map(|one| one.kill_grace)).unwrap_or(default_grace),
             // An ad hoc command is not run twice without a word; a task says so for itself.
             is_restartable: definition.is_some_and(|one| one.is_restartable),
@@ -194,6 +195,7 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
         requested_by: viewer.token_name.clone(),
         retry_policy: job.retry_policy.clone(),
         timeout: job.timeout,
+        idle_timeout: job.idle_timeout,
         kill_grace: job.kill_grace,
         is_restartable: job.is_restartable,
         retry_of: Some(job.id),

@@ -9,6 +9,7 @@ use super::Engine;
 use super::running::Entry;
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::limits::ERROR_LINE_BYTES_MAX;
 use crate::domain::log::{LogStream, NewLine};
@@ -30,6 +31,7 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 enum StopCause {
     Cancel,
     Timeout,
+    Idle,
     Shutdown,
 }
 
@@ -64,10 +66,12 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         boot_id: identity.boot_id.clone(),
     });
     let hangs = CancellationToken::new();
+    // True while the pump holds output in its hands: every change is a sign of life.
+    let (heard, silence) = watch::channel(false);
     // The spawn is recorded while the process runs: its cookie was committed before it began.
     let (watched, pumped, recorded) = tokio::join!(
-        watch_process(engine, claimed, running, stop, &hangs),
-        pump(engine, claimed, output, &hangs),
+        watch_process(engine, claimed, running, (stop, silence), &hangs),
+        pump(engine, claimed, output, &heard, &hangs),
         spawned
     );
     if let Err(Refusal::Fault(fault)) = recorded {
@@ -111,10 +115,10 @@ async fn watch_process(
     engine: &Engine,
     claimed: &Claimed,
     mut running: Running,
-    mut stop: watch::Receiver<bool>,
+    (mut stop, silence): (watch::Receiver<bool>, watch::Receiver<bool>),
     hangs: &CancellationToken,
 ) -> Ended {
-    let timeout = claimed.job.timeout.map(crate::domain::duration::Span::to_std);
+    let timeout = claimed.job.timeout.map(Span::to_std);
     let cause = {
         let time_over = async {
             match timeout {
@@ -126,6 +130,7 @@ async fn watch_process(
             exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
             () = asked(&mut stop) => StopCause::Cancel,
             () = time_over => StopCause::Timeout,
+            () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
             () = engine.shutdown.forced() => StopCause::Shutdown,
         }
     };
@@ -156,6 +161,18 @@ async fn grace_over(engine: &Engine, grace: Duration) {
     tokio::select! {
         () = clock::sleep(grace) => {}
         () = at_shutdown => {}
+    }
+}
+
+/// Resolves when no output came for the whole length. Output that waits for our own log store is no silence.
+async fn silent_for(length: Option<Span>, mut is_busy: watch::Receiver<bool>) {
+    let Some(length) = length.map(Span::to_std) else { return std::future::pending().await };
+    loop {
+        // The sender outlives this wait.
+        let is_over = is_busy.wait_for(|is_busy| !*is_busy).await.is_err();
+        if is_over || clock::within(length, is_busy.changed()).await.is_none() {
+            return;
+        }
     }
 }
 
@@ -196,6 +213,13 @@ async fn finish(
         Some(StopCause::Timeout) => {
             (AttemptOutcome::TimedOut, format!("stopped after its timeout of {timeout} ({how})"))
         }
+        Some(StopCause::Idle) => {
+            let idle = claimed.job.idle_timeout.map(|idle| idle.to_string()).unwrap_or_default();
+            (
+                AttemptOutcome::TimedOut,
+                format!("stopped after its idleTimeout of {idle} without output ({how})"),
+            )
+        }
         Some(StopCause::Shutdown) => {
             (AttemptOutcome::Interrupted, format!("interrupted by a shutdown of the daemon ({how})"))
         }
@@ -228,6 +252,7 @@ async fn pump(
     engine: &Engine,
     claimed: &Claimed,
     mut output: mpsc::Receiver<Vec<Piece>>,
+    heard: &watch::Sender<bool>,
     hangs: &CancellationToken,
 ) -> Pumped {
     let mut pumped = Pumped { bytes: 0, lost_bytes: 0, error_line: None };
@@ -237,6 +262,7 @@ async fn pump(
             () = hangs.cancelled() => None,
         };
         let Some(pieces) = pieces else { return pumped };
+        heard.send_replace(true);
         let mut lines = Vec::with_capacity(pieces.len());
         for piece in pieces {
             pumped.bytes += i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
@@ -252,6 +278,7 @@ async fn pump(
         // Bytes that were lost are told with the next lines that are not.
         let gap = std::mem::take(&mut pumped.lost_bytes);
         pumped.lost_bytes = engine.recorder.append(claimed.attempt, lines, gap).await;
+        heard.send_replace(false);
     }
 }
 

@@ -112,6 +112,7 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
         requested_by: schedule.name.clone(),
         retry_policy: definition.retry_policy.clone(),
         timeout: definition.timeout,
+        idle_timeout: definition.idle_timeout,
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
         retry_of: None,

@@ -23,12 +23,12 @@ macro_rules! job_columns {
     () => {
         "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
-         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us"
+         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us, idle_timeout_ms"
     };
 }
 pub(super) use job_columns;
 /// How many columns `job_columns` names.
-pub(super) const JOB_COLUMNS: usize = 26;
+pub(super) const JOB_COLUMNS: usize = 27;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
@@ -75,6 +75,7 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         attempt_count: int(23)?,
         try_count: int(24)?,
         start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
+        idle_timeout: row.get::<Option<i64>>(26)?.map(Span::from_millis),
         event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
     })
 }
@@ -93,7 +94,8 @@ pub struct PendingRows {
 const INSERT: Sql = Sql::both(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
-                       schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us)
+                       schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
+                       idle_timeout_ms)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
@@ -101,7 +103,7 @@ const INSERT: Sql = Sql::both(
             CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
             CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
             CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
-            CAST(r.value ->> 'start_by' AS BIGINT)
+            CAST(r.value ->> 'start_by' AS BIGINT), CAST(r.value ->> 'idle_timeout' AS BIGINT)
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
 );
@@ -307,6 +309,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "schedule_id": job.schedule_id,
         "run_at": run_at,
         "start_by": job.start_by,
+        "idle_timeout": job.idle_timeout,
     }));
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));

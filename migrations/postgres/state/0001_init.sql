@@ -125,6 +125,7 @@ CREATE TABLE jobs (
     finished_at_us BIGINT,
     stop_requested_at_us BIGINT,
     start_by_us BIGINT,
+    idle_timeout_ms BIGINT,
     CHECK ((state = 'RUNNING') = (worker_id IS NOT NULL)),
     CHECK ((state IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED')) = (finished_at_us IS NOT NULL)),
     CHECK (state <> 'RUNNING' OR started_at_us IS NOT NULL),

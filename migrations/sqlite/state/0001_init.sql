@@ -125,6 +125,7 @@ CREATE TABLE jobs (
     finished_at_us INTEGER,
     stop_requested_at_us INTEGER,
     start_by_us INTEGER,
+    idle_timeout_ms INTEGER,
     CHECK ((state = 'RUNNING') = (worker_id IS NOT NULL)),
     CHECK ((state IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED')) = (finished_at_us IS NOT NULL)),
     CHECK (state <> 'RUNNING' OR started_at_us IS NOT NULL),

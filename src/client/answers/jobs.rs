@@ -92,6 +92,8 @@ answers! {
         retry_policy: RetryPolicy,
         /// ISO 8601.
         timeout: Option<String>,
+        /// ISO 8601.
+        idle_timeout: Option<String>,
         /// Why it did not succeed.
         failure: Option<Failure>,
         /// The first ones.

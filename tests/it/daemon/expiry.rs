@@ -1,4 +1,4 @@
-//! Jobs that are over because of the time: not started by then. Through the front door.
+//! Jobs that are over because of the time: not started by then, or silent for too long. Through the front door.
 
 use std::time::Duration;
 
@@ -82,4 +82,40 @@ fn a_job_that_starts_in_time_does_not_expire_and_an_impossible_time_is_refused()
         let answer = daemon.graphql(query, json!({"input": input}));
         assert_eq!(answer["jobEnqueue"]["userErrors"], json!([{"code": "INVALID", "path": ["startBy"]}]));
     }
+}
+
+#[test]
+fn an_attempt_that_falls_silent_is_stopped_by_its_idle_timeout() {
+    let daemon = Daemon::start();
+    let run = json!({"command": {"exec": {"argv": ["/bin/sh", "-c", "echo begun; exec sleep 600"]}}});
+    let id = daemon.enqueue_with(json!({"run": run, "idleTimeout": "300ms", "timeout": "10m"}));
+    let ended = daemon.wait_final(&id);
+    assert_eq!(ended.job["state"], json!("FAILED"), "{:#}", ended.job);
+    assert_eq!(ended.job["failure"]["outcome"], json!("TIMED_OUT"));
+    let message = ended.job["failure"]["message"].as_str().expect("a message");
+    assert!(message.starts_with("stopped after its idleTimeout of "), "{message}");
+    assert_eq!(ended.lines[0], ("STDOUT".to_owned(), "begun".to_owned()));
+}
+
+#[test]
+fn an_attempt_that_keeps_writing_outlives_its_idle_timeout_and_a_task_may_set_it() {
+    let daemon = Daemon::start();
+    // In all it takes twice as long as any one silence may.
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.4; done";
+    let run = json!({"command": {"exec": {"argv": ["/bin/sh", "-c", script]}}});
+    let id = daemon.enqueue_with(json!({"run": run, "idleTimeout": "2s"}));
+    let put = "mutation ($input: TaskPutInput!) { taskPut(input: $input) { task { idleTimeout } userErrors { path } } }";
+    let task = json!({"name": "quiet", "command": {"exec": {"argv": ["/bin/sleep", "600"]}}, "idleTimeout": "250ms"});
+    let answer = daemon.graphql(put, json!({"input": task}));
+    assert_eq!(answer["taskPut"]["task"]["idleTimeout"], json!("PT0.25S"), "{answer}");
+    let quiet = daemon.enqueue_with(json!({"run": {"task": {"name": "quiet"}}}));
+    assert_eq!(daemon.wait_final(&quiet).job["failure"]["outcome"], json!("TIMED_OUT"));
+    let ended = daemon.wait_final(&id);
+    assert_eq!(ended.job["state"], json!("SUCCEEDED"), "{:#}", ended.job);
+    assert_eq!(ended.lines.len(), 10);
+    let refused = daemon.graphql(
+        put,
+        json!({"input": {"name": "q", "command": {"exec": {"argv": ["/bin/true"]}}, "idleTimeout": "0s"}}),
+    );
+    assert_eq!(refused["taskPut"]["userErrors"], json!([{"path": ["idleTimeout"]}]));
 }
