@@ -75,7 +75,7 @@ enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
     /// Run a task, or a command after --
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Stream a job's log and exit with the job's code
     Follow(watch::FollowArgs),
     /// Wait for a job and exit with the job's code
@@ -193,7 +193,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
     match command {
         Command::Serve(args) => serve::serve(context, &args, data_dir.as_deref()),
         Command::Config(args) => serve::config(context, &args, data_dir.as_deref()),
-        Command::Run(args) => run::run(context, args),
+        Command::Run(args) => run::run(context, *args),
         Command::Retry(args) => run::retry(context, &args),
         Command::Follow(args) => watch::follow(context, &args),
         Command::Wait(args) => watch::wait(context, &args),

@@ -52,6 +52,12 @@ pub struct RunArgs {
     /// Tries after the first one failed
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
     retries: Option<i32>,
+    /// One job at a time has this key, until it is final
+    #[arg(long, value_name = "KEY")]
+    unique: Option<String>,
+    /// What to do when another job has the unique key
+    #[arg(long, requires = "unique", value_enum, default_value = "return-existing")]
+    on_conflict: OnConflict,
     /// Keep the job on hold until `beadle release`
     #[arg(long, conflicts_with_all = ["follow", "wait"])]
     hold: bool,
@@ -64,6 +70,26 @@ pub struct RunArgs {
     /// The directory of the command, on the daemon's machine
     #[arg(long = "dir", value_name = "PATH", conflicts_with = "task", value_parser = input::directory)]
     directory: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    /// Give the job that has the key
+    ReturnExisting,
+    /// Refuse
+    Reject,
+    /// Cancel the one that waits; refuse when it runs
+    ReplaceQueued,
+}
+
+impl OnConflict {
+    fn word(self) -> &'static str {
+        match self {
+            OnConflict::ReturnExisting => "RETURN_EXISTING",
+            OnConflict::Reject => "REJECT",
+            OnConflict::ReplaceQueued => "REPLACE_QUEUED",
+        }
+    }
 }
 
 /// `beadle retry`.
@@ -100,6 +126,8 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         idle_timeout: args.idle_timeout,
         retry_policy: args.retries.map(retries),
         labels: args.labels,
+        on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
+        unique_key: args.unique,
         is_held: args.hold.then_some(true),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };

@@ -176,6 +176,10 @@ inputs! {
         retry_policy: Option<RetryPolicy>,
         /// For filters.
         labels: Vec<Label>,
+        /// One job at a time has it.
+        unique_key: Option<String>,
+        /// `RETURN_EXISTING`, `REJECT` or `REPLACE_QUEUED`.
+        on_conflict: Option<String>,
         /// Whether it begins on hold.
         is_held: Option<bool>,
         /// Makes the request safe to repeat.

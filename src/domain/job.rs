@@ -140,6 +140,8 @@ pub struct Job {
     pub id: JobId,
     /// Where it stands.
     pub state: JobState,
+    /// No other job has this key until it is final.
+    pub unique_key: Option<String>,
     /// The task it was made from.
     #[graphql(skip)]
     pub task_id: Option<TaskId>,
@@ -238,8 +240,30 @@ pub struct NewJob {
     pub start_by: Option<Timestamp>,
     /// Whether it begins on hold.
     pub is_held: bool,
+    /// The key that it alone may have.
+    pub unique: Option<Unique>,
     /// Makes the request safe to repeat.
     pub idempotency: Option<Idempotency>,
+}
+
+/// What becomes of a job whose unique key another one has that is not final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub enum UniqueConflict {
+    /// The answer is the other job.
+    ReturnExisting,
+    /// It is refused.
+    Reject,
+    /// The other one is cancelled unless it runs; then this one is refused.
+    ReplaceQueued,
+}
+
+/// A key that one job at a time may have, from its making to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    /// The key, of the whole store.
+    pub key: String,
+    /// What happens when it is taken.
+    pub on_conflict: UniqueConflict,
 }
 
 /// The task a job is made from.
@@ -298,6 +322,11 @@ pub struct JobEnqueueInput {
     pub retry_policy: Option<RetryPolicyInput>,
     /// Keys and values to find it by.
     pub labels: Option<Vec<Label>>,
+    /// At most one job that is not final has this key, in the whole store.
+    pub unique_key: Option<String>,
+    /// What to do when another job has the unique key.
+    #[graphql(default_with = "UniqueConflict::ReturnExisting")]
+    pub on_conflict: UniqueConflict,
     /// Keep it on hold until somebody releases it.
     #[graphql(default)]
     pub is_held: bool,
@@ -326,6 +355,8 @@ pub struct EnqueueOptions {
     pub retry_policy: Option<RetryPolicy>,
     /// The labels.
     pub labels: Vec<Label>,
+    /// The unique key with what happens when it is taken.
+    pub unique: Option<Unique>,
     /// Whether it begins on hold.
     pub is_held: bool,
     /// The idempotency key.
@@ -346,10 +377,11 @@ impl JobEnqueueInput {
         for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
-        if let Some(key) = &self.idempotency_key {
-            check_text("idempotencyKey", key, limits::TEXT_BYTES_MAX)?;
+        for (path, key) in [("idempotencyKey", &self.idempotency_key), ("uniqueKey", &self.unique_key)] {
+            let Some(key) = key else { continue };
+            check_text(path, key, limits::TEXT_BYTES_MAX)?;
             if key.is_empty() {
-                return Err(Rejection::invalid("idempotencyKey", "must not be empty"));
+                return Err(Rejection::invalid(path, "must not be empty"));
             }
         }
         if let Some(queue) = &self.queue {
@@ -370,6 +402,7 @@ impl JobEnqueueInput {
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,
+            unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
             is_held: self.is_held,
             idempotency_key: self.idempotency_key,
         };

@@ -10,7 +10,8 @@ use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::{
-    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob,
+    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob, Unique,
+    UniqueConflict,
 };
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -120,6 +121,7 @@ impl Engine {
             schedule_id: None,
             run_at: options.run_at,
             start_by: options.start_by,
+            unique: options.unique.clone(),
             is_held: options.is_held,
             idempotency: None,
         }
@@ -202,6 +204,8 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
         schedule_id: None,
         run_at: None,
         start_by: None,
+        // Two that run under one key would break its promise.
+        unique: job.unique_key.clone().map(|key| Unique { key, on_conflict: UniqueConflict::Reject }),
         is_held: false,
         idempotency,
     }

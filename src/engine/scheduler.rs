@@ -119,6 +119,7 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
         schedule_id: Some(schedule.id),
         run_at: None,
         start_by: None,
+        unique: None,
         is_held: false,
         idempotency: None,
     }

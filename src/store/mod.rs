@@ -21,6 +21,7 @@ pub mod tasks;
 pub mod ticks;
 pub mod tokens;
 pub mod transition;
+pub mod unique;
 pub mod waiting;
 pub mod workers;
 pub mod writer;

@@ -3,7 +3,7 @@
 use super::db::Sql;
 use super::{
     attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, schedules, tasks,
-    ticks, tokens, transition, waiting, workers, writer,
+    ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -17,6 +17,7 @@ pub fn state() -> Vec<&'static Sql> {
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,
+        unique::STATEMENTS,
         waiting::STATEMENTS,
         claim::STATEMENTS,
         attempts::STATEMENTS,

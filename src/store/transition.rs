@@ -143,6 +143,18 @@ pub(super) fn job_event(kind: EventType, job: &Job, actor: &str, data: Value) ->
     }
 }
 
+/// Ends a job that waits.
+pub(super) async fn cancel_waiting(
+    batch: &mut Batch<'_>,
+    job: &Job,
+    actor: &str,
+    extra: Value,
+) -> Result<()> {
+    let next = Next { stop_requested_at: Some(batch.now), ..Next::only(job, JobState::Cancelled) };
+    move_job(batch, job, next, actor, extra).await?;
+    Ok(())
+}
+
 /// Stops a job: at once while it waits; by asking its worker while it runs.
 #[derive(Debug)]
 pub struct Cancel {
@@ -184,8 +196,7 @@ impl Change for Cancel {
             let message = format!("{} is {} already", job.id, job.state.word());
             return Err(Rejection::at(UserErrorCode::NotCancellable, "id", message).into());
         }
-        let next = Next { stop_requested_at: Some(batch.now), ..Next::only(&job, JobState::Cancelled) };
-        move_job(batch, &job, next, &self.actor, json!({"reason": self.reason})).await?;
+        cancel_waiting(batch, &job, &self.actor, json!({"reason": self.reason})).await?;
         Ok(Cancelled::Done)
     }
 }

@@ -135,8 +135,8 @@ impl Update {
             rank(next.run_at, next.priority),
             next.queue_name.as_str(),
         ];
-        let changed = batch.tx.execute(&UPDATE, &values).await?;
-        assert!(changed == 1, "{} was locked as {} and is not", job.id, job.state.word());
+        let rows = batch.tx.execute(&UPDATE, &values).await?;
+        assert!(rows == 1, "{} was locked as {} and is not", job.id, job.state.word());
         batch.count(&job.queue_name, job.state, -1);
         batch.count(&next.queue_name, next.state, 1);
         let (from, to) = (job.state.word(), next.state.word());

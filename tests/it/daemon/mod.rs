@@ -4,6 +4,7 @@ mod crash;
 mod expiry;
 mod following;
 mod holds;
+mod keys;
 mod measures;
 mod refusals;
 mod schedules;
