@@ -28,6 +28,7 @@ mod schedules;
 mod serve;
 mod status;
 mod tasks;
+mod waiting;
 mod watch;
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
     /// Run a task, or a command after --
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Stream a job's log and exit with the job's code
     Follow(watch::FollowArgs),
     /// Wait for a job and exit with the job's code
@@ -91,6 +92,12 @@ enum Command {
     Job(jobs::JobArgs),
     /// Stop a job, or keep it from starting
     Cancel(jobs::CancelArgs),
+    /// Keep a job that waits from starting
+    Hold(waiting::HoldArgs),
+    /// Let a job that is on hold wait for its turn
+    Release(waiting::HoldArgs),
+    /// Change where and when a job waits
+    Update(waiting::UpdateArgs),
     /// Repeat a final job as a new one
     Retry(run::RetryArgs),
     /// Define what to run
@@ -206,7 +213,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
     match command {
         Command::Serve(args) => serve::serve(context, &args, data_dir.as_deref()),
         Command::Config(args) => serve::config(context, &args, data_dir.as_deref()),
-        Command::Run(args) => run::run(context, args),
+        Command::Run(args) => run::run(context, *args),
         Command::Retry(args) => run::retry(context, &args),
         Command::Follow(args) => watch::follow(context, &args),
         Command::Wait(args) => watch::wait(context, &args),
@@ -216,6 +223,9 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Jobs(args) => jobs::jobs(context, args),
         Command::Job(args) => jobs::job(context, &args),
         Command::Cancel(args) => jobs::cancel(context, args),
+        Command::Update(args) => waiting::update(context, args),
+        Command::Hold(args) => waiting::hold(context, &args),
+        Command::Release(args) => waiting::release(context, &args),
         Command::Task(command) => tasks::task(context, command),
         Command::Schedule(command) => schedules::schedule(context, command),
         Command::Queue(command) => queues::queue(context, command),

@@ -34,6 +34,9 @@ pub struct RunArgs {
     /// Start not before this time has passed
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     r#in: Option<String>,
+    /// Expire when not started by this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT", value_parser = input::instant)]
+    start_by: Option<String>,
     /// The queue to wait in
     #[arg(long)]
     queue: Option<String>,
@@ -43,9 +46,21 @@ pub struct RunArgs {
     /// The longest time that an attempt may take
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     timeout: Option<String>,
+    /// The longest time that an attempt may write nothing
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    idle_timeout: Option<String>,
     /// Tries after the first one failed
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
     retries: Option<i32>,
+    /// One job at a time has this key, until it is final
+    #[arg(long, value_name = "KEY")]
+    unique: Option<String>,
+    /// What to do when another job has the unique key
+    #[arg(long, requires = "unique", value_enum, default_value = "return-existing")]
+    on_conflict: OnConflict,
+    /// Keep the job on hold until `beadle release`
+    #[arg(long, conflicts_with_all = ["follow", "wait"])]
+    hold: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -55,6 +70,26 @@ pub struct RunArgs {
     /// The directory of the command, on the daemon's machine
     #[arg(long = "dir", value_name = "PATH", conflicts_with = "task", value_parser = input::directory)]
     directory: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    /// Give the job that has the key
+    ReturnExisting,
+    /// Refuse
+    Reject,
+    /// Cancel the one that waits; refuse when it runs
+    ReplaceQueued,
+}
+
+impl OnConflict {
+    fn word(self) -> &'static str {
+        match self {
+            OnConflict::ReturnExisting => "RETURN_EXISTING",
+            OnConflict::Reject => "REJECT",
+            OnConflict::ReplaceQueued => "REPLACE_QUEUED",
+        }
+    }
 }
 
 /// `beadle retry`.
@@ -86,9 +121,14 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         priority: args.priority,
         run_at: args.at,
         delay: args.r#in,
+        start_by: args.start_by,
         timeout: args.timeout,
+        idle_timeout: args.idle_timeout,
         retry_policy: args.retries.map(retries),
         labels: args.labels,
+        on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
+        unique_key: args.unique,
+        is_held: args.hold.then_some(true),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.

@@ -71,6 +71,9 @@ pub struct PutArgs {
     /// The longest time that an attempt may take
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     timeout: Option<String>,
+    /// The longest time that an attempt may write nothing
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    idle_timeout: Option<String>,
     /// Time from SIGTERM to SIGKILL
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     kill_grace: Option<String>,
@@ -138,6 +141,7 @@ fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
         queue: args.queue,
         priority: args.priority,
         timeout: args.timeout,
+        idle_timeout: args.idle_timeout,
         kill_grace: args.kill_grace,
         retry_policy: args.retries.map(run::retries),
         is_restartable: args.no_restart.then_some(false),
@@ -221,6 +225,7 @@ fn facts(task: &TaskDetail) -> Vec<(&'static str, Option<String>)> {
         ("queue", Some(task.queue.name.clone())),
         ("priority", Some(task.priority.to_string())),
         ("timeout", task.timeout.as_deref().map(length)),
+        ("idle timeout", task.idle_timeout.as_deref().map(length)),
         ("kill grace", Some(length(&task.kill_grace))),
         ("tries", Some(if policy.max_attempts > 1 { tries } else { "1".to_owned() })),
         ("restartable", Some(if task.is_restartable { "yes" } else { "no" }.to_owned())),

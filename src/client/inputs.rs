@@ -166,12 +166,22 @@ inputs! {
         run_at: Option<String>,
         /// From now.
         delay: Option<String>,
+        /// RFC 3339.
+        start_by: Option<String>,
         /// Of each attempt.
         timeout: Option<String>,
+        /// The longest silence of an attempt.
+        idle_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
         /// For filters.
         labels: Vec<Label>,
+        /// One job at a time has it.
+        unique_key: Option<String>,
+        /// `RETURN_EXISTING`, `REJECT` or `REPLACE_QUEUED`.
+        on_conflict: Option<String>,
+        /// Whether it begins on hold.
+        is_held: Option<bool>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -204,6 +214,17 @@ inputs! {
         /// For people.
         reason: Option<String>,
     }
+    /// `JobUpdateInput`.
+    JobUpdate {
+        /// `job_1234`.
+        id: String,
+        /// Higher first.
+        priority: Option<i32>,
+        /// RFC 3339.
+        run_at: Option<String>,
+        /// Where it waits.
+        queue: Option<String>,
+    }
     /// `JobRetryInput`.
     JobRetry {
         /// `job_1234`.
@@ -234,6 +255,8 @@ inputs! {
         priority: Option<i32>,
         /// Of each attempt.
         timeout: Option<String>,
+        /// The longest silence of an attempt.
+        idle_timeout: Option<String>,
         /// From SIGTERM to SIGKILL.
         kill_grace: Option<String>,
         /// What follows a failure.

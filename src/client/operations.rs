@@ -11,7 +11,7 @@ use super::answers::{
     WithJob, WithQueue, WithSchedule, WithTask,
 };
 use super::inputs::{
-    EventFilter, JobCancel, JobEnqueue, JobFilter, JobRetry, QueuePause, QueuePut, Ref, Referred,
+    EventFilter, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref, Referred,
     ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
 };
 use super::{Client, ClientError, Payloads};
@@ -36,9 +36,12 @@ documents! {
     JOB_CANCEL = "job_cancel";
     JOB_ENQUEUE = "job_enqueue";
     JOB_FOLLOW = "job_follow";
+    JOB_HOLD = "job_hold";
     JOB_LOG = "job_log";
     JOB_LOG_FOLLOW = "job_log_follow";
+    JOB_RELEASE = "job_release";
     JOB_RETRY = "job_retry";
+    JOB_UPDATE = "job_update";
     JOB_WAIT = "job_wait";
     QUEUES = "queues";
     QUEUE_PAUSE = "queue_pause";
@@ -105,6 +108,21 @@ pub fn job_enqueue(client: &Client, input: &JobEnqueue) -> Result<Answer<Outcome
 /// Asks for a job to be stopped, or never started.
 pub fn job_cancel(client: &Client, input: &JobCancel) -> Result<Answer<Outcome<WithJob>>, ClientError> {
     mutate(client, JOB_CANCEL, "jobCancel", input)
+}
+
+/// Keeps a job that waits from starting.
+pub fn job_hold(client: &Client, id: &str) -> Result<Answer<Outcome<WithJob>>, ClientError> {
+    mutate(client, JOB_HOLD, "jobHold", &json!({ "id": id }))
+}
+
+/// Lets a job that is on hold wait for its turn.
+pub fn job_release(client: &Client, id: &str) -> Result<Answer<Outcome<WithJob>>, ClientError> {
+    mutate(client, JOB_RELEASE, "jobRelease", &json!({ "id": id }))
+}
+
+/// Changes where and when a job waits.
+pub fn job_update(client: &Client, input: &JobUpdate) -> Result<Answer<Outcome<WithJob>>, ClientError> {
+    mutate(client, JOB_UPDATE, "jobUpdate", input)
 }
 
 /// Makes a new job that repeats a final one.

@@ -57,7 +57,7 @@ impl ScalarType for EventCursor {
 pub enum EventType {
     /// A job was accepted.
     JobCreated,
-    /// A job went to another state, or a stop was asked for.
+    /// A job went to another state, a stop was asked for, or it was changed while it waited (`data.changes`).
     JobStateChanged,
     /// A running job said how far it is.
     JobProgress,

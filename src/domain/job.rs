@@ -81,6 +81,11 @@ impl JobState {
         JOB_STATES.into_iter().find(|state| state.word() == word)
     }
 
+    /// The state of a job that waits for nothing but its time.
+    pub fn waiting_for(run_at: Timestamp, now: Timestamp) -> JobState {
+        if run_at > now { JobState::Scheduled } else { JobState::Queued }
+    }
+
     /// Whether a job never leaves this state.
     pub fn is_final(self) -> bool {
         self >= JobState::Succeeded
@@ -136,6 +141,8 @@ pub struct Job {
     pub id: JobId,
     /// Where it stands.
     pub state: JobState,
+    /// No other job has this key until it is final.
+    pub unique_key: Option<String>,
     /// The task it was made from.
     #[graphql(skip)]
     pub task_id: Option<TaskId>,
@@ -161,6 +168,8 @@ pub struct Job {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
+    /// An attempt that writes nothing for so long is stopped.
+    pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
     /// Whether it goes back to its queue when a shutdown interrupts it.
@@ -177,6 +186,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// It does not start before this.
     pub run_at: Timestamp,
+    /// It expires when it has not started by then.
+    pub start_by: Option<Timestamp>,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
     /// When it became final.
@@ -216,6 +227,8 @@ pub struct NewJob {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
+    /// An attempt that writes nothing for so long is stopped.
+    pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
     /// Whether it goes back to its queue when a shutdown interrupts it.
@@ -226,8 +239,34 @@ pub struct NewJob {
     pub schedule_id: Option<ScheduleId>,
     /// Not before this; `None` means now.
     pub run_at: Option<Timestamp>,
+    /// It expires when it has not started by then.
+    pub start_by: Option<Timestamp>,
+    /// Whether it begins on hold.
+    pub is_held: bool,
+    /// The key that it alone may have.
+    pub unique: Option<Unique>,
     /// Makes the request safe to repeat.
     pub idempotency: Option<Idempotency>,
+}
+
+/// What becomes of a job whose unique key another one has that is not final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub enum UniqueConflict {
+    /// The answer is the other job.
+    ReturnExisting,
+    /// It is refused.
+    Reject,
+    /// The other one is cancelled unless it runs; then this one is refused.
+    ReplaceQueued,
+}
+
+/// A key that one job at a time may have, from its making to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    /// The key, of the whole store.
+    pub key: String,
+    /// What happens when it is taken.
+    pub on_conflict: UniqueConflict,
 }
 
 /// The task a job is made from.
@@ -274,14 +313,26 @@ pub struct JobEnqueueInput {
     pub run_at: Option<Timestamp>,
     /// Do not start before this much time has passed; excludes `runAt`.
     pub delay: Option<Span>,
+    /// Expire when not started by this instant; it must lie in the future and after `runAt`.
+    pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
+    /// Stop an attempt that writes nothing for so long.
+    pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Option<Span>,
     /// When and how often to try again.
     pub retry_policy: Option<RetryPolicyInput>,
     /// Keys and values to find it by.
     pub labels: Option<Vec<Label>>,
+    /// At most one job that is not final has this key, in the whole store.
+    pub unique_key: Option<String>,
+    /// What to do when another job has the unique key.
+    #[graphql(default_with = "UniqueConflict::ReturnExisting")]
+    pub on_conflict: UniqueConflict,
+    /// Keep it on hold until somebody releases it.
+    #[graphql(default)]
+    pub is_held: bool,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -295,14 +346,22 @@ pub struct EnqueueOptions {
     pub priority: Option<i32>,
     /// The earliest start asked for, `delay` resolved.
     pub run_at: Option<Timestamp>,
+    /// The latest start asked for.
+    pub start_by: Option<Timestamp>,
     /// The timeout asked for.
     pub timeout: Option<Span>,
+    /// The longest silence asked for.
+    pub idle_timeout: Option<Span>,
     /// The grace asked for.
     pub kill_grace: Option<Span>,
     /// The policy asked for.
     pub retry_policy: Option<RetryPolicy>,
     /// The labels.
     pub labels: Vec<Label>,
+    /// The unique key with what happens when it is taken.
+    pub unique: Option<Unique>,
+    /// Whether it begins on hold.
+    pub is_held: bool,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -317,13 +376,15 @@ impl JobEnqueueInput {
             check_span("delay", delay, 0)?;
         }
         check_priority("priority", self.priority)?;
-        for (path, span, min) in [("timeout", self.timeout, 1), ("killGrace", self.kill_grace, 0)] {
+        let (timeout, idle) = (("timeout", self.timeout, 1), ("idleTimeout", self.idle_timeout, 1));
+        for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
-        if let Some(key) = &self.idempotency_key {
-            check_text("idempotencyKey", key, limits::TEXT_BYTES_MAX)?;
+        for (path, key) in [("idempotencyKey", &self.idempotency_key), ("uniqueKey", &self.unique_key)] {
+            let Some(key) = key else { continue };
+            check_text(path, key, limits::TEXT_BYTES_MAX)?;
             if key.is_empty() {
-                return Err(Rejection::invalid("idempotencyKey", "must not be empty"));
+                return Err(Rejection::invalid(path, "must not be empty"));
             }
         }
         if let Some(queue) = &self.queue {
@@ -331,14 +392,21 @@ impl JobEnqueueInput {
         }
         let labels = check_labels(self.labels.unwrap_or_default())?;
         let run_at = self.run_at.or(self.delay.map(|delay| now.plus_millis(delay.millis())));
+        if self.start_by.is_some_and(|by| by <= run_at.map_or(now, |at| at.max(now))) {
+            return Err(Rejection::invalid("startBy", "must lie in the future, and after runAt"));
+        }
         let options = EnqueueOptions {
             queue: self.queue,
             priority: self.priority,
             run_at,
+            start_by: self.start_by,
             timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,
+            unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
+            is_held: self.is_held,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

@@ -12,8 +12,8 @@ pub fn may_follow(from: JobState, to: JobState) -> bool {
     match from {
         S::Held => matches!(to, S::Queued | S::Scheduled | S::Cancelled),
         S::Blocked => matches!(to, S::Queued | S::Scheduled | S::Skipped | S::Cancelled),
-        S::Scheduled => matches!(to, S::Queued | S::Cancelled | S::Expired),
-        S::Queued => matches!(to, S::Running | S::Cancelled | S::Expired | S::Held),
+        S::Scheduled => matches!(to, S::Queued | S::Cancelled | S::Expired | S::Held),
+        S::Queued => matches!(to, S::Running | S::Cancelled | S::Expired | S::Held | S::Scheduled),
         S::Running => matches!(to, S::Succeeded | S::Failed | S::Cancelled | S::Retrying | S::Queued),
         S::Retrying => matches!(to, S::Queued | S::Cancelled),
         S::Succeeded | S::Failed | S::Cancelled | S::Expired | S::Skipped => false,

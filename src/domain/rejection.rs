@@ -17,6 +17,8 @@ pub enum UserErrorCode {
     QueueFull,
     /// The idempotency key was used before with another request.
     IdempotencyMismatch,
+    /// Another job that is not final has the unique key.
+    UniqueKeyTaken,
     /// The job is final, so it cannot be cancelled.
     NotCancellable,
     /// The job is not final, so it cannot be retried.

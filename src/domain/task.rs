@@ -48,6 +48,8 @@ pub struct TaskDefinition {
     pub priority: i32,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
+    /// An attempt that writes nothing for so long is stopped.
+    pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Span,
     /// When and how often its jobs are tried again.
@@ -84,6 +86,8 @@ pub struct TaskPutInput {
     pub priority: i32,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
+    /// Stop an attempt that writes nothing for so long.
+    pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     #[graphql(default_with = "Span::from_millis(10_000)")]
     pub kill_grace: Span,
@@ -115,6 +119,7 @@ impl TaskPutInput {
             check_text("description", description, limits::DESCRIPTION_BYTES_MAX)?;
         }
         self.timeout.map_or(Ok(()), |timeout| check_span("timeout", timeout, 1))?;
+        self.idle_timeout.map_or(Ok(()), |idle| check_span("idleTimeout", idle, 1))?;
         check_span("killGrace", self.kill_grace, 0)?;
         let policy = self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?;
         Ok(TaskPut {
@@ -126,6 +131,7 @@ impl TaskPutInput {
                 queue_name: self.queue,
                 priority: self.priority,
                 timeout: self.timeout,
+                idle_timeout: self.idle_timeout,
                 kill_grace: self.kill_grace,
                 retry_policy: policy.unwrap_or_default(),
                 is_restartable: self.is_restartable,

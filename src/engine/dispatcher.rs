@@ -63,18 +63,16 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
             return Ok(poll);
         }
         let permits = slots.take(CLAIM_MAX);
-        if permits.is_empty() {
-            // The end of an attempt nudges.
-            return Ok(poll);
-        }
         let now = engine.clock.now();
         let outlook = engine.reader.outlook(now).await.map_err(|fault| fault.to_string())?;
-        if !outlook.has_work {
+        // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
+        let is_due = outlook.next_due.is_some_and(|due| due <= now);
+        if !is_due && (permits.is_empty() || !outlook.has_work) {
             let due = outlook.next_due.map_or(poll, |due| due.since(now));
             return Ok(due.min(poll));
         }
         let (wanted, taken) = (permits.len(), claim(engine, permits).await?);
-        if taken < wanted {
+        if taken < wanted || wanted == 0 {
             let outlook =
                 engine.reader.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
             let due = outlook.next_due.map_or(poll, |due| due.since(engine.clock.now()));

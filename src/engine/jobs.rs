@@ -10,7 +10,8 @@ use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::{
-    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob,
+    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob, Unique,
+    UniqueConflict,
 };
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -112,12 +113,16 @@ impl Engine {
                 .or_else(|| definition.map(|one| one.retry_policy.clone()))
                 .unwrap_or_default(),
             timeout: options.timeout.or(definition.and_then(|one| one.timeout)),
+            idle_timeout: options.idle_timeout.or(definition.and_then(|one| one.idle_timeout)),
             kill_grace: options.kill_grace.or(definition.map(|one| one.kill_grace)).unwrap_or(default_grace),
             // An ad hoc command is not run twice without a word; a task says so for itself.
             is_restartable: definition.is_some_and(|one| one.is_restartable),
             retry_of: None,
             schedule_id: None,
             run_at: options.run_at,
+            start_by: options.start_by,
+            unique: options.unique.clone(),
+            is_held: options.is_held,
             idempotency: None,
         }
     }
@@ -192,11 +197,16 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
         requested_by: viewer.token_name.clone(),
         retry_policy: job.retry_policy.clone(),
         timeout: job.timeout,
+        idle_timeout: job.idle_timeout,
         kill_grace: job.kill_grace,
         is_restartable: job.is_restartable,
         retry_of: Some(job.id),
         schedule_id: None,
         run_at: None,
+        start_by: None,
+        // Two that run under one key would break its promise.
+        unique: job.unique_key.clone().map(|key| Unique { key, on_conflict: UniqueConflict::Reject }),
+        is_held: false,
         idempotency,
     }
 }

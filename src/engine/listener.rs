@@ -30,19 +30,29 @@ pub struct Listener<'a> {
     claimed: &'a Claimed,
     channel: Option<ReportChannel>,
     told: watch::Sender<Reported>,
+    alive: watch::Sender<bool>,
     masked: [MaskedStream; 2],
     listened: Listened,
 }
 
 impl<'a> Listener<'a> {
-    /// Tells `told` what is reported through `channel`.
+    /// Tells `told` what is reported through `channel`, and `alive` of each sign of life: it is true while output
+    /// is being handed on, for then the silence is ours.
     pub fn new(
         engine: &'a Engine,
         claimed: &'a Claimed,
         channel: Option<ReportChannel>,
-        told: watch::Sender<Reported>,
+        (told, alive): (watch::Sender<Reported>, watch::Sender<bool>),
     ) -> Listener<'a> {
-        Listener { engine, claimed, channel, told, masked: <_>::default(), listened: Listened::default() }
+        Listener {
+            engine,
+            claimed,
+            channel,
+            told,
+            alive,
+            masked: <_>::default(),
+            listened: Listened::default(),
+        }
     }
 
     /// Listens until the process is `over` and everything that it said before was heard.
@@ -69,6 +79,7 @@ impl<'a> Listener<'a> {
         if heard.is_empty() {
             return;
         }
+        self.alive.send_replace(false);
         let now = self.engine.clock.now();
         self.told.send_modify(|reported| {
             reported.ignore(heard.too_long_count);
@@ -79,10 +90,12 @@ impl<'a> Listener<'a> {
     }
 
     async fn take(&mut self, pieces: Vec<Piece>) {
+        self.alive.send_replace(true);
         // What was reported before the output was written counts for it: a secret that is named first never shows.
         if let Some(channel) = &mut self.channel {
             let heard = channel.drain();
             self.hear(heard);
+            self.alive.send_replace(true);
         }
         let mut lines = Vec::with_capacity(pieces.len());
         {
@@ -94,6 +107,7 @@ impl<'a> Listener<'a> {
             }
         }
         self.hand_on(lines).await;
+        self.alive.send_replace(false);
     }
 
     async fn hand_on(&mut self, lines: Vec<NewLine>) {

@@ -17,6 +17,7 @@ pub mod scheduler;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
+pub mod waiting;
 
 use std::ops::Deref;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use super::running::Entry;
 use super::{Engine, reports};
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::report::Reported;
@@ -32,6 +33,7 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 enum StopCause {
     Cancel,
     Timeout,
+    Idle,
     Shutdown,
 }
 
@@ -68,9 +70,11 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     });
     let over = CancellationToken::new();
     let (told, heard) = watch::channel(Reported::default());
-    let listener = Listener::new(engine, claimed, channel, told);
+    // True while the listener holds output in its hands: every change is a sign of life.
+    let (alive, silence) = watch::channel(false);
+    let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
-        let ended = watch_process(engine, claimed, running, stop, heard.clone()).await;
+        let ended = watch_process(engine, claimed, running, (stop, silence), heard.clone()).await;
         over.cancel();
         ended
     };
@@ -126,13 +130,14 @@ async fn watch_process(
     engine: &Engine,
     claimed: &Claimed,
     mut running: Running,
-    mut stop: watch::Receiver<bool>,
+    (mut stop, silence): (watch::Receiver<bool>, watch::Receiver<bool>),
     heard: watch::Receiver<Reported>,
 ) -> Ended {
     let cause = tokio::select! {
-            exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
-            () = asked(&mut stop) => StopCause::Cancel,
-            () = time_over(engine, claimed, heard) => StopCause::Timeout,
+        exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
+        () = asked(&mut stop) => StopCause::Cancel,
+        () = time_over(engine, claimed, heard) => StopCause::Timeout,
+        () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
             () = engine.shutdown.forced() => StopCause::Shutdown,
     };
     running.terminate();
@@ -179,6 +184,18 @@ async fn grace_over(engine: &Engine, grace: Duration) {
     }
 }
 
+/// Resolves when no output came for the whole length. Output that waits for our own log store is no silence.
+async fn silent_for(length: Option<Span>, mut is_busy: watch::Receiver<bool>) {
+    let Some(length) = length.map(Span::to_std) else { return std::future::pending().await };
+    loop {
+        // The sender outlives this wait.
+        let is_over = is_busy.wait_for(|is_busy| !*is_busy).await.is_err();
+        if is_over || clock::within(length, is_busy.changed()).await.is_none() {
+            return;
+        }
+    }
+}
+
 async fn asked(stop: &mut watch::Receiver<bool>) {
     // The sender is dropped only after the attempt's end.
     if stop.wait_for(|stop| *stop).await.is_err() {
@@ -215,6 +232,13 @@ async fn finish(
         Some(StopCause::Cancel) => (AttemptOutcome::Cancelled, format!("cancelled ({how})")),
         Some(StopCause::Timeout) => {
             (AttemptOutcome::TimedOut, format!("stopped after its timeout of {timeout} ({how})"))
+        }
+        Some(StopCause::Idle) => {
+            let idle = claimed.job.idle_timeout.map(|idle| idle.to_string()).unwrap_or_default();
+            (
+                AttemptOutcome::TimedOut,
+                format!("stopped after its idleTimeout of {idle} without output ({how})"),
+            )
         }
         Some(StopCause::Shutdown) => {
             (AttemptOutcome::Interrupted, format!("interrupted by a shutdown of the daemon ({how})"))

@@ -112,11 +112,15 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
         requested_by: schedule.name.clone(),
         retry_policy: definition.retry_policy.clone(),
         timeout: definition.timeout,
+        idle_timeout: definition.idle_timeout,
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
         retry_of: None,
         schedule_id: Some(schedule.id),
         run_at: None,
+        start_by: None,
+        unique: None,
+        is_held: false,
         idempotency: None,
     }
 }

@@ -13,10 +13,9 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
         | "events" | "jobFollow" | "jobLog" => GrantVerb::Read,
         "jobEnqueue" | "jobEnqueueMany" | "jobRetry" => GrantVerb::Enqueue,
         "jobCancel" => GrantVerb::Cancel,
-        "taskPut" | "taskArchive" | "schedulePut" | "schedulePause" | "scheduleResume"
-        | "scheduleTrigger" | "scheduleDelete" | "queuePut" | "queuePause" | "queueResume" => {
-            GrantVerb::Operate
-        }
+        "jobHold" | "jobRelease" | "jobUpdate" | "taskPut" | "taskArchive" | "schedulePut"
+        | "schedulePause" | "scheduleResume" | "scheduleTrigger" | "scheduleDelete" | "queuePut"
+        | "queuePause" | "queueResume" => GrantVerb::Operate,
         _ => return None,
     })
 }

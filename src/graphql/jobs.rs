@@ -306,10 +306,11 @@ async fn enqueue_payloads(
     (answers, cursor): EnqueueAnswers,
 ) -> async_graphql::Result<Vec<JobEnqueuePayload>> {
     let ids: Vec<JobId> = answers.iter().flatten().map(|enqueued| enqueued.id).collect();
-    let mut jobs = ctx.loaders().0.load_many(ids).await.map_err(fault)?;
+    let jobs = ctx.loaders().0.load_many(ids).await.map_err(fault)?;
     let payload = |answer: Result<crate::store::jobs::Enqueued, Rejection>| match answer {
         Ok(enqueued) => JobEnqueuePayload {
-            job: jobs.remove(&enqueued.id),
+            // Two answers may name one job.
+            job: jobs.get(&enqueued.id).cloned(),
             deduplicated: enqueued.is_deduplicated,
             cursor: Some(cursor),
             user_errors: Vec::new(),

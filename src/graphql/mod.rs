@@ -17,6 +17,7 @@ pub mod schedules;
 pub mod subscriptions;
 pub mod system;
 pub mod tasks;
+pub mod waiting;
 pub mod workers;
 
 use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
@@ -43,6 +44,7 @@ pub struct Query(
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(
     jobs::JobMutation,
+    waiting::WaitingMutation,
     tasks::TaskMutation,
     schedules::ScheduleMutation,
     queues::QueueMutation,

@@ -59,6 +59,21 @@ payloads! {
         /// The new job.
         job: Job
     };
+    /// What `jobHold` answers.
+    JobHoldPayload {
+        /// The job as it is now.
+        job: Job
+    };
+    /// What `jobRelease` answers.
+    JobReleasePayload {
+        /// The job as it is now.
+        job: Job
+    };
+    /// What `jobUpdate` answers.
+    JobUpdatePayload {
+        /// The job as it is now.
+        job: Job
+    };
     /// What `taskPut` answers.
     TaskPutPayload {
         /// The task as it is now.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::db::{Kind, Sql};
+use super::expiry::expire;
 use super::fault::Result;
 use super::ids::Numbered;
 use super::jobs::{self, job_columns, job_from};
@@ -18,7 +19,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::job::{Job, JobState};
 
-/// Jobs that one claim promotes: bounds the transaction when very many become due at once.
+/// Jobs that one claim promotes, and that it lets expire: bounds the transaction when very many become due at once.
 const PROMOTE_MAX: usize = 1_000;
 
 /// Takes the best jobs that may start.
@@ -106,6 +107,7 @@ const TAKE: Sql = Sql::both(
          SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
              started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
          WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
+           AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)
          RETURNING ",
         job_columns!(),
         ", CAST(0 AS BIGINT)"
@@ -127,6 +129,7 @@ impl Change for Claim {
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<Claimed>> {
         assert!(self.cookies.len() >= self.slots, "each slot needs a cookie");
         jobs::write_pending(batch).await?;
+        expire(batch, PROMOTE_MAX).await?;
         promote(batch, PROMOTE_MAX).await?;
         let ids = self.best(batch).await?;
         if ids.is_empty() {
@@ -192,9 +195,9 @@ impl Claim {
 /// What the dispatcher sees when it looks at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
-    /// Whether a job stands in a queue that is not paused, or has become due.
+    /// Whether a job stands in a queue that is not paused, or something has become due.
     pub has_work: bool,
-    /// When the next waiting job becomes due.
+    /// When the next waiting job becomes due, or expires.
     pub next_due: Option<Timestamp>,
 }
 
@@ -221,6 +224,7 @@ impl Reader {
         let queued: i64 = page::one(self.db.optional(&HAS_QUEUED, &[]).await?)?.get(0)?;
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
+        let next_due = [next_due, self.next_expiry().await?].into_iter().flatten().min();
         Ok(Outlook { has_work: queued > 0 || next_due.is_some_and(|due| due <= now), next_due })
     }
 

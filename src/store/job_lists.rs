@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
-use super::jobs::{GET, job_columns, job_from, last_event};
+use super::jobs::{GET, JOB_COLUMNS, job_columns, job_from, last_event};
 use super::page::{self, Page};
 use crate::args;
 use crate::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection};
@@ -207,7 +207,7 @@ impl Reader {
         let rows = self.db.rows(list_of(order), &values).await?;
         let read = |row: &Row| {
             let job = job_from(row, self.epoch)?;
-            Ok((format!("{}.{}", row.get::<i64>(27)?, job.id.0), job))
+            Ok((format!("{}.{}", row.get::<i64>(JOB_COLUMNS + 1)?, job.id.0), job))
         };
         Ok(Some(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit)))
     }

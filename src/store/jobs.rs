@@ -8,8 +8,9 @@ use super::db::{Kind, Row, Sql, Tx};
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
 use super::page;
+use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, queues};
+use super::{Reader, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
@@ -23,11 +24,13 @@ macro_rules! job_columns {
     () => {
         "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
-         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count,
-         progress"
+         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us,
+         idle_timeout_ms, unique_key, progress"
     };
 }
 pub(super) use job_columns;
+/// How many columns `job_columns` names.
+pub(super) const JOB_COLUMNS: usize = 29;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
@@ -47,7 +50,7 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let bad = |what: &str| Fault::unreadable(what, JobId(id));
     let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
     let failure: Option<String> = row.get(15)?;
-    let progress: Option<String> = row.get(25)?;
+    let progress: Option<String> = row.get(28)?;
     Ok(Job {
         id: JobId(id),
         state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
@@ -74,8 +77,11 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         stop_requested_at: row.get::<Option<i64>>(22)?.map(Timestamp),
         attempt_count: int(23)?,
         try_count: int(24)?,
+        unique_key: row.get(27)?,
+        start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
+        idle_timeout: row.get::<Option<i64>>(26)?.map(Span::from_millis),
         progress: progress.map(|text| json(&text).ok_or_else(|| bad("the progress"))).transpose()?,
-        event_cursor: EventCursor { epoch, seq: row.get(26)? },
+        event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
     })
 }
 
@@ -86,6 +92,8 @@ pub struct PendingRows {
     labels: Vec<Value>,
     keys: Vec<Value>,
     known_keys: HashMap<(TokenId, String), (String, JobId)>,
+    /// Who holds a unique key, among `jobs`.
+    pub(super) unique_keys: HashMap<String, JobId>,
     /// Jobs that are not final, read once a batch.
     waiting_count: Option<i64>,
 }
@@ -93,14 +101,17 @@ pub struct PendingRows {
 const INSERT: Sql = Sql::both(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
-                       schedule_id, attempt_count, try_count, created_at_us, run_at_us)
+                       schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
+                       idle_timeout_ms, unique_key)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
             r.value ->> 'labels', r.value ->> 'origin', r.value ->> 'requested_by', r.value ->> 'retry_policy',
             CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
             CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
-            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT)
+            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
+            CAST(r.value ->> 'start_by' AS BIGINT), CAST(r.value ->> 'idle_timeout' AS BIGINT),
+            r.value ->> 'unique_key'
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
 );
@@ -151,6 +162,8 @@ const COUNT_WAITING: Sql = Sql::both(
 /// Writes the rows of new jobs that wait, so that a later change of the batch can see them.
 pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
     let now = batch.now.0;
+    // From here on the rows themselves say who holds a key.
+    batch.pending.unique_keys.clear();
     for (rows, sql) in [
         (std::mem::take(&mut batch.pending.jobs), &INSERT),
         (std::mem::take(&mut batch.pending.keys), &INSERT_KEYS),
@@ -227,17 +240,32 @@ pub(super) async fn accept(
         let message = format!("there is no queue named {}", job.queue_name);
         return Ok(Err(Rejection::at(UserErrorCode::NotFound, "queue", message)));
     }
+    let replaced = match unique::standing(batch, job.unique.as_ref()).await? {
+        Standing::Free => None,
+        Standing::Replaces(old) => Some(old),
+        Standing::Refused(rejection) => return Ok(Err(rejection)),
+        Standing::Exists(id) => {
+            if let Some(key) = &job.idempotency {
+                remember_key(batch, key, id);
+            }
+            return Ok(Ok(Enqueued { id, is_deduplicated: true }));
+        }
+    };
     let waiting = match batch.pending.waiting_count {
         Some(count) => count,
         None => page::one(batch.tx.optional(&COUNT_WAITING, &[]).await?)?.get(0)?,
     };
     batch.pending.waiting_count = Some(waiting);
-    if waiting >= queued_max {
+    if waiting >= queued_max && replaced.is_none() {
         let message = format!("{waiting} jobs wait already; the store takes no more than {queued_max}");
         return Ok(Err(Rejection::new(UserErrorCode::QueueFull, message)));
     }
-    batch.pending.waiting_count = Some(waiting + 1);
+    batch.pending.waiting_count = Some(waiting + i64::from(replaced.is_none()));
     let id = JobId(batch.draw(Numbered::Job).await?);
+    if let Some(old) = replaced {
+        let reason = format!("replaced by {id}, which has the same uniqueKey");
+        transition::cancel_waiting(batch, &old, &job.requested_by, json!({"reason": reason})).await?;
+    }
     push_row(batch, id, job);
     Ok(Ok(Enqueued { id, is_deduplicated: false }))
 }
@@ -280,10 +308,17 @@ impl Reader {
     }
 }
 
+/// From now on the caller's key answers with this job.
+fn remember_key(batch: &mut Batch<'_>, key: &Idempotency, id: JobId) {
+    let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
+    batch.pending.keys.push(row);
+    batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
+}
+
 fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
     let now = batch.now;
     let run_at = job.run_at.unwrap_or(now).max(now);
-    let state = if run_at > now { JobState::Scheduled } else { JobState::Queued };
+    let state = if job.is_held { JobState::Held } else { JobState::waiting_for(run_at, now) };
     batch.pending.jobs.push(json!({
         "id": id,
         "state": state.word(),
@@ -305,14 +340,18 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "retry_of": job.retry_of,
         "schedule_id": job.schedule_id,
         "run_at": run_at,
+        "start_by": job.start_by,
+        "unique_key": job.unique.as_ref().map(|unique| &unique.key),
+        "idle_timeout": job.idle_timeout,
     }));
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));
     }
     if let Some(key) = &job.idempotency {
-        let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
-        batch.pending.keys.push(row);
-        batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
+        remember_key(batch, key, id);
+    }
+    if let Some(unique) = &job.unique {
+        batch.pending.unique_keys.insert(unique.key.clone(), id);
     }
     batch.count(&job.queue_name, state, 1);
     batch.emit(NewEvent {

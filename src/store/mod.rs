@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod claim;
 pub mod db;
 pub mod events;
+pub mod expiry;
 pub mod fault;
 pub mod ids;
 pub mod job_lists;
@@ -21,6 +22,8 @@ pub mod tasks;
 pub mod ticks;
 pub mod tokens;
 pub mod transition;
+pub mod unique;
+pub mod waiting;
 pub mod workers;
 pub mod writer;
 

@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules, tasks,
-    ticks, tokens, transition, workers, writer,
+    attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
+    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -13,9 +13,12 @@ pub fn state() -> Vec<&'static Sql> {
         ids::STATEMENTS,
         writer::STATEMENTS,
         events::STATEMENTS,
+        expiry::STATEMENTS,
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,
+        unique::STATEMENTS,
+        waiting::STATEMENTS,
         claim::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,

@@ -64,7 +64,7 @@ pub(super) async fn lock(batch: &mut Batch<'_>, id: JobId) -> Result<Option<Job>
 }
 
 /// What a job becomes.
-struct Next {
+pub(super) struct Next {
     state: JobState,
     failure: Option<String>,
     run_at: Timestamp,
@@ -72,7 +72,26 @@ struct Next {
     stop_requested_at: Option<Timestamp>,
 }
 
-async fn move_job(batch: &mut Batch<'_>, job: &Job, next: Next, actor: &str, extra: Value) -> Result<bool> {
+impl Next {
+    /// The other state, and nothing else changes.
+    pub(super) fn only(job: &Job, state: JobState) -> Next {
+        Next {
+            state,
+            failure: job.failure.as_ref().map(text),
+            run_at: job.run_at,
+            try_count: job.try_count,
+            stop_requested_at: job.stop_requested_at,
+        }
+    }
+}
+
+pub(super) async fn move_job(
+    batch: &mut Batch<'_>,
+    job: &Job,
+    next: Next,
+    actor: &str,
+    extra: Value,
+) -> Result<bool> {
     assert!(
         lifecycle::may_follow(job.state, next.state),
         "{} may not go from {:?} to {:?}",
@@ -124,6 +143,18 @@ pub(super) fn job_event(kind: EventType, job: &Job, actor: &str, data: Value) ->
     }
 }
 
+/// Ends a job that waits.
+pub(super) async fn cancel_waiting(
+    batch: &mut Batch<'_>,
+    job: &Job,
+    actor: &str,
+    extra: Value,
+) -> Result<()> {
+    let next = Next { stop_requested_at: Some(batch.now), ..Next::only(job, JobState::Cancelled) };
+    move_job(batch, job, next, actor, extra).await?;
+    Ok(())
+}
+
 /// Stops a job: at once while it waits; by asking its worker while it runs.
 #[derive(Debug)]
 pub struct Cancel {
@@ -165,14 +196,7 @@ impl Change for Cancel {
             let message = format!("{} is {} already", job.id, job.state.word());
             return Err(Rejection::at(UserErrorCode::NotCancellable, "id", message).into());
         }
-        let next = Next {
-            state: JobState::Cancelled,
-            failure: job.failure.as_ref().map(text),
-            run_at: job.run_at,
-            try_count: job.try_count,
-            stop_requested_at: Some(batch.now),
-        };
-        move_job(batch, &job, next, &self.actor, json!({"reason": self.reason})).await?;
+        cancel_waiting(batch, &job, &self.actor, json!({"reason": self.reason})).await?;
         Ok(Cancelled::Done)
     }
 }

@@ -124,6 +124,9 @@ CREATE TABLE jobs (
     started_at_us INTEGER,
     finished_at_us INTEGER,
     stop_requested_at_us INTEGER,
+    start_by_us INTEGER,
+    idle_timeout_ms INTEGER,
+    unique_key TEXT,
     progress TEXT,
     -- The last column: what is long is only read when it is asked for.
     output TEXT,
@@ -138,6 +141,11 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_queued ON jobs (queue, rank_us, id) WHERE state = 'QUEUED';
 -- The promotion of what has become due, and the next due time.
 CREATE INDEX jobs_waiting ON jobs (run_at_us, id) WHERE state IN ('SCHEDULED', 'RETRYING');
+-- Among the jobs that are not final each key occurs once.
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key) WHERE unique_key IS NOT NULL AND finished_at_us IS NULL;
+-- What must start in time or never.
+CREATE INDEX jobs_start_by ON jobs (start_by_us, id)
+    WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED');
 -- Limits counted from rows, and recovery after a crash.
 CREATE INDEX jobs_running ON jobs (queue, id) WHERE state = 'RUNNING';
 -- Retention.

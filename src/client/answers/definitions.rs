@@ -88,6 +88,8 @@ answers! {
         /// ISO 8601.
         timeout: Option<String>,
         /// ISO 8601.
+        idle_timeout: Option<String>,
+        /// ISO 8601.
         kill_grace: String,
         /// What follows a failure.
         retry_policy: RetryPolicy,

@@ -113,6 +113,8 @@ answers! {
         retry_policy: RetryPolicy,
         /// ISO 8601.
         timeout: Option<String>,
+        /// ISO 8601.
+        idle_timeout: Option<String>,
         /// Why it did not succeed.
         failure: Option<Failure>,
         /// By its own word.
@@ -131,6 +133,8 @@ answers! {
         created_at: String,
         /// RFC 3339.
         run_at: String,
+        /// RFC 3339.
+        start_by: Option<String>,
         /// RFC 3339.
         started_at: Option<String>,
         /// RFC 3339.

@@ -1,7 +1,10 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
 mod crash;
+mod expiry;
 mod following;
+mod holds;
+mod keys;
 mod measures;
 mod refusals;
 mod reports;

@@ -11,8 +11,10 @@ use beadle::store::Reader;
 use beadle::store::queues::{ChangeQueue, QueueAction};
 use beadle::store::writer::Probe;
 
+use sqlx::{Connection as _, PgConnection};
+
 use super::group_commit::Bad;
-use super::stage::{Stage, enqueue, label, new_job, new_job_in, on_both, on_postgres, on_sqlite};
+use super::stage::{Place, Stage, enqueue, label, new_job, new_job_in, on_both, on_postgres, on_sqlite};
 
 fn numbers(events: &[Event]) -> Vec<i64> {
     events.iter().map(|event| event.cursor.seq).collect()
@@ -37,8 +39,9 @@ fn the_numbers_are_dense_on_sqlite_also_over_failures_and_restarts() {
 async fn tail(reader: Reader, done: usize) -> Vec<i64> {
     let (mut seen, mut met) = (0, Vec::new());
     while met.len() < done {
-        let newest = reader.newest_event().await.unwrap();
-        let page = reader.events_after(seen, newest, &EventFilter::default(), 7).await.unwrap();
+        let newest = reader.newest_event().await.expect("the store can be read");
+        let page = reader.events_after(seen, newest, &EventFilter::default(), 7).await;
+        let page = page.expect("the store can be read");
         met.extend(numbers(&page.events));
         seen = page.seen;
         tokio::task::yield_now().await;
@@ -82,13 +85,9 @@ fn a_reader_that_follows_three_writers_never_misses_a_number() {
 #[test]
 fn the_newest_number_is_never_one_that_is_not_committed_yet() {
     on_postgres(async |stage| {
-        let url = match &stage.place {
-            super::stage::Place::Postgres(url) => url.clone(),
-            super::stage::Place::Directory(_) => unreachable!("this claim is tried on PostgreSQL"),
-        };
-        use sqlx::Connection as _;
+        let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
         // Another daemon in the middle of its first transaction: the number is drawn, the event not to be seen.
-        let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+        let mut other = PgConnection::connect(url).await.unwrap();
         let begun = "BEGIN; SELECT pg_advisory_xact_lock(18653495083943169); SELECT nextval('event_number');
             INSERT INTO events (seq, kind, at_us, actor, data) VALUES (1, 'QUEUE_CHANGED', 0, 'x', '{}')";
         sqlx::raw_sql(begun).execute(&mut other).await.unwrap();

@@ -4,7 +4,9 @@
 mod claim;
 mod enqueue;
 mod events;
+mod full_disk;
 mod group_commit;
+mod job_lists;
 mod logs;
 mod model;
 mod open;

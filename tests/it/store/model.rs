@@ -46,13 +46,17 @@ impl Model {
         u32::from_le_bytes(bytes) as usize % sides
     }
 
+    fn roll_millis(&self, below: usize) -> i64 {
+        i64::try_from(self.roll(below)).expect("a small number")
+    }
+
     fn job(&self, stage: &Stage) -> NewJob {
         let now = beadle::base::clock::Clock::now(stage.clock.as_ref());
         let max_attempts = i32::try_from(1 + self.roll(3)).expect("a small number");
         NewJob {
             priority: i32::try_from(self.roll(201)).expect("a small number") - 100,
             is_restartable: self.roll(2) == 0,
-            run_at: (self.roll(3) == 0).then(|| now.plus_millis(1 + self.roll(20_000) as i64)),
+            run_at: (self.roll(3) == 0).then(|| now.plus_millis(1 + self.roll_millis(20_000))),
             retry_policy: RetryPolicy { max_attempts, ..RetryPolicy::default() },
             ..new_job_in(QUEUES[self.roll(QUEUES.len())])
         }
@@ -76,10 +80,10 @@ impl Model {
             5..=6 if !self.running.is_empty() => {
                 let claimed = self.running.swap_remove(self.roll(self.running.len()));
                 let outcome = OUTCOMES[self.roll(OUTCOMES.len())];
-                let Settled::Job(state) = stage.end(&claimed, outcome).await else {
+                let Settled::Job(settled) = stage.end(&claimed, outcome).await else {
                     panic!("it was running")
                 };
-                self.states.insert(claimed.job.id, state);
+                self.states.insert(claimed.job.id, settled);
                 self.ended.push(claimed);
             }
             7 if !self.ended.is_empty() => {
@@ -107,7 +111,7 @@ impl Model {
     }
 
     async fn disturb(&self, stage: &Stage) {
-        stage.pass_millis(self.roll(8_000) as i64);
+        stage.pass_millis(self.roll_millis(8_000));
         let queue = QUEUES[self.roll(QUEUES.len())];
         match self.roll(6) {
             0 => stage.change_queue(queue, QueueAction::Pause { reason: None }).await,

@@ -313,6 +313,10 @@ pub fn new_job() -> NewJob {
         retry_of: None,
         schedule_id: None,
         run_at: None,
+        start_by: None,
+        idle_timeout: None,
+        is_held: false,
+        unique: None,
         idempotency: None,
     }
 }

@@ -21,6 +21,7 @@ pub fn task_put(name: &str) -> TaskPut {
         queue_name: DEFAULT_QUEUE.to_owned(),
         priority: 0,
         timeout: None,
+        idle_timeout: None,
         kill_grace: Span::from_secs(10),
         retry_policy: RetryPolicy::default(),
         is_restartable: true,

@@ -37,7 +37,7 @@ pub struct Event {
     pub from: Option<String>,
     /// The state after, of a `JOB_CREATED` or `JOB_STATE_CHANGED`.
     pub to: Option<String>,
-    /// Whether it tells of a request to stop, which changes no state.
+    /// Whether it tells of a request to stop or of another change that need not change the state.
     pub is_stop_request: bool,
 }
 
@@ -48,7 +48,8 @@ impl Event {
         let to = if kind == "JOB_CREATED" { "state" } else { "to" };
         Event {
             cursor: string(&value["cursor"]),
-            is_stop_request: value["data"]["stopRequested"] == json!(true),
+            is_stop_request: value["data"]["stopRequested"] == json!(true)
+                || value["data"]["changes"].is_object(),
             job: optional(&value["jobId"]),
             from: optional(&value["data"]["from"]),
             to: optional(&value["data"][to]),
@@ -152,8 +153,8 @@ fn is_legal(from: &str, to: &str) -> bool {
     let next: &[&str] = match from {
         "HELD" => &["QUEUED", "SCHEDULED", "CANCELLED"],
         "BLOCKED" => &["QUEUED", "SCHEDULED", "SKIPPED", "CANCELLED"],
-        "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED"],
-        "QUEUED" => &["RUNNING", "CANCELLED", "EXPIRED", "HELD"],
+        "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED", "HELD"],
+        "QUEUED" => &["RUNNING", "CANCELLED", "EXPIRED", "HELD", "SCHEDULED"],
         "RUNNING" => &["SUCCEEDED", "FAILED", "CANCELLED", "RETRYING", "QUEUED"],
         "RETRYING" => &["QUEUED", "CANCELLED"],
         _ => &[],

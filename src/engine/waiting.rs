@@ -1,0 +1,39 @@
+//! Owns what callers may do to jobs that wait.
+
+use super::Engine;
+use crate::domain::access::Viewer;
+use crate::domain::event::EventCursor;
+use crate::domain::id::JobId;
+use crate::domain::job::check_priority;
+use crate::domain::rejection::{Rejection, check_name};
+use crate::store::waiting::{Hold, Release, Update};
+use crate::store::writer::Outcome;
+
+impl Engine {
+    /// Keeps a waiting job from starting until it is released.
+    pub async fn hold(&self, viewer: &Viewer, id: JobId) -> Outcome<EventCursor> {
+        let committed = self.writer.apply(Hold { id, actor: viewer.token_name.clone() }).await?;
+        Ok(committed.cursor)
+    }
+
+    /// Changes where and when a job waits that has not started.
+    pub async fn update(&self, change: Update) -> Outcome<EventCursor> {
+        check_priority("priority", change.priority)?;
+        if let Some(queue) = &change.queue {
+            check_name("queue", queue)?;
+        }
+        if change.priority.is_none() && change.run_at.is_none() && change.queue.is_none() {
+            return Err(Rejection::invalid("id", "give at least one of priority, runAt and queue").into());
+        }
+        let committed = self.writer.apply(change).await?;
+        self.nudge_dispatcher.notify_one();
+        Ok(committed.cursor)
+    }
+
+    /// Lets a held job wait for its turn.
+    pub async fn release(&self, viewer: &Viewer, id: JobId) -> Outcome<EventCursor> {
+        let committed = self.writer.apply(Release { id, actor: viewer.token_name.clone() }).await?;
+        self.nudge_dispatcher.notify_one();
+        Ok(committed.cursor)
+    }
+}

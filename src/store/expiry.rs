@@ -1,0 +1,84 @@
+//! Owns the end of jobs that were not started in time. A job on hold keeps waiting: it expires on release.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use super::db::{Kind, Sql};
+use super::fault::Result;
+use super::writer::Batch;
+use super::{Reader, page};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::domain::event::{EventType, NewEvent};
+use crate::domain::id::JobId;
+use crate::domain::job::JobState;
+
+/// Why, in the event of a job that expired.
+const REASON: &str = "it was not started by its startBy";
+
+const LATE: Sql = Sql::both(
+    "SELECT id, queue, state, task_name FROM jobs
+     WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
+       AND start_by_us <= $1
+     ORDER BY start_by_us, id
+     LIMIT $2",
+    &[Kind::Int, Kind::Int],
+);
+
+const EXPIRE: Sql = Sql::both(
+    "UPDATE jobs SET state = 'EXPIRED', finished_at_us = $2
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
+       AND state IN ('SCHEDULED', 'QUEUED') AND started_at_us IS NULL
+     RETURNING id",
+    &[Kind::Text, Kind::Int],
+);
+
+const NEXT: Sql = Sql::both(
+    "SELECT start_by_us FROM jobs
+     WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
+     ORDER BY start_by_us, id
+     LIMIT 1",
+    &[],
+);
+
+/// Ends the jobs that were to be started by now, at most `limit`.
+pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
+    let now = batch.now.0;
+    let late = batch.tx.rows(&LATE, &args![now, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    if late.is_empty() {
+        return Ok(());
+    }
+    let ids = late.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
+    let ended = batch.tx.rows(&EXPIRE, &args![page::numbers(Some(&ids), |id| *id), now]).await?;
+    let ended = ended.iter().map(|row| row.get::<i64>(0)).collect::<Result<HashSet<_>>>()?;
+    for row in &late {
+        let id: i64 = row.get(0)?;
+        if !ended.contains(&id) {
+            continue;
+        }
+        let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
+        batch.count(&queue, JobState::from_word(&word).unwrap_or(JobState::Queued), -1);
+        batch.count(&queue, JobState::Expired, 1);
+        batch.emit(NewEvent {
+            kind: EventType::JobStateChanged,
+            actor: "dispatcher".to_owned(),
+            subject_id: Some(JobId(id).to_string()),
+            job_id: Some(JobId(id)),
+            task_name: row.get(3)?,
+            queue_name: Some(queue),
+            data: json!({"from": word, "to": "EXPIRED", "reason": REASON}),
+        });
+    }
+    Ok(())
+}
+
+impl Reader {
+    /// When the next waiting job expires.
+    pub async fn next_expiry(&self) -> Result<Option<Timestamp>> {
+        self.db.optional(&NEXT, &[]).await?.map(|row| row.get(0).map(Timestamp)).transpose()
+    }
+}
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&LATE, &EXPIRE, &NEXT];
