@@ -77,7 +77,7 @@ fn a_job_that_starts_in_time_does_not_expire_and_an_impossible_time_is_refused()
         "mutation ($input: JobEnqueueInput!) { jobEnqueue(input: $input) { userErrors { code path } } }";
     for input in [
         json!({"run": echo(), "startBy": "2001-01-01T00:00:00Z"}),
-        json!({"run": echo(), "startBy": soon(Duration::from_secs(60)), "delay": "2m"}),
+        json!({"run": echo(), "startBy": soon(Duration::from_mins(1)), "delay": "2m"}),
     ] {
         let answer = daemon.graphql(query, json!({"input": input}));
         assert_eq!(answer["jobEnqueue"]["userErrors"], json!([{"code": "INVALID", "path": ["startBy"]}]));
