@@ -41,9 +41,13 @@ const READ_END: Sql = Sql::both(
     &[Kind::Int],
 );
 
+// Begins at the last chunk that starts at the line or before it: who follows a long log does not walk it each time.
 const READ: Sql = Sql::both(
     "SELECT first_line, line_count, dropped_before, body FROM log_chunks
-     WHERE attempt_id = $1 AND first_line + line_count > $2
+     WHERE attempt_id = $1
+       AND first_line >= coalesce((SELECT max(begun.first_line) FROM log_chunks AS begun
+                                   WHERE begun.attempt_id = $1 AND begun.first_line <= $2), 0)
+       AND first_line + line_count > $2
      ORDER BY first_line
      LIMIT $3",
     &[Kind::Int, Kind::Int, Kind::Int],
