@@ -63,7 +63,11 @@ fn storable_label(label: &Label) -> Label {
 }
 
 /// A pattern for `LIKE .. ESCAPE '\'` that finds `text` anywhere, in lower case.
+/// A text that cannot stand in the store gives the empty pattern, which fits nothing that is searched.
 pub fn contains(text: &str) -> String {
+    if !is_storable(text) {
+        return String::new();
+    }
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.to_ascii_lowercase().chars() {
