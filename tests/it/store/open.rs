@@ -15,16 +15,16 @@ async fn open_directory(directory: &Path) -> Result<Store, Fault> {
     Store::open_directory(directory, &FakeClock::new(T0), &SeededRandom::new(1)).await
 }
 
-/// Every file of a directory with its bytes, but for the lock.
+/// Every database of a directory with its bytes; the driver may still be removing its journal of a refused one.
 fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(directory).expect("the directory can be read");
     entries
         .map(|entry| entry.expect("the directory can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
         .map(|path| {
             let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
             (name, fs::read(&path).expect("a file can be read"))
         })
-        .filter(|(name, _)| name != "beadle.lock")
         .collect()
 }
 
@@ -92,7 +92,8 @@ fn a_start_and_a_stop_without_work_write_nothing() {
         hand.close().await;
         let Place::Directory(directory) = &place else { unreachable!("this claim is tried on SQLite") };
         let before = contents(directory.path());
-        assert_eq!(before.len(), 2, "the journals are written back");
+        let journal = directory.path().join("beadle.db-wal");
+        assert!(!journal.exists(), "the journal is written back");
         open_directory(directory.path()).await.unwrap().close().await;
         assert!(contents(directory.path()) == before, "a start wrote into the files");
     });
