@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -14,12 +15,15 @@ use super::logs::Logs;
 use super::writer::{self, Writer, WriterLoop};
 use super::{Reader, page};
 use crate::args;
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::random::Random;
 use crate::domain::queue::DEFAULT_QUEUE;
 
 /// Marks our SQLite files: "BEAD".
 const APPLICATION_ID: i64 = 0x4245_4144;
+/// How often, and how long apart, the lock of a data directory is tried for: half a second in all.
+const LOCK_TRIES: usize = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// A file up to this size is checked whole at each start; larger ones cost too much time.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -83,7 +87,7 @@ impl Store {
     /// Opens the SQLite store of a data directory, making it when it is absent.
     pub async fn open_directory(directory: &Path, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
         make_directory(directory)?;
-        let lock = take_lock(directory)?;
+        let lock = take_lock(directory).await?;
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
@@ -179,7 +183,7 @@ fn make_directory(directory: &Path) -> Result<()> {
 }
 
 /// Takes the lock of a data directory, or says who holds it. The file is never removed: that would race.
-fn take_lock(directory: &Path) -> Result<File> {
+async fn take_lock(directory: &Path) -> Result<File> {
     let path = directory.join("beadle.lock");
     let cannot = |error: std::io::Error| {
         let directory = directory.display();
@@ -193,7 +197,7 @@ fn take_lock(directory: &Path) -> Result<File> {
         .mode(0o600)
         .open(&path)
         .map_err(cannot)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !lock_soon(&file).await {
         let mut owner = String::new();
         let _ = file.read_to_string(&mut owner);
         let owner = owner.trim();
@@ -237,6 +241,17 @@ fn check_header(path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Damaged, ANOTHER_PROGRAM))
+}
+
+/// Tries for a moment: a process that a killed daemon was just starting holds the lock until its `exec`.
+async fn lock_soon(file: &File) -> bool {
+    for _ in 0..LOCK_TRIES {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        clock::sleep(LOCK_PAUSE).await;
+    }
+    false
 }
 
 async fn open_file(

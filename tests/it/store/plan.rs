@@ -54,7 +54,11 @@ async fn assert_plans(stage: &Stage) {
         ("claim::HAS_QUEUED", vec!["count(*) FROM queues", "EXISTS"], vec!["jobs_queued"]),
         ("claim::NEXT_DUE", vec!["SELECT run_at_us FROM jobs"], vec!["jobs_waiting"]),
         ("claim::STOPS", vec!["stop_requested_at_us IS NOT NULL", "worker_id = $1"], vec!["jobs_running"]),
-        ("transition::DUE", vec!["SELECT id, queue, state, task_name"], vec!["jobs_waiting"]),
+        (
+            "transition::DUE",
+            vec!["SELECT id, queue, state, task_name", "AND run_at_us <= $1"],
+            vec!["jobs_waiting"],
+        ),
         ("queues::OLDEST", vec!["SELECT min(run_at_us)"], vec!["jobs_queued"]),
         (
             "schedules::OPEN_JOB",
