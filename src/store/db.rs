@@ -22,6 +22,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Fault, Result};
 
+// Versions before 3.51.3 can lose commits when the WAL is reset.
+const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
+
 /// Readers of one SQLite file. Each costs a thread and a page cache.
 const SQLITE_READERS: u32 = 3;
 /// Connections to PostgreSQL.
