@@ -17,12 +17,19 @@ use crate::domain::job::JobState;
 /// Why, in the event of a job that expired.
 const REASON: &str = "it was not started by its startBy";
 
-const LATE: Sql = Sql::both(
+// Locked on PostgreSQL, so that the state that is counted down is the one that the job leaves.
+const LATE: Sql = Sql::each(
     "SELECT id, queue, state, task_name FROM jobs
      WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
        AND start_by_us <= $1
      ORDER BY start_by_us, id
      LIMIT $2",
+    "SELECT id, queue, state, task_name FROM jobs
+     WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
+       AND start_by_us <= $1
+     ORDER BY start_by_us, id
+     LIMIT $2
+     FOR UPDATE SKIP LOCKED",
     &[Kind::Int, Kind::Int],
 );
 

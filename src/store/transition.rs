@@ -290,11 +290,17 @@ impl EndAttempt {
     }
 }
 
-const DUE: Sql = Sql::both(
+// What another daemon moves at the same moment is left to it: waiting for it would only find nothing to do.
+const DUE: Sql = Sql::each(
     "SELECT id, queue, state, task_name FROM jobs
      WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
      ORDER BY run_at_us, id
      LIMIT $2",
+    "SELECT id, queue, state, task_name FROM jobs
+     WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
+     ORDER BY run_at_us, id
+     LIMIT $2
+     FOR UPDATE SKIP LOCKED",
     &[Kind::Int, Kind::Int],
 );
 

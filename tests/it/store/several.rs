@@ -1,16 +1,19 @@
 //! Several daemons over one PostgreSQL database: what one alone would never notice.
 
+use beadle::base::clock::within;
 use beadle::base::task;
 use beadle::domain::attempt::AttemptOutcome;
-use beadle::domain::job::JOB_STATES;
+use beadle::domain::job::{JOB_STATES, JobState, NewJob};
 use beadle::store::prune::{Horizon, Prune};
 use beadle::store::tasks::PutTask;
 use beadle::store::transition::Cancel;
 use beadle::store::writer::Refusal;
 use futures_util::future::join_all;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::stage::{Hand, Place, Stage, T0, enqueue, new_job_in, on_postgres, open};
 use super::tasks::task_put;
+use crate::support::wait::PATIENCE;
 
 const QUEUES: [&str; 4] = ["default", "red", "blue", "green"];
 
@@ -117,5 +120,29 @@ fn daemons_that_make_the_same_task_at_once_make_one() {
             assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
         }
         assert_eq!(stage.number("SELECT max(revision) FROM tasks").await, 1);
+    });
+}
+
+#[test]
+fn a_claim_leaves_what_another_daemon_is_moving_and_waits_for_nobody() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
+        let later =
+            |start_by| NewJob { run_at: Some(T0.plus_millis(1_000)), start_by, ..new_job_in("default") };
+        let due = stage.enqueue(later(None)).await;
+        let late = stage.enqueue(later(Some(T0.plus_millis(1_500)))).await;
+        let free = stage.enqueue(new_job_in("default")).await;
+        stage.pass_millis(2_000);
+        let mut other = PgConnection::connect(url).await.unwrap();
+        let moving = format!("BEGIN; UPDATE jobs SET state = 'QUEUED' WHERE id IN ({}, {})", due.0, late.0);
+        sqlx::raw_sql(AssertSqlSafe(moving)).execute(&mut other).await.unwrap();
+        let worker = stage.worker().await;
+        let claimed = within(PATIENCE, stage.hand.claim(worker, 5)).await.expect("the claim waits");
+        assert_eq!(claimed.iter().map(|one| one.job.id).collect::<Vec<_>>(), [free]);
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        let claimed = stage.hand.claim(worker, 5).await;
+        assert_eq!(claimed.iter().map(|one| one.job.id).collect::<Vec<_>>(), [due]);
+        assert_eq!(stage.state(late).await, JobState::Expired);
+        assert_counts(&stage).await;
     });
 }
