@@ -127,7 +127,8 @@ async fn build(
     std::fs::create_dir_all(&work_directory)
         .map_err(|error| format!("{} cannot be made: {error}", work_directory.display()))?;
     let work_directory = std::fs::canonicalize(&work_directory).unwrap_or(work_directory);
-    let report_directory = work_directory.with_file_name("report");
+    let data_dir = std::fs::canonicalize(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
+    let report_directory = data_dir.join("report");
     exec::clear_channels(&report_directory)
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

@@ -54,8 +54,9 @@ pub struct ReportArgs {
 
 /// Writes one line to the channel of the job that we are in, if we are in one.
 pub fn report(context: &mut Context, args: &ReportArgs) -> Result<u8, Stop> {
-    let line = format!("{}\n", args.line());
-    if line.len() > REPORT_LINE_BYTES_MAX {
+    // The first newline ends what a reporter before us may have left unfinished.
+    let line = format!("\n{}\n", args.line());
+    if line.len() > REPORT_LINE_BYTES_MAX + 1 {
         return Err(Stop::new(exit::USAGE, format!("a report has at most {REPORT_LINE_BYTES_MAX} bytes")));
     }
     let channel = context.environment.iter().find(|(name, value)| name == CHANNEL && !value.is_empty());
@@ -108,7 +109,13 @@ impl ReportArgs {
 /// Whether the line was delivered, or there is no channel any more to deliver it to.
 fn write(path: &Path, mut line: &[u8]) -> bool {
     let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let Ok(mut channel) = opened else { return true };
+    let mut channel = match opened {
+        Ok(channel) => channel,
+        // Nobody is there any more; anything else, such as a lack of rights, is a report that was not delivered.
+        Err(error) => {
+            return error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENXIO);
+        }
+    };
     if !channel.metadata().is_ok_and(|data| data.file_type().is_fifo()) {
         return true;
     }

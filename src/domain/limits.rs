@@ -50,5 +50,7 @@ pub const REPORT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub const MASKS_MAX: usize = 32;
 /// Bytes of the shortest secret that is hidden: shorter ones stand in any text.
 pub const MASK_BYTES_MIN: usize = 4;
+/// A longer secret is refused: every byte of output would be compared with all of it.
+pub const MASK_BYTES_MAX: usize = 8 * 1024;
 /// With every extension that it asks for, an attempt runs at most this many times its timeout.
 pub const TIMEOUT_FACTOR_MAX: u32 = 10;

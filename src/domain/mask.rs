@@ -1,7 +1,7 @@
 //! Owns hiding secrets in what a job says, also when a secret comes in pieces. Pure: it gives the same text
 //! however its input was cut, and it never lets out a byte that may still turn out to be a part of a secret.
 
-use super::limits::{MASK_BYTES_MIN, MASKS_MAX};
+use super::limits::{MASK_BYTES_MAX, MASK_BYTES_MIN, MASKS_MAX};
 
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
@@ -27,12 +27,18 @@ impl Masks {
         if self.secrets.iter().any(|known| known == secret) {
             return true;
         }
-        if secret.len() < MASK_BYTES_MIN || self.secrets.len() >= MASKS_MAX {
+        let fits = (MASK_BYTES_MIN..=MASK_BYTES_MAX).contains(&secret.len());
+        if !fits || self.secrets.len() >= MASKS_MAX {
             return false;
         }
         self.begins[usize::from(secret[0])] = true;
         self.secrets.push(secret.to_vec());
         true
+    }
+
+    /// How many secrets are hidden.
+    pub fn count(&self) -> usize {
+        self.secrets.len()
     }
 
     /// Whether nothing is hidden.

@@ -147,9 +147,13 @@ impl Reported {
             Value::Array(secrets) => secrets.as_slice(),
             secret => std::slice::from_ref(secret),
         };
+        let known_count = self.masks.count();
         for secret in secrets {
             let is_hidden = secret.as_str().is_some_and(|secret| self.masks.add(secret));
             self.refused_count += u64::from(!is_hidden);
+        }
+        if self.masks.count() == known_count {
+            return;
         }
         // What was said before may hold it too.
         if let Some(progress) = &mut self.progress {

@@ -45,6 +45,12 @@ impl From<Fault> for StreamEnd {
     }
 }
 
+/// Whether a subscriber that took so long for a batch, and is so many events behind, is cut. One that is only
+/// behind is replaying; one that is only slow costs nothing.
+fn is_slow(took: Duration, behind: i64) -> bool {
+    took > SLOW_AFTER && behind > SLOW_BEHIND
+}
+
 /// Where a stream of events stands.
 struct Tail {
     engine: Engine,
@@ -130,7 +136,7 @@ impl Tail {
     fn check_pace(&self) -> Result<(), StreamEnd> {
         let Some(handed_at) = self.handed_at else { return Ok(()) };
         let took = self.engine.clock.monotonic().duration_since(handed_at);
-        if took > SLOW_AFTER && *self.news.borrow() - self.seen > SLOW_BEHIND {
+        if is_slow(took, *self.news.borrow() - self.seen) {
             let resume_after = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
             return Err(StreamEnd::Slow { resume_after });
         }
@@ -141,5 +147,19 @@ impl Tail {
         self.handed_at = Some(self.engine.clock.monotonic());
         let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
         EventBatch { events, cursor, has_more_past_events: has_more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_subscriber_that_is_slow_and_far_behind_is_cut() {
+        let moment = Duration::from_millis(1);
+        assert!(is_slow(SLOW_AFTER + moment, SLOW_BEHIND + 1));
+        assert!(!is_slow(SLOW_AFTER, SLOW_BEHIND + 1));
+        assert!(!is_slow(SLOW_AFTER + moment, SLOW_BEHIND));
+        assert!(!is_slow(moment, i64::MAX));
     }
 }

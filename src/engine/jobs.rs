@@ -70,6 +70,11 @@ impl Engine {
             Ok(checked) => checked,
             Err(rejection) => return Ok(Err(rejection)),
         };
+        let replaces = |unique: &Unique| unique.on_conflict == UniqueConflict::ReplaceQueued;
+        if options.unique.as_ref().is_some_and(replaces) && !viewer.may(GrantVerb::Cancel) {
+            let message = "REPLACE_QUEUED cancels a job: this token lacks the CANCEL grant";
+            return Ok(Err(Rejection::invalid("onConflict", message)));
+        }
         let job = match run {
             RunInput::Command(_) if !viewer.may(GrantVerb::Command) => Err(Rejection::at(
                 UserErrorCode::Invalid,

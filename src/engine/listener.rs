@@ -60,6 +60,8 @@ impl<'a> Listener<'a> {
         // A process may close its output and go on: the end of the output is not the end.
         let mut is_output_open = true;
         loop {
+            // Whoever never stops to report must not starve those who watch the process, in this same task.
+            tokio::task::coop::consume_budget().await;
             tokio::select! {
                 pieces = output.recv(), if is_output_open => match pieces {
                     Some(pieces) => self.take(pieces).await,
@@ -69,6 +71,8 @@ impl<'a> Listener<'a> {
                 () = over.cancelled() => break,
             }
         }
+        // What was handed over is taken; whoever still writes, after an end that could not be forced, is not heard.
+        output.close();
         while let Ok(pieces) = output.try_recv() {
             self.take(pieces).await;
         }

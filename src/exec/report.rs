@@ -2,7 +2,7 @@
 //! wait for a writer or let one wait for ever, and never keep more than one line that is not complete.
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -64,6 +64,8 @@ impl ReportChannel {
     /// Waits for something to read, and reads it. May be dropped at any time without a loss.
     pub async fn next(&mut self) -> Heard {
         loop {
+            // A flood must not keep the attempt from its stop: the others of this task get their turn.
+            tokio::task::coop::consume_budget().await;
             if self.pipe.readable().await.is_err() {
                 // Only when the runtime shuts down, and we with it.
                 std::future::pending::<()>().await;
@@ -122,13 +124,20 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// Makes the directory for channels, empty: those of a daemon that died have no reader.
+/// Makes the directory for channels, or clears it of those of a daemon that died: they have no reader. What is
+/// no channel is not ours and stays.
 pub fn clear_channels(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    std::fs::DirBuilder::new().mode(0o700).create(directory)
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_fifo() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The line that is being read.
@@ -216,8 +225,11 @@ mod tests {
         drop(channel);
         assert!(!path.exists());
         ReportChannel::open(path.clone()).unwrap();
-        std::fs::write(place.join("stale"), "").unwrap();
+        // One whose daemon died without a word.
+        std::mem::forget(ReportChannel::open(place.join("stale")).unwrap());
+        std::fs::write(place.join("not ours"), "").unwrap();
         clear_channels(&place).unwrap();
-        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
+        let left: Vec<_> = std::fs::read_dir(&place).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(left, ["not ours"]);
     }
 }

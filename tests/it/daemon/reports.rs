@@ -187,3 +187,20 @@ fn a_masked_secret_shows_nowhere() {
     }
     assert!(has_status, "what was stored can be found in the files");
 }
+
+#[test]
+fn a_flood_of_reports_does_not_keep_a_job_from_its_cancel() {
+    let daemon = Daemon::start();
+    for flood in ["''", r#"'{"progress": {"fraction": 0.5}}'"#] {
+        let id = script(&daemon, &format!(r#"echo go; yes {flood} > "$BEADLE_REPORT""#), json!({}));
+        until("the flood to run", PATIENCE, || {
+            let log = daemon
+                .graphql("query ($id: ID!) { job(id: $id) { log { lines { text } } } }", json!({ "id": id }));
+            (log["job"]["log"]["lines"][0]["text"] == json!("go")).then_some(())
+        });
+        let cancel = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { code } } }";
+        let answer = daemon.graphql(cancel, json!({ "id": id }));
+        assert_eq!(answer["jobCancel"]["userErrors"], json!([]));
+        assert_eq!(daemon.wait_final(&id).job["state"], json!("CANCELLED"));
+    }
+}
