@@ -168,7 +168,7 @@ pub struct Job {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
-    /// An attempt that writes nothing for so long is stopped.
+    /// An attempt that neither writes nor reports for so long is stopped.
     pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
@@ -227,7 +227,7 @@ pub struct NewJob {
     pub retry_policy: RetryPolicy,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
-    /// An attempt that writes nothing for so long is stopped.
+    /// An attempt that neither writes nor reports for so long is stopped.
     pub idle_timeout: Option<Span>,
     /// Time between the polite signal and the one that kills.
     pub kill_grace: Span,
@@ -256,7 +256,7 @@ pub enum UniqueConflict {
     ReturnExisting,
     /// It is refused.
     Reject,
-    /// The other one is cancelled unless it runs; then this one is refused.
+    /// The other one is cancelled unless it runs; then this one is refused. Needs the CANCEL grant.
     ReplaceQueued,
 }
 
@@ -317,7 +317,7 @@ pub struct JobEnqueueInput {
     pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
-    /// Stop an attempt that writes nothing for so long.
+    /// Stop an attempt that neither writes nor reports for so long.
     pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Option<Span>,

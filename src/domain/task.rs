@@ -48,7 +48,7 @@ pub struct TaskDefinition {
     pub priority: i32,
     /// An attempt that runs longer is stopped.
     pub timeout: Option<Span>,
-    /// An attempt that writes nothing for so long is stopped.
+    /// An attempt that neither writes nor reports for so long is stopped.
     pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     pub kill_grace: Span,
@@ -86,7 +86,7 @@ pub struct TaskPutInput {
     pub priority: i32,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
-    /// Stop an attempt that writes nothing for so long.
+    /// Stop an attempt that neither writes nor reports for so long.
     pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
     #[graphql(default_with = "Span::from_millis(10_000)")]

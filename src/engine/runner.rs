@@ -237,7 +237,7 @@ async fn finish(
             let idle = claimed.job.idle_timeout.map(|idle| idle.to_string()).unwrap_or_default();
             (
                 AttemptOutcome::TimedOut,
-                format!("stopped after its idleTimeout of {idle} without output ({how})"),
+                format!("stopped after its idleTimeout of {idle} without output or report ({how})"),
             )
         }
         Some(StopCause::Shutdown) => {
