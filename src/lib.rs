@@ -56,7 +56,7 @@
 //! 2. At most one attempt of a job is open, and the end of an attempt counts once (`store`: stale ends).
 //! 3. Every change of state appends an event in the same transaction, and no cursor ever skips one
 //!    (`support::history`, used by `daemon::crash`; `api::streams`).
-//! 4. A lost nudge delays by at most one poll interval (`engine::dispatcher`).
+//! 4. A lost nudge delays by at most one poll interval (`daemon::nudges`).
 //! 5. Nothing above `store` names an engine or writes SQL; nothing above `exec` spawns (`tidy::layers`).
 //! 6. `domain` is synchronous and deterministic (`tidy::layers`).
 //! 7. After kill -9 and a restart no accepted job is stuck, and the processes of a lost attempt are gone before

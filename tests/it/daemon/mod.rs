@@ -6,6 +6,7 @@ mod following;
 mod holds;
 mod keys;
 mod measures;
+mod nudges;
 mod refusals;
 mod reports;
 mod schedules;
