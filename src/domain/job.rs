@@ -1,18 +1,18 @@
 //! Owns the job: one durable request to run something.
 
-use async_graphql::{Enum, InputObject, OneofObject, SimpleObject};
+use async_graphql::{Enum, InputObject, SimpleObject};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Failure;
-use super::command::{Command, CommandInput, check_span};
+use super::command::Command;
+use super::concurrency::LimitKey;
 use super::duration::Span;
 use super::event::EventCursor;
 use super::id::{JobId, ScheduleId, TaskId, TokenId};
 use super::limits;
-use super::rejection::{Rejection, check_name, check_text};
 use super::report::Progress;
-use super::retry::{RetryPolicy, RetryPolicyInput};
-use super::task::TaskRef;
+use super::retry::RetryPolicy;
+use super::scalars::Json;
 use crate::base::clock::Timestamp;
 
 /// Where a job stands.
@@ -202,240 +202,58 @@ pub struct Job {
     pub try_count: i32,
     /// How far it has come, by the word of its current, else its last attempt.
     pub progress: Option<Progress>,
+    /// What the task was told for this job.
+    #[graphql(skip)]
+    pub parameters: Option<Json>,
+    /// The token that asked for it.
+    #[graphql(skip)]
+    pub token_id: Option<TokenId>,
+    /// Who keeps it on hold.
+    #[graphql(skip)]
+    pub held_by: Option<String>,
+    /// What it shares a limit with.
+    #[graphql(skip)]
+    pub limit_key: Option<LimitKey>,
+    /// Since when it stands behind its key.
+    #[graphql(skip)]
+    pub gated_at: Option<Timestamp>,
+    /// What becomes of it when a job that it depends on does not succeed.
+    #[graphql(skip)]
+    pub on_dependency_failure: DependencyFailure,
+    /// Whether both streams of its output are one.
+    #[graphql(skip)]
+    pub merges_output: bool,
+    /// The longest that an attempt may run with all the time that it asks for.
+    #[graphql(skip)]
+    pub timeout_max: Option<Span>,
     /// Position of the last event of this job.
     pub event_cursor: EventCursor,
 }
 
-/// A job that passed the door and waits to be committed.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// The task it is made from.
-    pub task: Option<TaskOfJob>,
-    /// What runs.
-    pub command: Command,
-    /// Name of its queue.
-    pub queue_name: String,
-    /// -100 to 100.
-    pub priority: i32,
-    /// Keys and values to find it by.
-    pub labels: Vec<Label>,
-    /// How it came to be.
-    pub origin: JobOrigin,
-    /// Who asked.
-    pub requested_by: String,
-    /// When and how often it is tried again.
-    pub retry_policy: RetryPolicy,
-    /// An attempt that runs longer is stopped.
-    pub timeout: Option<Span>,
-    /// An attempt that neither writes nor reports for so long is stopped.
-    pub idle_timeout: Option<Span>,
-    /// Time between the polite signal and the one that kills.
-    pub kill_grace: Span,
-    /// Whether it goes back to its queue when a shutdown interrupts it.
-    pub is_restartable: bool,
-    /// The job that this one retries.
-    pub retry_of: Option<JobId>,
-    /// The schedule that made it.
-    pub schedule_id: Option<ScheduleId>,
-    /// Not before this; `None` means now.
-    pub run_at: Option<Timestamp>,
-    /// It expires when it has not started by then.
-    pub start_by: Option<Timestamp>,
-    /// Whether it begins on hold.
-    pub is_held: bool,
-    /// The key that it alone may have.
-    pub unique: Option<Unique>,
-    /// Makes the request safe to repeat.
-    pub idempotency: Option<Idempotency>,
+/// What becomes of a job when one that it depends on does not succeed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DependencyFailure {
+    /// It is skipped.
+    #[default]
+    Skip,
+    /// It runs all the same, once all of them have ended.
+    Run,
 }
 
-/// What becomes of a job whose unique key another one has that is not final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
-pub enum UniqueConflict {
-    /// The answer is the other job.
-    ReturnExisting,
-    /// It is refused.
-    Reject,
-    /// The other one is cancelled unless it runs; then this one is refused. Needs the CANCEL grant.
-    ReplaceQueued,
-}
-
-/// A key that one job at a time may have, from its making to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unique {
-    /// The key, of the whole store.
-    pub key: String,
-    /// What happens when it is taken.
-    pub on_conflict: UniqueConflict,
-}
-
-/// The task a job is made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskOfJob {
-    /// Its row.
-    pub id: TaskId,
-    /// Its name.
-    pub name: String,
-    /// Its revision.
-    pub revision: i32,
-}
-
-/// A caller's key for a request, with a digest of what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Idempotency {
-    /// Keys of different tokens never meet.
-    pub token_id: TokenId,
-    /// The caller's key.
-    pub key: String,
-    /// SHA-256 of the request, as hex.
-    pub digest: String,
-}
-
-/// What a job runs: a named task, or an ad hoc command (needs the COMMAND grant).
-#[derive(Debug, Clone, OneofObject)]
-pub enum RunInput {
-    /// A named task.
-    Task(TaskRef),
-    /// An ad hoc command.
-    Command(CommandInput),
-}
-
-/// A job to be made.
-#[derive(Debug, Clone, InputObject)]
-pub struct JobEnqueueInput {
-    /// What to run.
-    pub run: RunInput,
-    /// The queue; null means the task's, or `default`.
-    pub queue: Option<String>,
-    /// -100 to 100, higher first; null means the task's, or 0.
-    pub priority: Option<i32>,
-    /// Do not start before this instant.
-    pub run_at: Option<Timestamp>,
-    /// Do not start before this much time has passed; excludes `runAt`.
-    pub delay: Option<Span>,
-    /// Expire when not started by this instant; it must lie in the future and after `runAt`.
-    pub start_by: Option<Timestamp>,
-    /// Stop an attempt that runs longer.
-    pub timeout: Option<Span>,
-    /// Stop an attempt that neither writes nor reports for so long.
-    pub idle_timeout: Option<Span>,
-    /// Time between SIGTERM and SIGKILL.
-    pub kill_grace: Option<Span>,
-    /// When and how often to try again.
-    pub retry_policy: Option<RetryPolicyInput>,
-    /// Keys and values to find it by.
-    pub labels: Option<Vec<Label>>,
-    /// At most one job that is not final has this key, in the whole store.
-    pub unique_key: Option<String>,
-    /// What to do when another job has the unique key.
-    #[graphql(default_with = "UniqueConflict::ReturnExisting")]
-    pub on_conflict: UniqueConflict,
-    /// Keep it on hold until somebody releases it.
-    #[graphql(default)]
-    pub is_held: bool,
-    /// The same key with the same request gives the same job, for at least 7 days.
-    pub idempotency_key: Option<String>,
-}
-
-/// The fields of `JobEnqueueInput` that stand apart from what runs, checked.
-#[derive(Debug, Clone)]
-pub struct EnqueueOptions {
-    /// The queue asked for.
-    pub queue: Option<String>,
-    /// The priority asked for.
-    pub priority: Option<i32>,
-    /// The earliest start asked for, `delay` resolved.
-    pub run_at: Option<Timestamp>,
-    /// The latest start asked for.
-    pub start_by: Option<Timestamp>,
-    /// The timeout asked for.
-    pub timeout: Option<Span>,
-    /// The longest silence asked for.
-    pub idle_timeout: Option<Span>,
-    /// The grace asked for.
-    pub kill_grace: Option<Span>,
-    /// The policy asked for.
-    pub retry_policy: Option<RetryPolicy>,
-    /// The labels.
-    pub labels: Vec<Label>,
-    /// The unique key with what happens when it is taken.
-    pub unique: Option<Unique>,
-    /// Whether it begins on hold.
-    pub is_held: bool,
-    /// The idempotency key.
-    pub idempotency_key: Option<String>,
-}
-
-impl JobEnqueueInput {
-    /// Splits what runs from how, and checks the latter.
-    pub fn check(self, now: Timestamp) -> Result<(RunInput, EnqueueOptions), Rejection> {
-        if self.delay.is_some() && self.run_at.is_some() {
-            return Err(Rejection::invalid("delay", "give either runAt or delay, not both"));
-        }
-        if let Some(delay) = self.delay {
-            check_span("delay", delay, 0)?;
-        }
-        check_priority("priority", self.priority)?;
-        let (timeout, idle) = (("timeout", self.timeout, 1), ("idleTimeout", self.idle_timeout, 1));
-        for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
-            span.map_or(Ok(()), |span| check_span(path, span, min))?;
-        }
-        for (path, key) in [("idempotencyKey", &self.idempotency_key), ("uniqueKey", &self.unique_key)] {
-            let Some(key) = key else { continue };
-            check_text(path, key, limits::TEXT_BYTES_MAX)?;
-            if key.is_empty() {
-                return Err(Rejection::invalid(path, "must not be empty"));
-            }
-        }
-        if let Some(queue) = &self.queue {
-            check_name("queue", queue)?;
-        }
-        let labels = check_labels(self.labels.unwrap_or_default())?;
-        let run_at = self.run_at.or(self.delay.map(|delay| now.plus_millis(delay.millis())));
-        if self.start_by.is_some_and(|by| by <= run_at.map_or(now, |at| at.max(now))) {
-            return Err(Rejection::invalid("startBy", "must lie in the future, and after runAt"));
-        }
-        let options = EnqueueOptions {
-            queue: self.queue,
-            priority: self.priority,
-            run_at,
-            start_by: self.start_by,
-            timeout: self.timeout,
-            idle_timeout: self.idle_timeout,
-            kill_grace: self.kill_grace,
-            retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
-            labels,
-            unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
-            is_held: self.is_held,
-            idempotency_key: self.idempotency_key,
-        };
-        Ok((self.run, options))
-    }
-}
-
-/// A priority within its range, else a refusal of `path`.
-pub fn check_priority(path: &str, priority: Option<i32>) -> Result<(), Rejection> {
-    let max = limits::PRIORITY_MAX;
-    match priority {
-        Some(priority) if !(-max..=max).contains(&priority) => {
-            Err(Rejection::invalid(path, format!("must lie in -{max}..={max}, is {priority}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_labels(labels: Vec<Label>) -> Result<Vec<Label>, Rejection> {
-    if labels.len() > limits::LABELS_MAX {
-        return Err(Rejection::invalid("labels", format!("must hold at most {} labels", limits::LABELS_MAX)));
-    }
-    for (index, label) in labels.iter().enumerate() {
-        check_name(&format!("labels.{index}.key"), &label.key)?;
-        check_text(&format!("labels.{index}.value"), &label.value, limits::TEXT_BYTES_MAX)?;
-        if labels[..index].iter().any(|earlier| earlier.key == label.key) {
-            return Err(Rejection::invalid(&format!("labels.{index}.key"), "is given twice"));
+impl DependencyFailure {
+    /// The word in the store and the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            DependencyFailure::Skip => "SKIP",
+            DependencyFailure::Run => "RUN",
         }
     }
-    Ok(labels)
+
+    /// The policy of a word from the store.
+    pub fn from_word(word: &str) -> Option<DependencyFailure> {
+        [DependencyFailure::Skip, DependencyFailure::Run].into_iter().find(|policy| policy.word() == word)
+    }
 }
 
 /// The order in which waiting jobs start, as one number: lower goes first.

@@ -20,6 +20,8 @@ pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
 pub const LABELS_MAX: usize = 50;
 /// Values in one list of a filter.
 pub const FILTER_VALUES_MAX: usize = 200;
+/// Milliseconds from SIGTERM to SIGKILL when nobody says otherwise.
+pub const KILL_GRACE_MILLIS: i64 = 10_000;
 /// Tries of one job.
 pub const ATTEMPTS_MAX: i32 = 1_000;
 /// Priority lies in `-PRIORITY_MAX..=PRIORITY_MAX`.

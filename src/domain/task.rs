@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Command, CommandInput, check_span};
 use super::duration::Span;
+use super::enqueue::check_priority;
 use super::id::TaskId;
-use super::job::check_priority;
 use super::limits;
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};

@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use super::Engine;
 use crate::base::random::hex;
 use crate::domain::access::{GrantVerb, Viewer};
+use crate::domain::command::Command;
+use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
-use crate::domain::job::{
-    EnqueueOptions, Idempotency, Job, JobEnqueueInput, JobOrigin, NewJob, RunInput, TaskOfJob, Unique,
-    UniqueConflict,
-};
+use crate::domain::job::{Job, JobOrigin};
+use crate::domain::new_job::{Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::task::{Task, TaskRef};
@@ -100,18 +100,16 @@ impl Engine {
         let definition = task.map(|task| &task.definition);
         let default_grace = crate::domain::duration::Span::from_std(self.settings.kill_grace);
         let queue = options.queue.clone().or_else(|| definition.map(|one| one.queue_name.clone()));
+        let command = definition.map_or_else(Command::none, |one| one.command.clone());
         NewJob {
             task: task.map(|task| TaskOfJob {
                 id: task.id,
                 name: task.name.clone(),
                 revision: task.revision,
             }),
-            command: definition.map_or_else(crate::domain::command::Command::none, |one| one.command.clone()),
             queue_name: queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
             priority: options.priority.or(definition.map(|one| one.priority)).unwrap_or(0),
             labels: options.labels.clone(),
-            origin: JobOrigin::Api,
-            requested_by: viewer.token_name.clone(),
             retry_policy: options
                 .retry_policy
                 .clone()
@@ -122,13 +120,12 @@ impl Engine {
             kill_grace: options.kill_grace.or(definition.map(|one| one.kill_grace)).unwrap_or(default_grace),
             // An ad hoc command is not run twice without a word; a task says so for itself.
             is_restartable: definition.is_some_and(|one| one.is_restartable),
-            retry_of: None,
-            schedule_id: None,
             run_at: options.run_at,
             start_by: options.start_by,
             unique: options.unique.clone(),
             is_held: options.is_held,
-            idempotency: None,
+            token_id: Some(viewer.token_id),
+            ..NewJob::plain(command, &viewer.token_name)
         }
     }
 
@@ -194,25 +191,24 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
     let task = job.task_id.zip(job.task_name.clone());
     NewJob {
         task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),
-        command: job.command.clone(),
         queue_name: job.queue_name.clone(),
         priority: job.priority,
         labels: job.labels.clone(),
         origin: JobOrigin::Retry,
-        requested_by: viewer.token_name.clone(),
         retry_policy: job.retry_policy.clone(),
         timeout: job.timeout,
         idle_timeout: job.idle_timeout,
         kill_grace: job.kill_grace,
         is_restartable: job.is_restartable,
         retry_of: Some(job.id),
-        schedule_id: None,
-        run_at: None,
-        start_by: None,
         // Two that run under one key would break its promise.
         unique: job.unique_key.clone().map(|key| Unique { key, on_conflict: UniqueConflict::Reject }),
-        is_held: false,
         idempotency,
+        parameters: job.parameters.clone(),
+        token_id: Some(viewer.token_id),
+        merges_output: job.merges_output,
+        timeout_max: job.timeout_max,
+        ..NewJob::plain(job.command.clone(), &viewer.token_name)
     }
 }
 

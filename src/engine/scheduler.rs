@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::base::clock;
-use crate::domain::job::{JobOrigin, NewJob, TaskOfJob};
+use crate::domain::job::JobOrigin;
+use crate::domain::new_job::{NewJob, TaskOfJob};
 use crate::domain::schedule::{OverlapPolicy, Schedule, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
@@ -104,23 +105,15 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
     let definition = &task.definition;
     NewJob {
         task: Some(TaskOfJob { id: task.id, name: task.name.clone(), revision: task.revision }),
-        command: definition.command.clone(),
         queue_name: definition.queue_name.clone(),
         priority: definition.priority,
-        labels: Vec::new(),
         origin: JobOrigin::Schedule,
-        requested_by: schedule.name.clone(),
         retry_policy: definition.retry_policy.clone(),
         timeout: definition.timeout,
         idle_timeout: definition.idle_timeout,
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
-        retry_of: None,
         schedule_id: Some(schedule.id),
-        run_at: None,
-        start_by: None,
-        unique: None,
-        is_held: false,
-        idempotency: None,
+        ..NewJob::plain(definition.command.clone(), &schedule.name)
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Engine;
 use crate::domain::access::Viewer;
+use crate::domain::enqueue::check_priority;
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
-use crate::domain::job::check_priority;
 use crate::domain::rejection::{Rejection, check_name};
 use crate::store::waiting::{Hold, Release, Update};
 use crate::store::writer::Outcome;

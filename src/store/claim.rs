@@ -52,7 +52,7 @@ const LOCK_LIMITED: Sql = Sql::each(
     "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL",
     "SELECT name FROM queues
      WHERE concurrency_limit IS NOT NULL AND paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND jobs.queue = queues.name)
+       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)
      ORDER BY name
      FOR NO KEY UPDATE OF queues",
     &[],
@@ -63,7 +63,7 @@ const ROOM: Sql = Sql::both(
             (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name)
      FROM queues
      WHERE paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND jobs.queue = queues.name)",
+       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
     &[],
 );
 
@@ -77,7 +77,7 @@ const BEST: Sql = Sql::each(
          FROM jsonb_each($1) AS room
          JOIN jobs ON jobs.id IN (
              SELECT head.id FROM jobs AS head
-             WHERE head.state = 'QUEUED' AND head.queue = room.value ->> 'queue'
+             WHERE head.state = 'QUEUED' AND head.gated_at_us IS NULL AND head.queue = room.value ->> 'queue'
              ORDER BY head.rank_us, head.id
              LIMIT $2)
      ) AS best
@@ -90,7 +90,7 @@ const BEST: Sql = Sql::each(
                 CAST(room.value ->> 'room' AS BIGINT) AS room
          FROM jsonb_each($1) AS room,
               LATERAL (SELECT jobs.id, jobs.rank_us, jobs.queue FROM jobs
-                       WHERE jobs.state = 'QUEUED' AND jobs.queue = room.value ->> 'queue'
+                       WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.queue = room.value ->> 'queue'
                        ORDER BY jobs.rank_us, jobs.id
                        LIMIT $2
                        FOR UPDATE SKIP LOCKED) AS head
@@ -204,7 +204,7 @@ pub struct Outlook {
 const HAS_QUEUED: Sql = Sql::both(
     "SELECT count(*) FROM queues
      WHERE paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND jobs.queue = queues.name)",
+       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
     &[],
 );
 

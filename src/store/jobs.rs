@@ -13,10 +13,12 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::domain::concurrency::LimitKey;
 use crate::domain::duration::Span;
 use crate::domain::event::{EventCursor, EventType, NewEvent};
 use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
-use crate::domain::job::{Idempotency, Job, JobOrigin, JobState, NewJob, rank};
+use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState, rank};
+use crate::domain::new_job::{Idempotency, NewJob};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
 /// The columns of `job`, in the order that `job_from` reads.
@@ -25,12 +27,13 @@ macro_rules! job_columns {
         "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
          run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us,
-         idle_timeout_ms, unique_key, progress"
+         idle_timeout_ms, unique_key, progress, parameters, token_id, held_by, limit_key, gated_at_us,
+         on_dependency_failure, merge_output, timeout_max_ms"
     };
 }
 pub(super) use job_columns;
 /// How many columns `job_columns` names.
-pub(super) const JOB_COLUMNS: usize = 29;
+pub(super) const JOB_COLUMNS: usize = 37;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
@@ -51,6 +54,9 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
     let failure: Option<String> = row.get(15)?;
     let progress: Option<String> = row.get(28)?;
+    let parameters: Option<String> = row.get(29)?;
+    let limit_key: Option<String> = row.get(32)?;
+    let on_dependency_failure: Option<String> = row.get(34)?;
     Ok(Job {
         id: JobId(id),
         state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
@@ -81,6 +87,19 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
         idle_timeout: row.get::<Option<i64>>(26)?.map(Span::from_millis),
         progress: progress.map(|text| json(&text).ok_or_else(|| bad("the progress"))).transpose()?,
+        parameters: parameters.map(|text| json(&text).ok_or_else(|| bad("the parameters"))).transpose()?,
+        token_id: row.get::<Option<i64>>(30)?.map(TokenId),
+        held_by: row.get(31)?,
+        limit_key: limit_key
+            .map(|text| LimitKey::parse(&text).ok_or_else(|| bad("the concurrency key")))
+            .transpose()?,
+        gated_at: row.get::<Option<i64>>(33)?.map(Timestamp),
+        on_dependency_failure: on_dependency_failure
+            .as_deref()
+            .and_then(DependencyFailure::from_word)
+            .unwrap_or_default(),
+        merges_output: row.get::<i64>(35)? == 1,
+        timeout_max: row.get::<Option<i64>>(36)?.map(Span::from_millis),
         event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
     })
 }
@@ -102,7 +121,8 @@ const INSERT: Sql = Sql::both(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
                        schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
-                       idle_timeout_ms, unique_key)
+                       idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
+                       on_dependency_failure, merge_output, timeout_max_ms)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
@@ -111,7 +131,9 @@ const INSERT: Sql = Sql::both(
             CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
             CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
             CAST(r.value ->> 'start_by' AS BIGINT), CAST(r.value ->> 'idle_timeout' AS BIGINT),
-            r.value ->> 'unique_key'
+            r.value ->> 'unique_key', r.value ->> 'parameters', CAST(r.value ->> 'token_id' AS BIGINT),
+            r.value ->> 'held_by', r.value ->> 'limit_key', r.value ->> 'on_dependency_failure',
+            CAST(r.value ->> 'merge_output' AS BIGINT), CAST(r.value ->> 'timeout_max' AS BIGINT)
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
 );
@@ -343,6 +365,13 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "start_by": job.start_by,
         "unique_key": job.unique.as_ref().map(|unique| &unique.key),
         "idle_timeout": job.idle_timeout,
+        "parameters": job.parameters.as_ref().map(text),
+        "token_id": job.token_id,
+        "held_by": job.is_held.then_some(&job.requested_by),
+        "limit_key": job.limit.as_ref().map(|limit| limit.key.to_string()),
+        "on_dependency_failure": (!job.depends_on.is_empty()).then(|| job.on_dependency_failure.word()),
+        "merge_output": i64::from(job.merges_output),
+        "timeout_max": job.timeout_max,
     }));
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));

@@ -48,7 +48,7 @@ macro_rules! migration {
     };
 }
 
-const STATE: &[Migration] = &[migration!("state", "0001_init")];
+const STATE: &[Migration] = &[migration!("state", "0001_init"), migration!("state", "0002_contract")];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init")];
 
 /// Taken while the table of migrations is made on PostgreSQL.

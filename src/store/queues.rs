@@ -146,8 +146,10 @@ const NUMBERS: Sql = Sql::both(
     &[Kind::Text],
 );
 
-const OLDEST: Sql =
-    Sql::both("SELECT min(run_at_us) FROM jobs WHERE state = 'QUEUED' AND queue = $1", &[Kind::Text]);
+const OLDEST: Sql = Sql::both(
+    "SELECT min(run_at_us) FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND queue = $1",
+    &[Kind::Text],
+);
 
 /// How full a queue is.
 #[derive(Debug, Clone, Copy)]

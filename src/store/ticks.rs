@@ -13,7 +13,7 @@ use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{JobId, ScheduleId};
-use crate::domain::job::NewJob;
+use crate::domain::new_job::NewJob;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::schedule::{Schedule, Tick, TickOutcome};
 

@@ -6,7 +6,8 @@ use super::transition::lock;
 use super::writer::Batch;
 use crate::args;
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, JobState, Unique, UniqueConflict};
+use crate::domain::job::{Job, JobState};
+use crate::domain::new_job::{Unique, UniqueConflict};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
 const HOLDER: Sql =

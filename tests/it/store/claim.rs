@@ -6,7 +6,8 @@ use beadle::base::task;
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{AttemptId, JobId, WorkerId};
-use beadle::domain::job::{JobState, NewJob};
+use beadle::domain::job::JobState;
+use beadle::domain::new_job::NewJob;
 use beadle::store::claim::Claimed;
 use beadle::store::queues::QueueAction;
 

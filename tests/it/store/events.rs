@@ -6,7 +6,7 @@ use beadle::base::task;
 use beadle::domain::event::{Event, EventType};
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{JobId, TaskId};
-use beadle::domain::job::{NewJob, TaskOfJob};
+use beadle::domain::new_job::{NewJob, TaskOfJob};
 use beadle::store::Reader;
 use beadle::store::queues::{ChangeQueue, QueueAction};
 use beadle::store::writer::Probe;

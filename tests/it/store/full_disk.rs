@@ -10,7 +10,7 @@ use beadle::base::environment::variable;
 use beadle::base::random::SeededRandom;
 use beadle::base::task;
 use beadle::domain::command::Command;
-use beadle::domain::job::NewJob;
+use beadle::domain::new_job::NewJob;
 use beadle::store::writer::Refusal;
 use beadle::store::{FaultKind, Store};
 

@@ -6,8 +6,9 @@ use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::command::Command;
 use beadle::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection, TimeRangeInput};
 use beadle::domain::id::{JobId, ScheduleId, TaskId};
-use beadle::domain::job::{Job, JobOrigin, JobState, NewJob, TaskOfJob};
+use beadle::domain::job::{Job, JobOrigin, JobState};
 use beadle::domain::limits::COUNT_CAP;
+use beadle::domain::new_job::{NewJob, TaskOfJob};
 
 use super::stage::{Stage, T0, enqueue, label, new_job, new_job_in, on_both};
 

@@ -5,7 +5,8 @@ use beadle::domain::duration::Span;
 use beadle::domain::event::EventType;
 use beadle::domain::filter::{EventFilter, ScheduleFilter};
 use beadle::domain::id::{ScheduleId, TaskId, TokenId};
-use beadle::domain::job::{Idempotency, JobState, NewJob};
+use beadle::domain::job::JobState;
+use beadle::domain::new_job::{Idempotency, NewJob};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::schedule::{
     MisfirePolicy, OverlapPolicy, Schedule, ScheduleDefinition, SchedulePut, ScheduleRef, TickOutcome,

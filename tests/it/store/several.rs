@@ -3,7 +3,8 @@
 use beadle::base::clock::within;
 use beadle::base::task;
 use beadle::domain::attempt::AttemptOutcome;
-use beadle::domain::job::{JOB_STATES, JobState, NewJob};
+use beadle::domain::job::{JOB_STATES, JobState};
+use beadle::domain::new_job::NewJob;
 use beadle::store::prune::{Horizon, Prune};
 use beadle::store::tasks::PutTask;
 use beadle::store::transition::Cancel;
@@ -105,7 +106,7 @@ fn daemons_that_start_at_once_make_one_store() {
         let epochs: Vec<_> = opened.into_iter().map(|store| store.unwrap().reader().epoch()).collect();
         assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
         assert_eq!(stage.number("SELECT count(*) FROM queues").await, 1);
-        assert_eq!(stage.number("SELECT count(*) FROM migrations").await, 2);
+        assert_eq!(stage.number("SELECT count(*) FROM migrations").await, 3);
     });
 }
 

@@ -8,14 +8,12 @@ use beadle::base::random::{Random, SeededRandom};
 use beadle::base::task;
 use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::command::Command;
-use beadle::domain::duration::Span;
 use beadle::domain::event::Event;
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{JobId, WorkerId};
-use beadle::domain::job::{Job, JobOrigin, JobState, Label, NewJob};
-use beadle::domain::queue::DEFAULT_QUEUE;
+use beadle::domain::job::{Job, JobState, Label};
+use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::Rejection;
-use beadle::domain::retry::RetryPolicy;
 use beadle::store::claim::{Claim, Claimed};
 use beadle::store::jobs::Enqueue;
 use beadle::store::queues::{ChangeQueue, QueueAction};
@@ -298,27 +296,8 @@ pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
 
 /// A plain job in the default queue.
 pub fn new_job() -> NewJob {
-    NewJob {
-        task: None,
-        command: Command { argv: vec!["true".to_owned()], ..Command::none() },
-        queue_name: DEFAULT_QUEUE.to_owned(),
-        priority: 0,
-        labels: Vec::new(),
-        origin: JobOrigin::Api,
-        requested_by: "tester".to_owned(),
-        retry_policy: RetryPolicy::default(),
-        timeout: None,
-        kill_grace: Span::from_secs(10),
-        is_restartable: true,
-        retry_of: None,
-        schedule_id: None,
-        run_at: None,
-        start_by: None,
-        idle_timeout: None,
-        is_held: false,
-        unique: None,
-        idempotency: None,
-    }
+    let command = Command { argv: vec!["true".to_owned()], ..Command::none() };
+    NewJob { is_restartable: true, ..NewJob::plain(command, "tester") }
 }
 
 /// A plain job in a queue.

@@ -1,0 +1,68 @@
+//! Owns the keys that jobs share a limit by: a key of their own, or their task.
+
+use std::fmt;
+
+use super::id::TaskId;
+
+/// What jobs share a limit by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LimitKey {
+    /// The key that they were given, of the whole store.
+    Key(String),
+    /// Their task.
+    Task(TaskId),
+}
+
+impl fmt::Display for LimitKey {
+    /// As it stands in the store.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitKey::Key(key) => write!(f, "key:{key}"),
+            LimitKey::Task(id) => write!(f, "task:{}", id.0),
+        }
+    }
+}
+
+impl LimitKey {
+    /// Reads what stands in the store.
+    pub fn parse(text: &str) -> Option<LimitKey> {
+        match text.split_once(':')? {
+            ("key", key) => Some(LimitKey::Key(key.to_owned())),
+            ("task", id) => id.parse().ok().map(|id| LimitKey::Task(TaskId(id))),
+            _ => None,
+        }
+    }
+
+    /// The key by the caller's own word.
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            LimitKey::Key(key) => Some(key),
+            LimitKey::Task(_) => None,
+        }
+    }
+}
+
+/// A key with how many jobs that share it may run at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyLimit {
+    /// What they share.
+    pub key: LimitKey,
+    /// Jobs that may run at once, 1 or more.
+    pub limit: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_whatever_it_holds() {
+        for key in [LimitKey::Key("a:b".to_owned()), LimitKey::Key(String::new()), LimitKey::Task(TaskId(7))]
+        {
+            assert_eq!(LimitKey::parse(&key.to_string()), Some(key));
+        }
+        for bad in ["", "key", "task:x", "other:1"] {
+            assert_eq!(LimitKey::parse(bad), None, "{bad}");
+        }
+    }
+}
