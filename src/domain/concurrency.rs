@@ -47,8 +47,8 @@ impl LimitKey {
 pub struct KeyLimit {
     /// What they share.
     pub key: LimitKey,
-    /// Jobs that may run at once, 1 or more.
-    pub limit: i32,
+    /// Jobs that may run at once, 1 or more; `None` leaves the key's limit as the job before brought it.
+    pub limit: Option<i32>,
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ pub struct JobEnqueueInput {
     /// What to do when another job has the unique key.
     #[graphql(default_with = "UniqueConflict::ReturnExisting")]
     pub on_conflict: UniqueConflict,
+    /// Jobs with the same key run one at a time, or as many at once as their task's `concurrencyLimit` says (of the
+    /// newest such job). It stands in the place of the task's own limit.
+    pub concurrency_key: Option<String>,
     /// Keep it on hold until somebody releases it.
     #[graphql(default)]
     pub is_held: bool,
@@ -81,6 +84,8 @@ pub struct EnqueueOptions {
     pub labels: Vec<Label>,
     /// The unique key with what happens when it is taken.
     pub unique: Option<Unique>,
+    /// What it shares a limit with.
+    pub concurrency_key: Option<String>,
     /// Whether it begins on hold.
     pub is_held: bool,
     /// The idempotency key.
@@ -101,7 +106,11 @@ impl JobEnqueueInput {
         for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
-        for (path, key) in [("idempotencyKey", &self.idempotency_key), ("uniqueKey", &self.unique_key)] {
+        for (path, key) in [
+            ("idempotencyKey", &self.idempotency_key),
+            ("uniqueKey", &self.unique_key),
+            ("concurrencyKey", &self.concurrency_key),
+        ] {
             let Some(key) = key else { continue };
             check_text(path, key, limits::TEXT_BYTES_MAX)?;
             if key.is_empty() {
@@ -127,6 +136,7 @@ impl JobEnqueueInput {
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,
             unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
+            concurrency_key: self.concurrency_key,
             is_held: self.is_held,
             idempotency_key: self.idempotency_key,
         };

@@ -56,3 +56,11 @@ pub const MASK_BYTES_MIN: usize = 4;
 pub const MASK_BYTES_MAX: usize = 8 * 1024;
 /// With every extension that it asks for, an attempt runs at most this many times its timeout.
 pub const TIMEOUT_FACTOR_MAX: u32 = 10;
+/// Starts that a queue's rate may allow in its period: each is a row while the period lasts.
+pub const RATE_STARTS_MAX: i32 = 100_000;
+/// The longest period of a queue's rate: a day, in milliseconds.
+pub const RATE_PERIOD_MILLIS_MAX: i64 = 86_400_000;
+/// Jobs before a waiting one are counted up to here.
+pub const AHEAD_MAX: i64 = 1_000;
+/// Jobs that a blocker names.
+pub const BLOCKING_JOBS_MAX: i64 = 20;

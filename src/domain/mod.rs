@@ -4,6 +4,7 @@
 pub mod access;
 pub mod attempt;
 pub mod backoff;
+pub mod blocker;
 pub mod calendar;
 pub mod command;
 pub mod concurrency;

@@ -8,6 +8,7 @@ use super::Engine;
 use crate::base::random::hex;
 use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::command::Command;
+use crate::domain::concurrency::{KeyLimit, LimitKey};
 use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
@@ -124,6 +125,10 @@ impl Engine {
             start_by: options.start_by,
             unique: options.unique.clone(),
             is_held: options.is_held,
+            limit: options
+                .concurrency_key
+                .clone()
+                .map(|key| KeyLimit { key: LimitKey::Key(key), limit: Some(1) }),
             token_id: Some(viewer.token_id),
             ..NewJob::plain(command, &viewer.token_name)
         }
@@ -206,6 +211,7 @@ fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob 
         idempotency,
         parameters: job.parameters.clone(),
         token_id: Some(viewer.token_id),
+        limit: job.limit_key.clone().map(|key| KeyLimit { key, limit: None }),
         merges_output: job.merges_output,
         timeout_max: job.timeout_max,
         ..NewJob::plain(job.command.clone(), &viewer.token_name)

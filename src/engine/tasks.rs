@@ -95,11 +95,12 @@ impl Engine {
         action: QueueAction,
     ) -> Outcome<EventCursor> {
         crate::domain::rejection::check_name("name", &name)?;
-        if let QueueAction::Put { concurrency_limit: Some(limit) } = &action
-            && *limit < 1
-        {
-            let message = "must be at least 1; to start nothing, pause the queue";
-            return Err(Rejection::invalid("concurrencyLimit", message).into());
+        if let QueueAction::Put { concurrency_limit, rate_limit } = &action {
+            if concurrency_limit.is_some_and(|limit| limit < 1) {
+                let message = "must be at least 1; to start nothing, pause the queue";
+                return Err(Rejection::invalid("concurrencyLimit", message).into());
+            }
+            rate_limit.map(|rate| rate.check("rateLimit")).transpose()?;
         }
         let change = ChangeQueue { name, action, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;

@@ -6,11 +6,13 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
-use super::loaders::{LastAttemptOf, OutputOf};
+use super::loaders::{BlockersOf, LastAttemptOf, OutputOf};
 use super::logs::LogPage;
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
 use crate::domain::attempt::Attempt;
+use crate::domain::blocker::Blocker;
+use crate::domain::concurrency::LimitKey;
 use crate::domain::enqueue::JobEnqueueInput;
 use crate::domain::filter::{JobFilter, JobOrder};
 use crate::domain::id::JobId;
@@ -145,6 +147,20 @@ impl Job {
     /// The structured result that its current, else its last attempt reported; null when it reported none.
     async fn output(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Json>> {
         ctx.loaders().0.load_one(OutputOf(self.id)).await.map_err(fault)
+    }
+
+    /// Jobs that share it run one at a time, or as many at once as the task's `concurrencyLimit` says.
+    async fn concurrency_key(&self) -> Option<&str> {
+        self.limit_key.as_ref().and_then(LimitKey::given)
+    }
+
+    /// Why it has not started yet; empty unless it waits.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn blockers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Blocker>> {
+        if self.state.is_final() || self.state == JobState::Running {
+            return Ok(Vec::new());
+        }
+        Ok(ctx.loaders().0.load_one(BlockersOf(self.id)).await.map_err(fault)?.unwrap_or_default())
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.

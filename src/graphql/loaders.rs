@@ -1,11 +1,14 @@
 //! Owns reading many in one: relations of a list cost one statement, not one a row.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 
+use crate::base::clock::Clock;
 use crate::domain::attempt::Attempt;
+use crate::domain::blocker::Blocker;
 use crate::domain::id::{JobId, ScheduleId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
@@ -17,7 +20,7 @@ use crate::store::{Fault, Reader};
 
 /// Reads rows by their keys. Nothing is kept: a change is seen at once.
 #[derive(Debug, Clone)]
-pub struct Rows(Reader);
+pub struct Rows(Reader, Arc<dyn Clock>);
 
 /// The newest attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +29,10 @@ pub struct LastAttemptOf(pub JobId);
 /// The structured result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputOf(pub JobId);
+
+/// Why a job waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockersOf(pub JobId);
 
 /// The one loader for all keys.
 pub struct Loaders(pub DataLoader<Rows>);
@@ -39,7 +46,11 @@ impl std::fmt::Debug for Loaders {
 impl Loaders {
     /// Loaders over the engine's reader.
     pub fn new(engine: &Engine) -> Loaders {
-        Loaders(DataLoader::new(Rows(engine.reader.clone()), TokioSpawner::current(), TokioTimer::default()))
+        Loaders(DataLoader::new(
+            Rows(engine.reader.clone(), engine.clock.clone()),
+            TokioSpawner::current(),
+            TokioTimer::default(),
+        ))
     }
 }
 
@@ -70,6 +81,18 @@ impl Loader<OutputOf> for Rows {
     async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Json>, Fault> {
         let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
         Ok(self.0.outputs(&jobs).await?.into_iter().map(|(job, output)| (OutputOf(job), output)).collect())
+    }
+}
+
+impl Loader<BlockersOf> for Rows {
+    type Value = Vec<Blocker>;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[BlockersOf]) -> Result<HashMap<BlockersOf, Vec<Blocker>>, Fault> {
+        let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let slots = self.0.free_slots().await?;
+        let blockers = self.0.blockers(&jobs, slots, self.1.now()).await?;
+        Ok(blockers.into_iter().map(|(job, blockers)| (BlockersOf(job), blockers)).collect())
     }
 }
 

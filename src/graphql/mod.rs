@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod attempts;
+pub mod blockers;
 pub mod context;
 pub mod errors;
 pub mod events;

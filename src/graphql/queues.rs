@@ -9,7 +9,7 @@ use super::pages::{QueueConnection, name_position, page_size};
 use super::payloads::{QueuePausePayload, QueuePutPayload, QueueResumePayload, split};
 use crate::base::clock::Timestamp;
 use crate::domain::limits::TEXT_BYTES_MAX;
-use crate::domain::queue::Queue;
+use crate::domain::queue::{Queue, RateLimit};
 use crate::domain::rejection::check_text;
 use crate::store::queues::QueueAction;
 
@@ -78,6 +78,8 @@ pub struct QueuePutInput {
     name: String,
     /// Jobs that may run at once; null means no limit of its own.
     concurrency_limit: Option<i32>,
+    /// Jobs that may start in any period; null means any number.
+    rate_limit: Option<RateLimit>,
 }
 
 /// A queue to be paused.
@@ -106,13 +108,14 @@ pub struct QueueMutation;
 
 #[Object]
 impl QueueMutation {
-    /// Makes a queue, or sets its limit.
+    /// Makes a queue, or sets its limits: what is left out means no limit.
     async fn queue_put(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The queue.")] input: QueuePutInput,
     ) -> async_graphql::Result<QueuePutPayload> {
-        let action = QueueAction::Put { concurrency_limit: input.concurrency_limit };
+        let QueuePutInput { concurrency_limit, rate_limit, .. } = input;
+        let action = QueueAction::Put { concurrency_limit, rate_limit };
         let outcome = ctx.engine().change_queue(ctx.viewer()?, input.name.clone(), action).await;
         Ok(match split(outcome)? {
             Ok(cursor) => QueuePutPayload::done(shown(ctx, &input.name).await?, cursor),

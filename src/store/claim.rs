@@ -10,14 +10,16 @@ use super::expiry::expire;
 use super::fault::Result;
 use super::ids::Numbered;
 use super::jobs::{self, job_columns, job_from};
+use super::room::{ROOM, TAKE_BEST, room_from, rooms_argument};
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, page};
+use super::{Reader, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::job::{Job, JobState};
+use crate::domain::queue::QueueRoom;
 
 /// Jobs that one claim promotes, and that it lets expire: bounds the transaction when very many become due at once.
 const PROMOTE_MAX: usize = 1_000;
@@ -46,59 +48,16 @@ pub struct Claimed {
     pub cookie: String,
 }
 
-// Several daemons count the running rows of a queue one after the other: each must see what the one before took.
+// Several daemons count the rows of a queue one after the other: each must see what the one before took.
 const LOCK_LIMITED: Sql = Sql::each(
     // Never run on SQLite, which has one writer; it stands here so that both can be prepared.
-    "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL",
+    "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL",
     "SELECT name FROM queues
-     WHERE concurrency_limit IS NOT NULL AND paused_at_us IS NULL
+     WHERE (concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL) AND paused_at_us IS NULL
        AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)
      ORDER BY name
      FOR NO KEY UPDATE OF queues",
     &[],
-);
-
-const ROOM: Sql = Sql::both(
-    "SELECT name, concurrency_limit,
-            (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name)
-     FROM queues
-     WHERE paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
-    &[],
-);
-
-// Of each queue its best rows, as many as it has room for, then the best of all. $1 lists the queues with
-// their room; the inner statement walks the head of each queue's part of the claim index and stops.
-const BEST: Sql = Sql::each(
-    "SELECT id FROM (
-         SELECT jobs.id AS id, jobs.rank_us AS rank_us,
-                row_number() OVER (PARTITION BY jobs.queue ORDER BY jobs.rank_us, jobs.id) AS place,
-                CAST(room.value ->> 'room' AS BIGINT) AS room
-         FROM jsonb_each($1) AS room
-         JOIN jobs ON jobs.id IN (
-             SELECT head.id FROM jobs AS head
-             WHERE head.state = 'QUEUED' AND head.gated_at_us IS NULL AND head.queue = room.value ->> 'queue'
-             ORDER BY head.rank_us, head.id
-             LIMIT $2)
-     ) AS best
-     WHERE place <= room
-     ORDER BY rank_us, id
-     LIMIT $2",
-    "SELECT id FROM (
-         SELECT head.id AS id, head.rank_us AS rank_us,
-                row_number() OVER (PARTITION BY head.queue ORDER BY head.rank_us, head.id) AS place,
-                CAST(room.value ->> 'room' AS BIGINT) AS room
-         FROM jsonb_each($1) AS room,
-              LATERAL (SELECT jobs.id, jobs.rank_us, jobs.queue FROM jobs
-                       WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.queue = room.value ->> 'queue'
-                       ORDER BY jobs.rank_us, jobs.id
-                       LIMIT $2
-                       FOR UPDATE SKIP LOCKED) AS head
-     ) AS best
-     WHERE place <= room
-     ORDER BY rank_us, id
-     LIMIT $2",
-    &[Kind::Text, Kind::Int],
 );
 
 const TAKE: Sql = Sql::both(
@@ -107,6 +66,7 @@ const TAKE: Sql = Sql::both(
          SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
              started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
          WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
+           AND gated_at_us IS NULL
            AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)
          RETURNING ",
         job_columns!(),
@@ -123,6 +83,15 @@ const INSERT_ATTEMPTS: Sql = Sql::both(
     &[Kind::Text, Kind::Int, Kind::Int],
 );
 
+const FORGET_STARTS: Sql =
+    Sql::both("DELETE FROM queue_starts WHERE queue = $1 AND started_at_us <= $2", &[Kind::Text, Kind::Int]);
+
+const COUNT_STARTS: Sql = Sql::both(
+    "INSERT INTO queue_starts (attempt_id, queue, started_at_us)
+     SELECT CAST(r.value ->> 'attempt' AS BIGINT), r.value ->> 'queue', $2 FROM jsonb_each($1) AS r",
+    &[Kind::Text, Kind::Int],
+);
+
 impl Change for Claim {
     type Answer = Vec<Claimed>;
 
@@ -131,7 +100,8 @@ impl Change for Claim {
         jobs::write_pending(batch).await?;
         expire(batch, PROMOTE_MAX).await?;
         promote(batch, PROMOTE_MAX).await?;
-        let ids = self.best(batch).await?;
+        keys::settle(batch).await?;
+        let (ids, rooms) = self.best(batch).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -146,30 +116,44 @@ impl Change for Claim {
             claimed.push(Claimed { number: job.attempt_count, attempt, job, cookie: cookie.clone() });
         }
         self.record(batch, &claimed).await?;
+        Claim::count_starts(batch, &claimed, &rooms).await?;
         Ok(claimed)
     }
 }
 
 impl Claim {
-    async fn best(&self, batch: &mut Batch<'_>) -> Result<Vec<i64>> {
+    async fn best(&self, batch: &mut Batch<'_>) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
         let slots = i64::try_from(self.slots).unwrap_or(i64::MAX);
         if !batch.tx.is_sqlite() {
             batch.tx.rows(&LOCK_LIMITED, &[]).await?;
         }
-        let mut rooms = Vec::new();
-        for row in batch.tx.rows(&ROOM, &[]).await? {
-            let (limit, running): (Option<i64>, i64) = (row.get(1)?, row.get(2)?);
-            let room = limit.map_or(slots, |limit| limit - running).min(slots);
-            if room > 0 {
-                rooms.push(json!({"queue": row.get::<String>(0)?, "room": room}));
+        let rooms = batch.tx.rows(&ROOM, &args![batch.now.0]).await?;
+        let rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
+        let Some(open) = rooms_argument(&rooms, slots) else { return Ok((Vec::new(), rooms)) };
+        let rows = batch.tx.rows(&TAKE_BEST, &args![open, slots]).await?;
+        Ok((rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?, rooms))
+    }
+
+    /// Writes down the starts of the queues that have a rate.
+    async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[QueueRoom]) -> Result<()> {
+        for queue in rooms {
+            let Some((_, per)) = queue.rate else { continue };
+            let starts: Vec<_> = claimed
+                .iter()
+                .filter(|one| one.job.queue_name == queue.name)
+                .map(|one| json!({"attempt": one.attempt, "queue": queue.name}))
+                .collect();
+            if starts.is_empty() {
+                continue;
             }
+            let (now, over) = (batch.now.0, batch.now.plus_millis(-per.millis()).0);
+            batch.tx.execute(&FORGET_STARTS, &args![&queue.name, over]).await?;
+            batch
+                .tx
+                .execute(&COUNT_STARTS, &args![serde_json::Value::Array(starts).to_string(), now])
+                .await?;
         }
-        if rooms.is_empty() || slots == 0 {
-            return Ok(Vec::new());
-        }
-        let rooms = serde_json::Value::Array(rooms).to_string();
-        let rows = batch.tx.rows(&BEST, &args![rooms, slots]).await?;
-        rows.iter().map(|row| row.get(0)).collect()
+        Ok(())
     }
 
     async fn record(&self, batch: &mut Batch<'_>, claimed: &[Claimed]) -> Result<()> {
@@ -195,18 +179,11 @@ impl Claim {
 /// What the dispatcher sees when it looks at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
-    /// Whether a job stands in a queue that is not paused, or something has become due.
+    /// Whether a claim would take a job now, were a slot free, or something has become due.
     pub has_work: bool,
-    /// When the next waiting job becomes due, or expires.
+    /// When the next waiting job becomes due, or expires, or the rate of a queue allows the next start.
     pub next_due: Option<Timestamp>,
 }
-
-const HAS_QUEUED: Sql = Sql::both(
-    "SELECT count(*) FROM queues
-     WHERE paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
-    &[],
-);
 
 const NEXT_DUE: Sql = Sql::both(
     "SELECT run_at_us FROM jobs WHERE state IN ('SCHEDULED', 'RETRYING') ORDER BY run_at_us, id LIMIT 1",
@@ -221,11 +198,18 @@ const STOPS: Sql = Sql::both(
 impl Reader {
     /// Whether a claim may find something, without writing.
     pub async fn outlook(&self, now: Timestamp) -> Result<Outlook> {
-        let queued: i64 = page::one(self.db.optional(&HAS_QUEUED, &[]).await?)?.get(0)?;
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
-        let next_due = [next_due, self.next_expiry().await?].into_iter().flatten().min();
-        Ok(Outlook { has_work: queued > 0 || next_due.is_some_and(|due| due <= now), next_due })
+        let mut next_due = [next_due, self.next_expiry().await?].into_iter().flatten().min();
+        let mut has_room = false;
+        for queue in self.queue_rooms(now).await? {
+            has_room |= queue.room(1) > 0;
+            if queue.by_rate() == Some(0) {
+                let until = self.rate_until(&queue, now).await?;
+                next_due = [next_due, until].into_iter().flatten().min();
+            }
+        }
+        Ok(Outlook { has_work: has_room || next_due.is_some_and(|due| due <= now), next_due })
     }
 
     /// Running jobs of the worker that somebody asked to stop.
@@ -237,4 +221,4 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&LOCK_LIMITED, &ROOM, &BEST, &TAKE, &INSERT_ATTEMPTS, &HAS_QUEUED, &NEXT_DUE, &STOPS];
+    &[&LOCK_LIMITED, &TAKE, &INSERT_ATTEMPTS, &FORGET_STARTS, &COUNT_STARTS, &NEXT_DUE, &STOPS];

@@ -19,12 +19,12 @@ const REASON: &str = "it was not started by its startBy";
 
 // Locked on PostgreSQL, so that the state that is counted down is the one that the job leaves.
 const LATE: Sql = Sql::each(
-    "SELECT id, queue, state, task_name FROM jobs
+    "SELECT id, queue, state, task_name, limit_key FROM jobs
      WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
        AND start_by_us <= $1
      ORDER BY start_by_us, id
      LIMIT $2",
-    "SELECT id, queue, state, task_name FROM jobs
+    "SELECT id, queue, state, task_name, limit_key FROM jobs
      WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
        AND start_by_us <= $1
      ORDER BY start_by_us, id
@@ -34,7 +34,7 @@ const LATE: Sql = Sql::each(
 );
 
 const EXPIRE: Sql = Sql::both(
-    "UPDATE jobs SET state = 'EXPIRED', finished_at_us = $2
+    "UPDATE jobs SET state = 'EXPIRED', finished_at_us = $2, gated_at_us = NULL
      WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
        AND state IN ('SCHEDULED', 'QUEUED') AND started_at_us IS NULL
      RETURNING id",
@@ -65,6 +65,7 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
             continue;
         }
         let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
+        batch.touched_keys.extend(row.get::<Option<String>>(4)?);
         batch.count(&queue, JobState::from_word(&word).unwrap_or(JobState::Queued), -1);
         batch.count(&queue, JobState::Expired, 1);
         batch.emit(NewEvent {

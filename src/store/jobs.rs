@@ -1,6 +1,6 @@
 //! Owns the job rows: making them, finding them, counting them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::ids::Numbered;
 use super::page;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, queues, transition};
+use super::{Reader, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::concurrency::LimitKey;
@@ -113,6 +113,8 @@ pub struct PendingRows {
     known_keys: HashMap<(TokenId, String), (String, JobId)>,
     /// Who holds a unique key, among `jobs`.
     pub(super) unique_keys: HashMap<String, JobId>,
+    /// How many of a key may run at once, by the word of the newest job.
+    pub(super) key_limits: BTreeMap<String, Option<i32>>,
     /// Jobs that are not final, read once a batch.
     waiting_count: Option<i64>,
 }
@@ -122,7 +124,7 @@ const INSERT: Sql = Sql::both(
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
                        schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
                        idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
-                       on_dependency_failure, merge_output, timeout_max_ms)
+                       gated_at_us, on_dependency_failure, merge_output, timeout_max_ms)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
@@ -132,7 +134,8 @@ const INSERT: Sql = Sql::both(
             CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
             CAST(r.value ->> 'start_by' AS BIGINT), CAST(r.value ->> 'idle_timeout' AS BIGINT),
             r.value ->> 'unique_key', r.value ->> 'parameters', CAST(r.value ->> 'token_id' AS BIGINT),
-            r.value ->> 'held_by', r.value ->> 'limit_key', r.value ->> 'on_dependency_failure',
+            r.value ->> 'held_by', r.value ->> 'limit_key', CAST(r.value ->> 'gated_at' AS BIGINT),
+            r.value ->> 'on_dependency_failure',
             CAST(r.value ->> 'merge_output' AS BIGINT), CAST(r.value ->> 'timeout_max' AS BIGINT)
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
@@ -194,6 +197,7 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
             batch.tx.execute(sql, &args![Value::Array(rows).to_string(), now]).await?;
         }
     }
+    keys::write_limits(batch).await?;
     let labels = std::mem::take(&mut batch.pending.labels);
     if !labels.is_empty() {
         batch.tx.execute(&INSERT_LABELS, &args![Value::Array(labels).to_string()]).await?;
@@ -369,6 +373,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "token_id": job.token_id,
         "held_by": job.is_held.then_some(&job.requested_by),
         "limit_key": job.limit.as_ref().map(|limit| limit.key.to_string()),
+        "gated_at": job.limit.as_ref().filter(|_| state == JobState::Queued).map(|_| now),
         "on_dependency_failure": (!job.depends_on.is_empty()).then(|| job.on_dependency_failure.word()),
         "merge_output": i64::from(job.merges_output),
         "timeout_max": job.timeout_max,
@@ -378,6 +383,9 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
     }
     if let Some(key) = &job.idempotency {
         remember_key(batch, key, id);
+    }
+    if let Some(limit) = &job.limit {
+        keys::bring(batch, limit);
     }
     if let Some(unique) = &job.unique {
         batch.pending.unique_keys.insert(unique.key.clone(), id);

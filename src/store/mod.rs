@@ -2,6 +2,7 @@
 //! It must never decide what the product means (that is `domain`), nor spawn, nor know who is asking.
 
 pub mod attempts;
+pub mod blockers;
 pub mod claim;
 pub mod db;
 pub mod events;
@@ -10,12 +11,14 @@ pub mod fault;
 pub mod ids;
 pub mod job_lists;
 pub mod jobs;
+pub mod keys;
 pub mod logs;
 pub mod open;
 pub mod page;
 pub mod prune;
 pub mod queues;
 pub mod reports;
+pub mod room;
 pub mod schedules;
 pub mod statements;
 pub mod tasks;

@@ -135,7 +135,11 @@ impl Store {
         }
         let mut tx = self.state.begin().await?;
         let id = super::ids::Ids::default().draw_and_keep(&mut tx, super::ids::Numbered::Queue).await?;
-        tx.execute(&super::queues::PUT, &args![id, DEFAULT_QUEUE, None::<i64>, now.0]).await?;
+        tx.execute(
+            &super::queues::PUT,
+            &args![id, DEFAULT_QUEUE, None::<i64>, now.0, None::<i64>, None::<i64>],
+        )
+        .await?;
         tx.commit().await
     }
 

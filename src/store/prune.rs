@@ -75,6 +75,17 @@ const DELETE_TICKS: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
+// One that is still wanted at this moment comes back with its job; until then one of it runs at a time.
+const DELETE_LIMITS: Sql = Sql::both(
+    "DELETE FROM concurrency_keys WHERE name IN (
+         SELECT name FROM concurrency_keys AS old
+         WHERE NOT EXISTS (
+             SELECT 1 FROM jobs WHERE jobs.limit_key = old.name AND jobs.finished_at_us IS NULL)
+         ORDER BY name
+         LIMIT $1)",
+    &[Kind::Int],
+);
+
 /// How long what is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Horizon {
@@ -136,6 +147,7 @@ impl Change for Prune {
             pruned.has_more |= deleted == PRUNE_BATCH.unsigned_abs();
             pruned.row_count += deleted;
         }
+        pruned.row_count += batch.tx.execute(&DELETE_LIMITS, &args![PRUNE_BATCH]).await?;
         Ok(pruned)
     }
 }
@@ -169,6 +181,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &DELETE_EVENTS,
     &DELETE_KEYS,
     &DELETE_TICKS,
+    &DELETE_LIMITS,
     &FIND_OLD_JOBS,
     &OLDEST_EVENT_AT,
 ];

@@ -2,22 +2,23 @@
 
 use serde_json::json;
 
-use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::Result;
 use super::ids::Numbered;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
+use super::{Reader, keys};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::domain::duration::Span;
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::QueueId;
-use crate::domain::queue::Queue;
+use crate::domain::queue::{Queue, RateLimit};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
 macro_rules! queue_columns {
     () => {
-        "id, name, paused_at_us, pause_reason, concurrency_limit"
+        "id, name, paused_at_us, pause_reason, concurrency_limit, paused_by, rate_starts, rate_per_ms"
     };
 }
 
@@ -27,7 +28,11 @@ fn queue_from(row: &Row) -> Result<Queue> {
         name: row.get(1)?,
         paused_at: row.get::<Option<i64>>(2)?.map(Timestamp),
         pause_reason: row.get(3)?,
+        paused_by: row.get(5)?,
         concurrency_limit: row.get::<Option<i64>>(4)?.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+        rate_limit: row.get::<Option<i64>>(6)?.zip(row.get::<Option<i64>>(7)?).map(|(starts, per)| {
+            RateLimit { starts: i32::try_from(starts).unwrap_or(i32::MAX), per: Span::from_millis(per) }
+        }),
     })
 }
 
@@ -39,9 +44,12 @@ pub(super) async fn exists(batch: &mut Batch<'_>, name: &str) -> Result<bool> {
 }
 
 pub(super) const PUT: Sql = Sql::both(
-    "INSERT INTO queues (id, name, concurrency_limit, created_at_us) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (name) DO UPDATE SET concurrency_limit = excluded.concurrency_limit",
-    &[Kind::Int, Kind::Text, Kind::Int, Kind::Int],
+    "INSERT INTO queues (id, name, concurrency_limit, created_at_us, rate_starts, rate_per_ms)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (name) DO UPDATE
+     SET concurrency_limit = excluded.concurrency_limit, rate_starts = excluded.rate_starts,
+         rate_per_ms = excluded.rate_per_ms",
+    &[Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const PAUSE: Sql = Sql::both(
@@ -57,10 +65,12 @@ const RESUME: Sql = Sql::both(
 /// A change of a queue.
 #[derive(Debug, Clone)]
 pub enum QueueAction {
-    /// Make it, or set its limit.
+    /// Make it, or set its limits.
     Put {
         /// Jobs that may run at once; `None` means no limit of its own.
         concurrency_limit: Option<i32>,
+        /// Jobs that may start in a period; `None` means any number.
+        rate_limit: Option<RateLimit>,
     },
     /// Start nothing from it.
     Pause {
@@ -89,10 +99,13 @@ impl Change for ChangeQueue {
         let exists = exists(batch, &self.name).await?;
         let now = batch.now.0;
         let data = match &self.action {
-            QueueAction::Put { concurrency_limit } => {
+            QueueAction::Put { concurrency_limit, rate_limit } => {
                 let id = if exists { 0 } else { batch.draw(Numbered::Queue).await? };
-                batch.tx.execute(&PUT, &args![id, &self.name, *concurrency_limit, now]).await?;
-                json!({"action": "PUT", "concurrencyLimit": concurrency_limit})
+                let (starts, per) = (rate_limit.map(|rate| rate.starts), rate_limit.map(|rate| rate.per));
+                let values = args![id, &self.name, *concurrency_limit, now, starts, per.map(Span::millis)];
+                batch.tx.execute(&PUT, &values).await?;
+                let rate = rate_limit.map(|rate| json!({"starts": rate.starts, "per": rate.per.to_string()}));
+                json!({"action": "PUT", "concurrencyLimit": concurrency_limit, "rateLimit": rate})
             }
             _ if !exists => {
                 let message = format!("there is no queue named {}", self.name);
@@ -101,10 +114,12 @@ impl Change for ChangeQueue {
             QueueAction::Pause { reason } => {
                 let values = args![&self.name, now, reason.clone(), &self.actor];
                 batch.tx.execute(&PAUSE, &values).await?;
+                keys::touch_queue(batch, &self.name).await?;
                 json!({"action": "PAUSE", "reason": reason})
             }
             QueueAction::Resume => {
                 batch.tx.execute(&RESUME, &args![&self.name]).await?;
+                keys::touch_queue(batch, &self.name).await?;
                 json!({"action": "RESUME"})
             }
         };

@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
-    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, blockers, claim, events, expiry, ids, job_lists, jobs, keys, logs, open, prune, queues,
+    reports, room, schedules, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -19,7 +19,10 @@ pub fn state() -> Vec<&'static Sql> {
         transition::STATEMENTS,
         unique::STATEMENTS,
         waiting::STATEMENTS,
+        room::STATEMENTS,
+        keys::STATEMENTS,
         claim::STATEMENTS,
+        blockers::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,
         queues::STATEMENTS,

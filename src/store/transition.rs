@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::db::{Kind, Sql};
 use super::fault::Result;
 use super::jobs::{self, job_columns, job_from, text};
-use super::page;
 use super::writer::{Batch, Change, Outcome};
+use super::{keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::attempt::{AttemptOutcome, Ended};
@@ -25,9 +25,24 @@ const LOCK: Sql = Sql::each(
 const MOVE: Sql = Sql::both(
     "UPDATE jobs
      SET state = $3, failure = $4, run_at_us = $5, rank_us = $6, finished_at_us = $7, worker_id = NULL,
-         try_count = $8, stop_requested_at_us = $9
+         try_count = $8, stop_requested_at_us = $9,
+         held_by = CASE WHEN $3 = 'HELD' THEN $10 ELSE NULL END,
+         -- Whoever comes into the queue stands behind its key until it is seen who may run.
+         gated_at_us = CASE WHEN $3 = 'QUEUED' AND limit_key IS NOT NULL THEN $11 ELSE NULL END
      WHERE id = $1 AND state = $2",
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Text,
+        Kind::Int,
+    ],
 );
 
 const REQUEST_STOP: Sql = Sql::both(
@@ -114,12 +129,15 @@ pub(super) async fn move_job(
                 finished_at,
                 next.try_count,
                 next.stop_requested_at.map(|at| at.0),
+                actor,
+                batch.now.0,
             ],
         )
         .await?;
     if changed == 0 {
         return Ok(false);
     }
+    keys::touch(batch, job.limit_key.as_ref());
     batch.count(&job.queue_name, job.state, -1);
     batch.count(&job.queue_name, next.state, 1);
     let mut data = json!({"from": job.state.word(), "to": next.state.word()});
@@ -292,11 +310,11 @@ impl EndAttempt {
 
 // What another daemon moves at the same moment is left to it: waiting for it would only find nothing to do.
 const DUE: Sql = Sql::each(
-    "SELECT id, queue, state, task_name FROM jobs
+    "SELECT id, queue, state, task_name, limit_key FROM jobs
      WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
      ORDER BY run_at_us, id
      LIMIT $2",
-    "SELECT id, queue, state, task_name FROM jobs
+    "SELECT id, queue, state, task_name, limit_key FROM jobs
      WHERE state IN ('SCHEDULED', 'RETRYING') AND run_at_us <= $1
      ORDER BY run_at_us, id
      LIMIT $2
@@ -305,10 +323,10 @@ const DUE: Sql = Sql::each(
 );
 
 const PROMOTE: Sql = Sql::both(
-    "UPDATE jobs SET state = 'QUEUED'
+    "UPDATE jobs SET state = 'QUEUED', gated_at_us = CASE WHEN limit_key IS NULL THEN NULL ELSE $2 END
      WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state IN ('SCHEDULED', 'RETRYING')
      RETURNING id",
-    &[Kind::Text],
+    &[Kind::Text, Kind::Int],
 );
 
 /// Puts the waiting jobs whose time has come into their queues, at most `limit`.
@@ -318,7 +336,7 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         return Ok(());
     }
     let ids = due.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
-    let moved = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id)]).await?;
+    let moved = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id), batch.now.0]).await?;
     let moved =
         moved.iter().map(|row| row.get::<i64>(0)).collect::<Result<std::collections::HashSet<_>>>()?;
     for row in &due {
@@ -328,6 +346,7 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         }
         let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
         let from = JobState::from_word(&word).unwrap_or(JobState::Scheduled);
+        batch.touched_keys.extend(row.get::<Option<String>>(4)?);
         batch.count(&queue, from, -1);
         batch.count(&queue, JobState::Queued, 1);
         batch.emit(NewEvent {

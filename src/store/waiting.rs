@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::db::{Kind, Sql};
 use super::fault::Result;
-use super::queues;
 use super::transition::{Next, job_event, lock, move_job};
 use super::writer::{Batch, Change, Outcome};
+use super::{keys, queues};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::EventType;
@@ -61,9 +61,12 @@ impl Change for Release {
 }
 
 const UPDATE: Sql = Sql::both(
-    "UPDATE jobs SET state = $3, priority = $4, run_at_us = $5, rank_us = $6, queue = $7
+    "UPDATE jobs
+     SET state = $3, priority = $4, run_at_us = $5, rank_us = $6, queue = $7,
+         gated_at_us = CASE WHEN $3 <> 'QUEUED' OR limit_key IS NULL THEN NULL
+                            WHEN $2 = 'QUEUED' THEN gated_at_us ELSE $8 END
      WHERE id = $1 AND state = $2",
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Text],
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Int],
 );
 
 /// Changes where and when a job waits, as long as it has not started.
@@ -134,7 +137,9 @@ impl Update {
             next.run_at.0,
             rank(next.run_at, next.priority),
             next.queue_name.as_str(),
+            batch.now.0,
         ];
+        keys::touch(batch, job.limit_key.as_ref());
         let rows = batch.tx.execute(&UPDATE, &values).await?;
         assert!(rows == 1, "{} was locked as {} and is not", job.id, job.state.word());
         batch.count(&job.queue_name, job.state, -1);

@@ -4,7 +4,7 @@
 //! It must never answer before the commit. A batch that fails is replayed one by one, so that one bad change
 //! does not lose its neighbours; after a full disk or an I/O error it is not, for its end is unknown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub struct Batch<'a> {
     ids: &'a mut Ids,
     events: Vec<NewEvent>,
     counts: HashMap<(String, JobState), i64>,
+    /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
+    pub(super) touched_keys: BTreeSet<String>,
     /// Rows of new jobs, written together at the end or before a change that must see them.
     pub(super) pending: PendingRows,
 }
@@ -103,6 +105,7 @@ impl Batch<'_> {
 
     async fn finish(mut self, previous: i64) -> Result<Vec<i64>> {
         super::jobs::write_pending(&mut self).await?;
+        super::keys::settle(&mut self).await?;
         super::jobs::write_counts(&mut self.tx, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
@@ -311,6 +314,7 @@ impl WriterLoop {
             ids: &mut self.ids,
             events: Vec::new(),
             counts: HashMap::new(),
+            touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
         };
         let mut marks = Vec::with_capacity(waiting.len());

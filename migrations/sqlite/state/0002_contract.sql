@@ -27,6 +27,8 @@ CREATE INDEX jobs_keyed ON jobs (limit_key, rank_us, id) WHERE state = 'QUEUED' 
 CREATE INDEX jobs_key_open ON jobs (limit_key)
     WHERE state = 'QUEUED' AND limit_key IS NOT NULL AND gated_at_us IS NULL;
 CREATE INDEX jobs_key_running ON jobs (limit_key, id) WHERE state = 'RUNNING' AND limit_key IS NOT NULL;
+-- Whether a key is still needed.
+CREATE INDEX jobs_key_alive ON jobs (limit_key) WHERE limit_key IS NOT NULL AND finished_at_us IS NULL;
 -- What a token that sees its own jobs only may list.
 CREATE INDEX jobs_token ON jobs (token_id, id) WHERE token_id IS NOT NULL;
 
@@ -47,9 +49,14 @@ CREATE INDEX job_dependencies_on ON job_dependencies (depends_on_id, job_id);
 ALTER TABLE queues ADD COLUMN rate_starts INTEGER CHECK (rate_starts >= 1);
 ALTER TABLE queues ADD COLUMN rate_per_ms INTEGER CHECK ((rate_per_ms IS NULL) = (rate_starts IS NULL));
 
--- The queue whose rate an attempt counts for; null where the queue had none when it began.
-ALTER TABLE attempts ADD COLUMN rate_queue TEXT;
-CREATE INDEX attempts_rate ON attempts (rate_queue, started_at_us) WHERE rate_queue IS NOT NULL;
+-- The latest starts of the queues that have a rate: what is older than the rate's period is taken away.
+CREATE TABLE queue_starts (
+    attempt_id INTEGER NOT NULL PRIMARY KEY,
+    queue TEXT NOT NULL,
+    started_at_us INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX queue_starts_latest ON queue_starts (queue, started_at_us);
 
 ALTER TABLE tokens ADD COLUMN last_used_at_us INTEGER;
 ALTER TABLE tokens ADD COLUMN created_by TEXT;

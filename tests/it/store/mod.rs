@@ -1,12 +1,14 @@
 //! The store's conformance suite: every claim is tried through the public Rust API on both engines.
 //! It must never reach into tables, but to count rows or to break something on purpose.
 
+mod blockers;
 mod claim;
 mod enqueue;
 mod events;
 mod full_disk;
 mod group_commit;
 mod job_lists;
+mod limits;
 mod logs;
 mod model;
 mod open;

@@ -46,17 +46,20 @@ fn a_claim_over_a_hundred_thousand_finished_jobs_walks_partial_indexes() {
 async fn assert_plans(stage: &Stage) {
     for (name, parts, indexes) in [
         (
-            "claim::ROOM",
+            "room::ROOM",
             vec!["SELECT name, concurrency_limit", "'RUNNING'"],
-            vec!["jobs_running", "jobs_queued"],
+            vec!["jobs_running", "jobs_queued", "queue_starts_latest"],
         ),
-        ("claim::BEST", vec!["row_number() OVER", "rank_us"], vec!["jobs_queued"]),
-        ("claim::HAS_QUEUED", vec!["count(*) FROM queues", "EXISTS"], vec!["jobs_queued"]),
+        ("room::BEST", vec!["PARTITION BY jobs.queue"], vec!["jobs_queued"]),
+        ("keys::LOAD", vec!["SELECT k.atom"], vec!["jobs_key_running", "jobs_key_open", "jobs_keyed"]),
+        ("keys::BEST", vec!["PARTITION BY jobs.limit_key"], vec!["jobs_keyed"]),
+        ("keys::OPEN", vec!["SELECT id, limit_key FROM jobs"], vec!["jobs_key_open"]),
+        ("blockers::WAITING", vec!["AS before"], vec!["jobs_queued"]),
         ("claim::NEXT_DUE", vec!["SELECT run_at_us FROM jobs"], vec!["jobs_waiting"]),
         ("claim::STOPS", vec!["stop_requested_at_us IS NOT NULL", "worker_id = $1"], vec!["jobs_running"]),
         (
             "transition::DUE",
-            vec!["SELECT id, queue, state, task_name", "AND run_at_us <= $1"],
+            vec!["SELECT id, queue, state, task_name, limit_key", "AND run_at_us <= $1"],
             vec!["jobs_waiting"],
         ),
         ("queues::OLDEST", vec!["SELECT min(run_at_us)"], vec!["jobs_queued"]),

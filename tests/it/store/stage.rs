@@ -209,7 +209,7 @@ impl Stage {
 
     /// Makes a queue, or sets its limit.
     pub async fn put_queue(&self, name: &str, concurrency_limit: Option<i32>) {
-        self.change_queue(name, QueueAction::Put { concurrency_limit }).await;
+        self.change_queue(name, QueueAction::Put { concurrency_limit, rate_limit: None }).await;
     }
 
     /// Changes a queue.
