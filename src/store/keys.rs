@@ -191,8 +191,9 @@ pub(super) async fn settle(batch: &mut Batch<'_>) -> Result<()> {
     }
     let names = page::words(Some(&names), Clone::clone);
     if !batch.tx.is_sqlite() {
-        batch.tx.rows(&LOCK, &args![names.clone()]).await?;
+        // The queues first: who resumes one holds it when he asks for keys.
         batch.tx.rows(&LOCK_PAUSED, &[]).await?;
+        batch.tx.rows(&LOCK, &args![names.clone()]).await?;
     }
     let mut keys = Vec::new();
     for row in batch.tx.rows(&LOAD, &args![names]).await? {

@@ -5,6 +5,7 @@ mod expiry;
 mod following;
 mod holds;
 mod keys;
+mod limits;
 mod measures;
 mod nudges;
 mod refusals;

@@ -168,10 +168,10 @@ fn a_key_that_comes_twice_in_one_transaction_makes_one_job() {
 }
 
 #[test]
-fn two_hundred_pairs_of_one_key_at_once_make_two_hundred_jobs() {
+fn a_thousand_pairs_of_one_key_at_once_make_a_thousand_jobs() {
     on_both(async |stage| {
         let other = stage.another_hand().await;
-        let pairs = join_all((0..200).map(|number| {
+        let pairs = join_all((0..1_000).map(|number| {
             let (hand, other, key) = (&stage.hand, &other, format!("key {number}"));
             async move {
                 let one = hand.apply(enqueue(vec![keyed(1, &key, "same")]));
@@ -187,9 +187,9 @@ fn two_hundred_pairs_of_one_key_at_once_make_two_hundred_jobs() {
             assert!(one.is_deduplicated != two.is_deduplicated, "exactly one of them made the job");
             ids.insert(one.id);
         }
-        assert_eq!(ids.len(), 200);
-        assert_eq!(stage.number("SELECT count(*) FROM jobs").await, 200);
-        assert_eq!(stage.number("SELECT CAST(sum(job_count) AS BIGINT) FROM job_counts").await, 200);
+        assert_eq!(ids.len(), 1_000);
+        assert_eq!(stage.number("SELECT count(*) FROM jobs").await, 1_000);
+        assert_eq!(stage.number("SELECT CAST(sum(job_count) AS BIGINT) FROM job_counts").await, 1_000);
     });
 }
 
