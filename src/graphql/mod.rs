@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod attempts;
+pub mod bulk;
 pub mod context;
 pub mod errors;
 pub mod events;
@@ -44,6 +45,7 @@ pub struct Query(
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(
     jobs::JobMutation,
+    bulk::BulkMutation,
     waiting::WaitingMutation,
     tasks::TaskMutation,
     schedules::ScheduleMutation,

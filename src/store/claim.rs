@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::db::{Kind, Sql};
+use super::dependencies;
 use super::expiry::expire;
 use super::fault::Result;
 use super::ids::Numbered;
@@ -130,6 +131,9 @@ impl Change for Claim {
         assert!(self.cookies.len() >= self.slots, "each slot needs a cookie");
         jobs::write_pending(batch).await?;
         expire(batch, PROMOTE_MAX).await?;
+        // What an end lets go may be claimed at once.
+        dependencies::resume(batch).await?;
+        dependencies::settle(batch).await?;
         promote(batch, PROMOTE_MAX).await?;
         let ids = self.best(batch).await?;
         if ids.is_empty() {
@@ -202,7 +206,7 @@ pub struct Outlook {
 }
 
 const HAS_QUEUED: Sql = Sql::both(
-    "SELECT count(*) FROM queues
+    "SELECT count(*), (SELECT count(*) FROM (SELECT 1 FROM dependency_ends LIMIT 1) AS ends) FROM queues
      WHERE paused_at_us IS NULL
        AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
     &[],
@@ -221,10 +225,13 @@ const STOPS: Sql = Sql::both(
 impl Reader {
     /// Whether a claim may find something, without writing.
     pub async fn outlook(&self, now: Timestamp) -> Result<Outlook> {
-        let queued: i64 = page::one(self.db.optional(&HAS_QUEUED, &[]).await?)?.get(0)?;
+        let row = page::one(self.db.optional(&HAS_QUEUED, &[]).await?)?;
+        let (queued, ends): (i64, i64) = (row.get(0)?, row.get(1)?);
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
-        let next_due = [next_due, self.next_expiry().await?].into_iter().flatten().min();
+        // Ends whose dependants were not all looked at: the next claim goes on.
+        let unfinished = (ends > 0).then_some(now);
+        let next_due = [next_due, self.next_expiry().await?, unfinished].into_iter().flatten().min();
         Ok(Outlook { has_work: queued > 0 || next_due.is_some_and(|due| due <= now), next_due })
     }
 

@@ -67,6 +67,7 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
         batch.count(&queue, JobState::from_word(&word).unwrap_or(JobState::Queued), -1);
         batch.count(&queue, JobState::Expired, 1);
+        batch.ends.add(JobId(id));
         batch.emit(NewEvent {
             kind: EventType::JobStateChanged,
             actor: "dispatcher".to_owned(),

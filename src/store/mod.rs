@@ -2,8 +2,10 @@
 //! It must never decide what the product means (that is `domain`), nor spawn, nor know who is asking.
 
 pub mod attempts;
+pub mod bulk;
 pub mod claim;
 pub mod db;
+pub mod dependencies;
 pub mod events;
 pub mod expiry;
 pub mod fault;

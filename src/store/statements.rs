@@ -2,7 +2,7 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
+    attempts, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
     tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
@@ -17,6 +17,8 @@ pub fn state() -> Vec<&'static Sql> {
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,
+        dependencies::STATEMENTS,
+        bulk::STATEMENTS,
         unique::STATEMENTS,
         waiting::STATEMENTS,
         claim::STATEMENTS,

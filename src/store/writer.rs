@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::db::{Db, Kind, Sql, Tx};
+use super::dependencies::{self, Ends};
 use super::events;
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
@@ -83,6 +84,8 @@ pub struct Batch<'a> {
     counts: HashMap<(String, JobState), i64>,
     /// Rows of new jobs, written together at the end or before a change that must see them.
     pub(super) pending: PendingRows,
+    /// Jobs that became final, whose dependants were not yet looked at.
+    pub(super) ends: Ends,
 }
 
 impl Batch<'_> {
@@ -103,6 +106,8 @@ impl Batch<'_> {
 
     async fn finish(mut self, previous: i64) -> Result<Vec<i64>> {
         super::jobs::write_pending(&mut self).await?;
+        dependencies::settle(&mut self).await?;
+        dependencies::keep(&mut self).await?;
         super::jobs::write_counts(&mut self.tx, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
@@ -312,6 +317,7 @@ impl WriterLoop {
             events: Vec::new(),
             counts: HashMap::new(),
             pending: PendingRows::default(),
+            ends: Ends::default(),
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {
