@@ -40,7 +40,9 @@ pub struct JobArgs {
 /// `beadle cancel`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("many").multiple(true)))]
-#[command(override_usage = "beadle cancel [OPTIONS] <ID>\n       beadle cancel [OPTIONS] --all|--state|--task|--queue|--label ...")]
+#[command(
+    override_usage = "beadle cancel [OPTIONS] <ID>\n       beadle cancel [OPTIONS] --all|--state|--task|--queue|--label ..."
+)]
 pub struct CancelArgs {
     #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
     id: Option<String>,

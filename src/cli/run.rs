@@ -102,7 +102,9 @@ impl OnConflict {
 /// `beadle retry`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("many").multiple(true)))]
-#[command(override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ...")]
+#[command(
+    override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ..."
+)]
 pub struct RetryArgs {
     #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
     id: Option<String>,

@@ -6,13 +6,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress, JobRow,
-    LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow, UserError,
-    WithJob, WithQueue, WithSchedule, WithTask,
+    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress,
+    JobRow, LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
+    UserError, WithJob, WithQueue, WithSchedule, WithTask,
 };
 use super::inputs::{
-    EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref, Referred,
-    ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
+    EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
+    Referred, ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
 };
 use super::{Client, ClientError, Payloads};
 
@@ -113,7 +113,10 @@ pub fn job_cancel(client: &Client, input: &JobCancel) -> Result<Answer<Outcome<W
 }
 
 /// Asks for every job under a filter to be stopped, or never started.
-pub fn job_bulk_cancel(client: &Client, input: &JobBulk) -> Result<Answer<Outcome<BulkChanged>>, ClientError> {
+pub fn job_bulk_cancel(
+    client: &Client,
+    input: &JobBulk,
+) -> Result<Answer<Outcome<BulkChanged>>, ClientError> {
     mutate(client, JOB_BULK_CANCEL, "jobBulkCancel", input)
 }
 

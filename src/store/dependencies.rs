@@ -42,8 +42,10 @@ const STATES: Sql = Sql::each(
     &[Kind::Text],
 );
 
-const DEPENDS_ON: Sql =
-    Sql::both("SELECT depends_on_id FROM job_dependencies WHERE job_id = $1 ORDER BY depends_on_id", &[Kind::Int]);
+const DEPENDS_ON: Sql = Sql::both(
+    "SELECT depends_on_id FROM job_dependencies WHERE job_id = $1 ORDER BY depends_on_id",
+    &[Kind::Int],
+);
 
 /// What a new job waits for, and how that stands.
 #[derive(Debug, Default)]
@@ -128,7 +130,8 @@ pub(super) async fn of_new(
     let mut on = Vec::with_capacity(job.depends_on.len());
     for (at, id) in job.depends_on.iter().enumerate() {
         let Some(state) = known.get(id) else {
-            let message = if id.0 == 0 { "there is no such job".to_owned() } else { format!("there is no job {id}") };
+            let message =
+                if id.0 == 0 { "there is no such job".to_owned() } else { format!("there is no job {id}") };
             return Ok(Err(Rejection::at(UserErrorCode::NotFound, &format!("dependsOn.{at}"), message)));
         };
         if seen.insert(*id) {
@@ -249,7 +252,8 @@ pub(super) async fn settle(batch: &mut Batch<'_>) -> Result<()> {
 
 /// The dependants of some ends, each with whether one of these ends was no success.
 async fn look(batch: &mut Batch<'_>) -> Result<BTreeMap<i64, bool>> {
-    let ends: BTreeMap<i64, i64> = batch.ends.0.iter().take(ROUND_MAX).map(|(id, after)| (*id, *after)).collect();
+    let ends: BTreeMap<i64, i64> =
+        batch.ends.0.iter().take(ROUND_MAX).map(|(id, after)| (*id, *after)).collect();
     let limit = i64::try_from(ROUND_MAX).expect("a small number");
     let rows = batch.tx.rows(&LOOK, &args![Ends::rows(ends.iter()), limit]).await?;
     let mut dependants = BTreeMap::new();
@@ -271,7 +275,8 @@ async fn look(batch: &mut Batch<'_>) -> Result<BTreeMap<i64, bool>> {
 }
 
 async fn move_dependants(batch: &mut Batch<'_>, dependants: &BTreeMap<i64, bool>) -> Result<()> {
-    let ids = |some: &mut dyn Iterator<Item = i64>| serde_json::Value::from(some.collect::<Vec<_>>()).to_string();
+    let ids =
+        |some: &mut dyn Iterator<Item = i64>| serde_json::Value::from(some.collect::<Vec<_>>()).to_string();
     let rows = batch.tx.rows(&LOCK, &args![ids(&mut dependants.keys().copied())]).await?;
     let locked = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<i64>>>()?;
     let open = batch.tx.rows(&OPEN, &args![ids(&mut locked.iter().copied())]).await?;
@@ -300,7 +305,13 @@ async fn move_dependants(batch: &mut Batch<'_>, dependants: &BTreeMap<i64, bool>
             None => json!({}),
         };
         let (queue, task) = (row.get(1)?, row.get(2)?);
-        moves.entry(state).or_default().push(Moving { id: JobId(id), from: JobState::Blocked, queue, task, extra });
+        moves.entry(state).or_default().push(Moving {
+            id: JobId(id),
+            from: JobState::Blocked,
+            queue,
+            task,
+            extra,
+        });
     }
     for (state, moving) in moves {
         move_many(batch, moving, state, ACTOR).await?;

@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
-    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, logs, open, prune, queues,
+    reports, schedules, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.

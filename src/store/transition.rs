@@ -176,7 +176,8 @@ pub(super) async fn move_many(
     }
     let ids = page::numbers(Some(&moving), |one| one.id.0);
     let now = batch.now.0;
-    let (finished_at, stopped_at) = (to.is_final().then_some(now), (to == JobState::Cancelled).then_some(now));
+    let (finished_at, stopped_at) =
+        (to.is_final().then_some(now), (to == JobState::Cancelled).then_some(now));
     let moved = batch.tx.execute(&MOVE_MANY, &args![ids, to.word(), finished_at, stopped_at]).await?;
     assert!(usize::try_from(moved) == Ok(moving.len()), "a job moved that was locked");
     for one in moving {
@@ -404,4 +405,5 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &MOVE, &MOVE_MANY, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&LOCK, &MOVE, &MOVE_MANY, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];

@@ -1,7 +1,9 @@
 //! The store's conformance suite: every claim is tried through the public Rust API on both engines.
 //! It must never reach into tables, but to count rows or to break something on purpose.
 
+mod bulk;
 mod claim;
+mod dependencies;
 mod enqueue;
 mod events;
 mod full_disk;
