@@ -6,6 +6,7 @@ use crate::client::inputs::{
 };
 use crate::client::operations;
 
+use super::bulk::{self, ManyArgs};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
 use super::patience::persistently;
@@ -61,6 +62,12 @@ pub struct RunArgs {
     /// Keep the job on hold until `beadle release`
     #[arg(long, conflicts_with_all = ["follow", "wait"])]
     hold: bool,
+    /// Wait for this job to succeed; may be repeated
+    #[arg(long = "after", value_name = "ID", value_parser = input::job_id)]
+    after: Vec<String>,
+    /// Run also when one of the jobs before did not succeed, once all have ended
+    #[arg(long, requires = "after")]
+    even_if_failed: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -94,9 +101,18 @@ impl OnConflict {
 
 /// `beadle retry`.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("many").multiple(true)))]
+#[command(
+    override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ..."
+)]
 pub struct RetryArgs {
-    #[arg(help = JOB_HELP, value_parser = input::job_id)]
-    id: String,
+    #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
+    id: Option<String>,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// Every final job that did not succeed; other flags narrow it
+    #[arg(long, group = "many", conflicts_with = "id")]
+    failed: bool,
     #[command(flatten)]
     watch: WatchArgs,
     /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -129,6 +145,8 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
         unique_key: args.unique,
         is_held: args.hold.then_some(true),
+        depends_on: args.after,
+        on_dependency_failure: args.even_if_failed.then(|| "RUN".to_owned()),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.
@@ -146,10 +164,16 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
     made(context, &enqueued.job, &args.watch)
 }
 
-/// Repeats a final job; prints the new one's id, or stays with it.
-pub fn retry(context: &mut Context, args: &RetryArgs) -> Result<u8, Stop> {
+/// Repeats a final job; prints the new one's id, or stays with it. Or repeats all that match.
+pub fn retry(context: &mut Context, args: RetryArgs) -> Result<u8, Stop> {
     let key = input::key_or_random(args.key.as_ref());
-    let input = JobRetry { id: args.id.clone(), idempotency_key: Some(key) };
+    let Some(id) = args.id else {
+        if args.watch.stays() {
+            return Err(Stop::new(exit::USAGE, "only one job can be followed or waited for"));
+        }
+        return bulk::retry(context, args.many, key);
+    };
+    let input = JobRetry { id, idempotency_key: Some(key) };
     let answer = persistently(context, |client| operations::job_retry(client, &input))?;
     if args.watch.stays() {
         context.screen.item(&answer.data)?;

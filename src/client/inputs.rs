@@ -41,7 +41,7 @@ macro_rules! always_sent {
     })*};
 }
 
-always_sent!(String, i32, Argv, Run, Command, Ref, Timing);
+always_sent!(String, i32, Argv, Run, Command, Ref, Timing, WholeFilter);
 
 /// A thing by its name.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -182,6 +182,10 @@ inputs! {
         on_conflict: Option<String>,
         /// Whether it begins on hold.
         is_held: Option<bool>,
+        /// The jobs that it waits for.
+        depends_on: Vec<String>,
+        /// `SKIP` or `RUN`.
+        on_dependency_failure: Option<String>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -213,6 +217,17 @@ inputs! {
         id: String,
         /// For people.
         reason: Option<String>,
+    }
+    /// `JobBulkInput`.
+    JobBulk {
+        /// Which jobs; sent also when it is empty.
+        filter: WholeFilter,
+        /// At most so many.
+        max: Option<i32>,
+        /// For people.
+        reason: Option<String>,
+        /// Makes the request safe to repeat.
+        idempotency_key: Option<String>,
     }
     /// `JobUpdateInput`.
     JobUpdate {
@@ -323,6 +338,11 @@ inputs! {
         reason: Option<String>,
     }
 }
+
+/// A `JobFilter` that is sent whatever it holds.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct WholeFilter(pub JobFilter);
 
 /// `QueuePutInput`: no limit is said with a null, not by leaving it out.
 #[derive(Debug, Clone, Serialize)]

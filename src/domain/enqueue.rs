@@ -4,7 +4,8 @@ use async_graphql::{InputObject, OneofObject};
 
 use super::command::{CommandInput, check_span};
 use super::duration::Span;
-use super::job::Label;
+use super::id::JobId;
+use super::job::{DependencyFailure, Label};
 use super::limits;
 use super::new_job::{Unique, UniqueConflict};
 use super::rejection::{Rejection, check_name, check_text};
@@ -57,6 +58,13 @@ pub struct JobEnqueueInput {
     /// Keep it on hold until somebody releases it.
     #[graphql(default)]
     pub is_held: bool,
+    /// Jobs that it waits for, at most 1,000.
+    pub depends_on: Option<Vec<JobId>>,
+    /// In `jobEnqueueMany`: positions from 0 of jobs of the same request that it waits for too; only earlier ones.
+    pub depends_on_positions: Option<Vec<i32>>,
+    /// What to do when one of the jobs that it waits for does not succeed.
+    #[graphql(default_with = "DependencyFailure::Skip")]
+    pub on_dependency_failure: DependencyFailure,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -88,6 +96,12 @@ pub struct EnqueueOptions {
     pub concurrency_key: Option<String>,
     /// Whether it begins on hold.
     pub is_held: bool,
+    /// The jobs that it waits for.
+    pub depends_on: Vec<JobId>,
+    /// Positions of the jobs of the same request that it waits for.
+    pub depends_on_positions: Vec<i32>,
+    /// What becomes of it when one of them does not succeed.
+    pub on_dependency_failure: DependencyFailure,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -125,6 +139,12 @@ impl JobEnqueueInput {
         if self.start_by.is_some_and(|by| by <= run_at.map_or(now, |at| at.max(now))) {
             return Err(Rejection::invalid("startBy", "must lie in the future, and after runAt"));
         }
+        let depends_on = self.depends_on.unwrap_or_default();
+        let depends_on_positions = self.depends_on_positions.unwrap_or_default();
+        if depends_on.len() + depends_on_positions.len() > limits::DEPENDENCIES_MAX {
+            let message = format!("a job may wait for at most {} jobs", limits::DEPENDENCIES_MAX);
+            return Err(Rejection::invalid("dependsOn", message));
+        }
         let options = EnqueueOptions {
             queue: self.queue,
             priority: self.priority,
@@ -138,6 +158,9 @@ impl JobEnqueueInput {
             unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
             concurrency_key: self.concurrency_key,
             is_held: self.is_held,
+            depends_on,
+            depends_on_positions,
+            on_dependency_failure: self.on_dependency_failure,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

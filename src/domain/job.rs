@@ -217,9 +217,8 @@ pub struct Job {
     /// Since when it stands behind its key.
     #[graphql(skip)]
     pub gated_at: Option<Timestamp>,
-    /// What becomes of it when a job that it depends on does not succeed.
-    #[graphql(skip)]
-    pub on_dependency_failure: DependencyFailure,
+    /// What becomes of it when a job that it depends on does not succeed; null when it depends on none.
+    pub on_dependency_failure: Option<DependencyFailure>,
     /// Whether both streams of its output are one.
     #[graphql(skip)]
     pub merges_output: bool,

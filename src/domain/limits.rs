@@ -2,6 +2,10 @@
 
 /// Jobs in one `jobEnqueueMany`.
 pub const ENQUEUE_MANY_MAX: usize = 1_000;
+/// Jobs that one job may wait for.
+pub const DEPENDENCIES_MAX: usize = 1_000;
+/// Jobs that one bulk mutation may change.
+pub const BULK_MAX: i32 = 100_000;
 /// Rows in one page of any list.
 pub const PAGE_MAX: i32 = 200;
 /// Arguments of one command.

@@ -13,7 +13,7 @@ use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobOrigin};
-use crate::domain::new_job::{Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
+use crate::domain::new_job::{EarlierJob, Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::task::{Task, TaskRef};
@@ -31,7 +31,7 @@ impl Engine {
         let mut tasks = HashMap::new();
         let mut answers: Vec<Option<Result<Enqueued, Rejection>>> = Vec::with_capacity(inputs.len());
         let mut jobs = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        for (position, input) in inputs.into_iter().enumerate() {
             // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
             let key = key(viewer, input.idempotency_key.clone(), digest(&input));
             if let Some(key) = &key
@@ -41,7 +41,9 @@ impl Engine {
                 answers.push(Some(used));
                 continue;
             }
-            match self.resolve(viewer, input, key, &mut tasks).await? {
+            let positions = input.depends_on_positions.clone().unwrap_or_default();
+            let resolved = self.resolve(viewer, input, key, &mut tasks).await?;
+            match resolved.and_then(|job| after_earlier(job, &positions, &answers[..position])) {
                 Ok(job) => {
                     jobs.push(job);
                     answers.push(None);
@@ -129,6 +131,8 @@ impl Engine {
                 .concurrency_key
                 .clone()
                 .map(|key| KeyLimit { key: LimitKey::Key(key), limit: Some(1) }),
+            depends_on: options.depends_on.clone(),
+            on_dependency_failure: options.on_dependency_failure,
             token_id: Some(viewer.token_id),
             ..NewJob::plain(command, &viewer.token_name)
         }
@@ -142,8 +146,9 @@ impl Engine {
             // It may be claimed and not yet listed: the dispatcher looks too.
             self.nudge_dispatcher.notify_one();
         } else {
-            // A schedule may have waited for it.
+            // A schedule may have waited for it, or other jobs.
             self.nudge_scheduler.notify_one();
+            self.nudge_dispatcher.notify_one();
         }
         Ok(committed.cursor)
     }
@@ -192,7 +197,36 @@ fn no_task(task: &TaskRef) -> Rejection {
     Rejection::at(UserErrorCode::NotFound, "run.task", message)
 }
 
-fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
+/// The job with those of the same request that it waits for: known by their ids when they were made before, else
+/// by their places among the jobs that are made now.
+fn after_earlier(
+    mut job: NewJob,
+    positions: &[i32],
+    answers: &[Option<Result<Enqueued, Rejection>>],
+) -> Result<NewJob, Rejection> {
+    for (named_at, position) in positions.iter().enumerate() {
+        let path = format!("dependsOnPositions.{named_at}");
+        let earlier = usize::try_from(*position).ok().filter(|position| *position < answers.len());
+        let Some(earlier) = earlier else {
+            let message =
+                "must be the position of an earlier job of the same request: anything else could be a cycle";
+            return Err(Rejection::invalid(&path, message));
+        };
+        match &answers[earlier] {
+            None => {
+                let place = answers[..earlier].iter().filter(|answer| answer.is_none()).count();
+                job.depends_on_earlier.push(EarlierJob { place, named_at });
+            }
+            Some(Ok(made)) => job.depends_on.push(made.id),
+            Some(Err(_)) => {
+                return Err(Rejection::invalid(&path, "the job that it was to wait for was refused"));
+            }
+        }
+    }
+    Ok(job)
+}
+
+pub(super) fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
     let task = job.task_id.zip(job.task_name.clone());
     NewJob {
         task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),

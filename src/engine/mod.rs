@@ -1,6 +1,8 @@
 //! The daemon's work: what happens between a request and a row, and between a row and a process.
 //! It knows store and exec; it must never hold SQL, speak GraphQL or look at HTTP.
 
+pub mod bulk;
+pub mod dependencies;
 pub mod dispatcher;
 pub mod feed;
 pub mod follow;

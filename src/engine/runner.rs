@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::Listener;
 use super::running::Entry;
-use super::{Engine, reports};
+use super::{Engine, dependencies, reports};
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
 use crate::domain::duration::Span;
@@ -53,7 +53,15 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         return with_log(ended, end, 0);
     }
     let channel = reports::open(engine, claimed);
-    let spec = prepare(engine, claimed, channel.as_ref().map(exec::ReportChannel::path));
+    let inherited = match dependencies::write(engine, claimed, &stop).await {
+        Ok(file) => file,
+        Err(ended) => {
+            let end = engine.recorder.end(claimed.attempt, 0).await;
+            return with_log(ended, end, 0);
+        }
+    };
+    let mut spec = prepare(engine, claimed, channel.as_ref().map(exec::ReportChannel::path));
+    spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
     let (running, output) = match exec::spawn(&spec, &engine.clock) {
         Ok(started) => started,
         Err(error) => {
@@ -96,7 +104,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
-fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
+pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
     if *stop.borrow() {
         return Some(Ended::without_process(AttemptOutcome::Cancelled, "cancelled before it was started"));
     }

@@ -13,6 +13,7 @@
 //! 5. What leaves the group and outlives it is found by the cookie in its environment.
 
 mod command;
+mod dependencies;
 mod error;
 mod output;
 mod process;
@@ -24,6 +25,7 @@ mod survivors;
 mod tests;
 
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
+pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::SpawnError;
 pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,

@@ -3,8 +3,10 @@
 
 pub mod attempts;
 pub mod blockers;
+pub mod bulk;
 pub mod claim;
 pub mod db;
+pub mod dependencies;
 pub mod events;
 pub mod expiry;
 pub mod fault;

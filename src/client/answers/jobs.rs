@@ -26,6 +26,13 @@ answers! {
         /// The job after the commit.
         job: JobRef,
     }
+    /// The payload of `jobBulkCancel` and `jobBulkRetry`.
+    BulkChanged {
+        /// Jobs under the filter.
+        matched_count: i64,
+        /// Jobs that were changed.
+        changed_count: i64,
+    }
     /// Why a job did not succeed.
     Failure {
         /// One sentence.
@@ -125,6 +132,12 @@ answers! {
         output: Option<serde_json::Value>,
         /// The first ones.
         attempts: Page<AttemptRow>,
+        /// The first ones of those that it waits or waited for.
+        #[serde(default)]
+        depends_on: Vec<JobRef>,
+        /// `SKIP` or `RUN`; null when it waits for none.
+        #[serde(default)]
+        on_dependency_failure: Option<String>,
         /// The job that this one repeats.
         retry_of: Option<Identified>,
         /// What made it.
