@@ -16,7 +16,10 @@ use super::{Context, input};
 /// `beadle run`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
-#[command(override_usage = "beadle run [OPTIONS] <TASK>\n       beadle run [OPTIONS] -- <COMMAND>...")]
+#[command(
+    override_usage = "beadle run [OPTIONS] <TASK>\n       beadle run [OPTIONS] -- <COMMAND>...\n       \
+                            beadle run [OPTIONS] --handler <HANDLER>"
+)]
 pub struct RunArgs {
     /// The task to run
     #[arg(group = "what")]
@@ -24,6 +27,9 @@ pub struct RunArgs {
     /// The command to run, and its arguments
     #[arg(last = true, group = "what", value_name = "COMMAND")]
     command: Vec<String>,
+    /// A handler to call: a function of the program that embeds the daemon
+    #[arg(long, group = "what", conflicts_with_all = ["environment", "directory"])]
+    handler: Option<String>,
     #[command(flatten)]
     watch: WatchArgs,
     /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -122,9 +128,10 @@ pub struct RetryArgs {
 
 /// Asks for a job; prints its id, or stays with it.
 pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
-    let what = match args.task {
-        Some(name) => Run::Task(Ref { name }),
-        None => Run::Command(Command::Exec(Exec {
+    let what = match (args.task, args.handler) {
+        (Some(name), _) => Run::Task(Ref { name }),
+        (None, Some(handler)) => Run::Command(Command::Handler(handler)),
+        (None, None) => Run::Command(Command::Exec(Exec {
             argv: Argv(args.command),
             working_directory: args.directory,
             environment: args.environment,

@@ -46,7 +46,8 @@ pub enum TaskCommand {
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
 #[command(override_usage = "beadle task put [OPTIONS] <NAME> -- <COMMAND>...\n       \
-                            beadle task put [OPTIONS] --script <FILE> <NAME>")]
+                            beadle task put [OPTIONS] --script <FILE> <NAME>\n       \
+                            beadle task put [OPTIONS] --handler <HANDLER> <NAME>")]
 pub struct PutArgs {
     /// The task
     name: String,
@@ -56,6 +57,9 @@ pub struct PutArgs {
     /// A file with a script to run instead, - for stdin
     #[arg(long, group = "what", value_name = "FILE")]
     script: Option<String>,
+    /// A handler to call instead: a function of the program that embeds the daemon
+    #[arg(long, group = "what", conflicts_with_all = ["environment", "inherit_environment", "directory"])]
+    handler: Option<String>,
     /// The shell of the script [default: /bin/sh]
     #[arg(long, requires = "script", value_name = "PATH")]
     shell: Option<String>,
@@ -118,15 +122,16 @@ pub fn task(context: &mut Context, command: TaskCommand) -> Result<u8, Stop> {
 }
 
 fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
-    let command = match &args.script {
-        Some(file) => Command::Script(Script {
+    let command = match (&args.script, args.handler) {
+        (None, Some(handler)) => Command::Handler(handler),
+        (Some(file), _) => Command::Script(Script {
             text: script(file)?,
             shell: args.shell,
             working_directory: args.directory,
             environment: args.environment,
             inherit_environment: args.inherit_environment,
         }),
-        None => Command::Exec(Exec {
+        (None, None) => Command::Exec(Exec {
             argv: Argv(args.command),
             working_directory: args.directory,
             environment: args.environment,

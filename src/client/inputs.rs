@@ -78,7 +78,7 @@ impl Default for Run {
     }
 }
 
-/// A program, or a text for a shell.
+/// A program, a text for a shell, or a handler.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Command {
@@ -86,6 +86,8 @@ pub enum Command {
     Exec(Exec),
     /// A text for a shell.
     Script(Script),
+    /// A function of the program that embeds the daemon, by name.
+    Handler(String),
 }
 
 impl Default for Command {

@@ -12,6 +12,8 @@ pub const PAGE_MAX: i32 = 200;
 pub const ARGV_MAX: usize = 1_000;
 /// Bytes of one command, all arguments or the script together.
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+/// Handlers of one program.
+pub const HANDLERS_MAX: usize = 1_000;
 /// Environment variables of one command.
 pub const ENVIRONMENT_MAX: usize = 200;
 /// Bytes of a name (task, schedule, queue, label key).

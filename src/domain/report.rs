@@ -242,7 +242,7 @@ impl Reported {
     }
 
     /// A short text on one line, without secrets.
-    fn tame(&self, text: &str) -> String {
+    pub fn tame(&self, text: &str) -> String {
         let text = self.masks.hide(text);
         let mut end = text.len().min(TEXT_BYTES_MAX);
         while !text.is_char_boundary(end) {

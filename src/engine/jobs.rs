@@ -96,6 +96,10 @@ impl Engine {
                 known.map(|known| self.new_job(viewer, Some(known), &options)).ok_or_else(|| no_task(&task))
             }
         };
+        let job = job.and_then(|job| {
+            let path = if job.task.is_some() { "run.task" } else { "run.command.handler" };
+            self.check_handler(path, &job.command).map(|()| job)
+        });
         Ok(job.map(|job| NewJob { idempotency, ..job }))
     }
 

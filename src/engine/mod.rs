@@ -6,6 +6,7 @@ pub mod dependencies;
 pub mod dispatcher;
 pub mod feed;
 pub mod follow;
+pub mod handlers;
 pub mod health;
 pub mod jobs;
 pub mod listener;
@@ -19,6 +20,7 @@ pub mod scheduler;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
+pub mod underway;
 pub mod waiting;
 
 use std::ops::Deref;
@@ -32,6 +34,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
+use crate::exec::Handlers;
 use crate::store::logs::Logs;
 use crate::store::{Reader, Writer};
 
@@ -73,6 +76,8 @@ pub struct Parts {
     pub logs: Logs,
     /// Takes output of running attempts.
     pub recorder: recorder::Recorder,
+    /// The functions of this program that a job may call.
+    pub handlers: Handlers,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -19,7 +19,9 @@ use crate::store::writer::Outcome;
 impl Engine {
     /// Makes a task or gives it a new revision.
     pub async fn put_task(&self, viewer: &Viewer, input: TaskPutInput) -> Outcome<(TaskId, EventCursor)> {
-        let change = PutTask { task: input.check()?, actor: viewer.token_name.clone() };
+        let task = input.check()?;
+        self.check_handler("command.handler", &task.definition.command)?;
+        let change = PutTask { task, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
         Ok((committed.answer, committed.cursor))
     }

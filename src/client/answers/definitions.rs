@@ -6,13 +6,16 @@ use serde::Deserialize;
 answers! {
     /// What a list shows of a command.
     Command {
-        /// Empty when a script is run.
+        /// Empty when a handler is called.
         argv: Vec<String>,
         /// The script's text.
         script: Option<String>,
         /// The script's shell.
         #[serde(default)]
         shell: Option<String>,
+        /// The handler that is called.
+        #[serde(default)]
+        handler: Option<String>,
         /// Where it runs.
         #[serde(default)]
         working_directory: Option<String>,
