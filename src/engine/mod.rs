@@ -7,6 +7,7 @@ pub mod follow;
 pub mod health;
 pub mod jobs;
 pub mod listener;
+pub mod parameters;
 pub mod reaper;
 pub mod recorder;
 pub mod reports;

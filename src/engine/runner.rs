@@ -15,6 +15,7 @@ use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::report::Reported;
+use crate::domain::{parameters, signal};
 use crate::exec::{self, Exit, Running, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
@@ -113,6 +114,9 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     if let Some(task) = &claimed.job.task_name {
         environment.push(("BEADLE_TASK".to_owned(), task.clone()));
     }
+    if let Some(given) = &claimed.job.parameters {
+        environment.extend(parameters::variables(given));
+    }
     if let Some(channel) = channel {
         environment.push((exec::REPORT_VARIABLE.to_owned(), channel.to_string_lossy().into_owned()));
     }
@@ -162,7 +166,7 @@ async fn time_over(engine: &Engine, claimed: &Claimed, mut heard: watch::Receive
     let Some(timeout) = claimed.job.timeout else { return std::future::pending().await };
     let began = engine.clock.monotonic();
     loop {
-        let allowed = heard.borrow_and_update().allowed(timeout.to_std());
+        let allowed = heard.borrow_and_update().allowed(timeout, claimed.job.timeout_max).to_std();
         let left = allowed.saturating_sub(engine.clock.monotonic().duration_since(began));
         if left.is_zero() {
             return;
@@ -221,7 +225,7 @@ async fn finish(
         };
         engine.recorder.append(claimed.attempt, vec![line], 0).await;
     }
-    let signal = exit.signal.map(signal_name);
+    let signal = exit.signal.map(signal::name);
     let how = match (exit.code, &signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("ended by {signal}"),
@@ -298,15 +302,4 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
             }
         }
     }
-}
-
-/// The name of a signal by its number on Linux.
-fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
-    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
 }

@@ -18,6 +18,7 @@ pub mod queues;
 pub mod reports;
 pub mod schedules;
 pub mod statements;
+pub mod task_history;
 pub mod tasks;
 pub mod ticks;
 pub mod tokens;

@@ -3,7 +3,7 @@
 use super::db::Sql;
 use super::{
     attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
-    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -24,6 +24,7 @@ pub fn state() -> Vec<&'static Sql> {
         attempts::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,
+        task_history::STATEMENTS,
         schedules::STATEMENTS,
         ticks::STATEMENTS,
         tokens::STATEMENTS,
