@@ -1,15 +1,15 @@
 //! Owns `run` and `retry`: asking for a job, safely to repeat, and staying with it when told to.
 
 use crate::client::answers::JobRef;
-use crate::client::inputs::{
-    Argv, Command, Exec, JobEnqueue, JobRetry, Label, Ref, RetryPolicy, Run, Variable,
-};
+use crate::client::inputs::{Argv, Command, Exec, JobEnqueue, JobRetry, Label, Ref, Run, Variable};
 use crate::client::operations;
 
 use super::bulk::{self, ManyArgs};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
+use super::parameters::ParameterFlags;
 use super::patience::persistently;
+use super::retries::RetryFlags;
 use super::watch::WatchArgs;
 use super::{Context, input};
 
@@ -56,9 +56,13 @@ pub struct RunArgs {
     /// The longest time that an attempt may write nothing
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     idle_timeout: Option<String>,
-    /// Tries after the first one failed
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
-    retries: Option<i32>,
+    /// The longest time that an attempt may take with all that it asks for
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    max_timeout: Option<String>,
+    #[command(flatten)]
+    retries: RetryFlags,
+    #[command(flatten)]
+    parameters: ParameterFlags,
     /// One job at a time has this key, until it is final
     #[arg(long, value_name = "KEY")]
     unique: Option<String>,
@@ -147,7 +151,9 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         start_by: args.start_by,
         timeout: args.timeout,
         idle_timeout: args.idle_timeout,
-        retry_policy: args.retries.map(retries),
+        max_timeout: args.max_timeout,
+        retry_policy: args.retries.policy(),
+        parameters: args.parameters.object()?,
         labels: args.labels,
         on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
         unique_key: args.unique,
@@ -189,11 +195,6 @@ pub fn retry(context: &mut Context, args: RetryArgs) -> Result<u8, Stop> {
     }
     let repeated = accepted(answer)?;
     made(context, &repeated.job, &args.watch)
-}
-
-/// `count` more tries after the first.
-pub fn retries(count: i32) -> RetryPolicy {
-    RetryPolicy { max_attempts: count.saturating_add(1) }
 }
 
 /// Says which job was made: on stdout for scripts, beside the log when there is one.

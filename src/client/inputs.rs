@@ -2,6 +2,7 @@
 //! Lengths of time and instants go as the text that the user wrote.
 
 use serde::Serialize;
+use serde_json::Value;
 
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
@@ -155,6 +156,18 @@ inputs! {
     RetryPolicy {
         /// Tries in all.
         max_attempts: i32,
+        /// Before the second try.
+        initial_delay: Option<String>,
+        /// The longest wait.
+        max_delay: Option<String>,
+        /// Only after these.
+        retry_on: Vec<String>,
+        /// Only after these.
+        exit_codes: Vec<i32>,
+        /// Only after these.
+        signals: Vec<String>,
+        /// Whether exit code 75 is tried again in any case.
+        retries_temporary_failure: Option<bool>,
     }
     /// `JobEnqueueInput`.
     JobEnqueue {
@@ -174,8 +187,12 @@ inputs! {
         timeout: Option<String>,
         /// The longest silence of an attempt.
         idle_timeout: Option<String>,
+        /// Of each attempt, with extensions.
+        max_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
+        /// What the command is told.
+        parameters: Option<Value>,
         /// For filters.
         labels: Vec<Label>,
         /// One job at a time has it.
@@ -276,8 +293,14 @@ inputs! {
         idle_timeout: Option<String>,
         /// From SIGTERM to SIGKILL.
         kill_grace: Option<String>,
+        /// Of each attempt, with extensions.
+        max_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
+        /// What the parameters of its jobs fit.
+        parameters_schema: Option<Value>,
+        /// Of its jobs, at once.
+        concurrency_limit: Option<i32>,
         /// Whether an interrupted job starts again.
         is_restartable: Option<bool>,
     }

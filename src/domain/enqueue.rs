@@ -10,6 +10,7 @@ use super::limits;
 use super::new_job::{Unique, UniqueConflict};
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};
+use super::scalars::Json;
 use super::task::TaskRef;
 use crate::base::clock::Timestamp;
 
@@ -27,6 +28,10 @@ pub enum RunInput {
 pub struct JobEnqueueInput {
     /// What to run.
     pub run: RunInput,
+    /// What the command is told for this job: a JSON object of at most 64 KiB, which fits the task's schema. Each
+    /// default of the schema's properties is added. The command finds the object as `BEADLE_PARAMETERS` and each
+    /// parameter that is not null as `BEADLE_PARAM_NAME`: a text as it is, anything else as JSON.
+    pub parameters: Option<Json>,
     /// The queue; null means the task's, or `default`.
     pub queue: Option<String>,
     /// -100 to 100, higher first; null means the task's, or 0.
@@ -39,6 +44,9 @@ pub struct JobEnqueueInput {
     pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
+    /// The longest that an attempt may run with all the time that it asks for; needs a timeout, here or in the task,
+    /// and is not shorter; null means the task's, else ten times the timeout.
+    pub max_timeout: Option<Span>,
     /// Stop an attempt that neither writes nor reports for so long.
     pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
@@ -72,6 +80,8 @@ pub struct JobEnqueueInput {
 /// The fields of `JobEnqueueInput` that stand apart from what runs, checked.
 #[derive(Debug, Clone)]
 pub struct EnqueueOptions {
+    /// The parameters given.
+    pub parameters: Option<Json>,
     /// The queue asked for.
     pub queue: Option<String>,
     /// The priority asked for.
@@ -82,6 +92,8 @@ pub struct EnqueueOptions {
     pub start_by: Option<Timestamp>,
     /// The timeout asked for.
     pub timeout: Option<Span>,
+    /// The longest run asked for, with extensions.
+    pub max_timeout: Option<Span>,
     /// The longest silence asked for.
     pub idle_timeout: Option<Span>,
     /// The grace asked for.
@@ -117,7 +129,8 @@ impl JobEnqueueInput {
         }
         check_priority("priority", self.priority)?;
         let (timeout, idle) = (("timeout", self.timeout, 1), ("idleTimeout", self.idle_timeout, 1));
-        for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
+        let max_timeout = ("maxTimeout", self.max_timeout, 1);
+        for (path, span, min) in [timeout, idle, max_timeout, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
         for (path, key) in [
@@ -146,11 +159,13 @@ impl JobEnqueueInput {
             return Err(Rejection::invalid("dependsOn", message));
         }
         let options = EnqueueOptions {
+            parameters: self.parameters,
             queue: self.queue,
             priority: self.priority,
             run_at,
             start_by: self.start_by,
             timeout: self.timeout,
+            max_timeout: self.max_timeout,
             idle_timeout: self.idle_timeout,
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
@@ -175,6 +190,19 @@ pub fn check_priority(path: &str, priority: Option<i32>) -> Result<(), Rejection
             Err(Rejection::invalid(path, format!("must lie in -{max}..={max}, is {priority}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// The longest run that goes with a timeout, else a refusal.
+pub fn check_max_timeout(timeout: Option<Span>, max: Option<Span>) -> Result<(), Rejection> {
+    let Some(max) = max else { return Ok(()) };
+    check_span("maxTimeout", max, 1)?;
+    match timeout {
+        None => Err(Rejection::invalid("maxTimeout", "needs a timeout that can be extended up to it")),
+        Some(timeout) if timeout > max => {
+            Err(Rejection::invalid("maxTimeout", format!("is {max}, shorter than the timeout of {timeout}")))
+        }
+        Some(_) => Ok(()),
     }
 }
 

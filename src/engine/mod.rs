@@ -10,6 +10,7 @@ pub mod handlers;
 pub mod health;
 pub mod jobs;
 pub mod listener;
+pub mod parameters;
 pub mod reaper;
 pub mod recorder;
 pub mod reports;

@@ -17,6 +17,7 @@ use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
+use crate::domain::parameters;
 use crate::domain::report::Reported;
 use crate::exec::{self, Identity, Spec};
 use crate::store::FaultKind;
@@ -156,6 +157,9 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     if let Some(task) = &claimed.job.task_name {
         environment.push(("BEADLE_TASK".to_owned(), task.clone()));
     }
+    if let Some(given) = &claimed.job.parameters {
+        environment.extend(parameters::variables(given));
+    }
     if let Some(channel) = channel {
         environment.push((exec::REPORT_VARIABLE.to_owned(), channel.to_string_lossy().into_owned()));
     }
@@ -209,7 +213,7 @@ async fn time_over(engine: &Engine, claimed: &Claimed, mut heard: watch::Receive
     let Some(timeout) = claimed.job.timeout else { return std::future::pending().await };
     let began = engine.clock.monotonic();
     loop {
-        let allowed = heard.borrow_and_update().allowed(timeout.to_std());
+        let allowed = heard.borrow_and_update().allowed(timeout, claimed.job.timeout_max).to_std();
         let left = allowed.saturating_sub(engine.clock.monotonic().duration_since(began));
         if left.is_zero() {
             return;

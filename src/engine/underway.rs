@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Engine;
 use super::handlers::no_handler;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::signal;
 use crate::exec::{self, Call, Calling, Exit, Identity, Piece, Returned, Running, Spec};
 
 /// Exit code of a handler that gave an error.
@@ -122,7 +123,7 @@ impl End {
         match self {
             End::Process(exit) => match (exit.code, exit.signal) {
                 (Some(code), _) => format!("exit code {code}"),
-                (None, Some(signal)) => format!("ended by {}", signal_name(signal)),
+                (None, Some(signal)) => format!("ended by {}", signal::name(signal)),
                 (None, None) => "its end was not seen".to_owned(),
             },
             End::Handler(Returned::Done) => "the handler returned".to_owned(),
@@ -141,7 +142,7 @@ impl End {
         match self {
             End::Process(exit) => Ended {
                 exit_code: exit.code,
-                signal: exit.signal.map(signal_name),
+                signal: exit.signal.map(signal::name),
                 usage: Some(Usage {
                     user_us: micros(exit.user_time),
                     system_us: micros(exit.system_time),
@@ -162,15 +163,4 @@ impl End {
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The name of a signal by its number on Linux.
-fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
-    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
 }

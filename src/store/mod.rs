@@ -23,6 +23,7 @@ pub mod reports;
 pub mod room;
 pub mod schedules;
 pub mod statements;
+pub mod task_history;
 pub mod tasks;
 pub mod ticks;
 pub mod tokens;

@@ -3,8 +3,8 @@
 use super::db::Sql;
 use super::{
     attempts, blockers, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, keys, logs, open,
-    prune, queues, reports, room, schedules, tasks, ticks, tokens, transition, unique, waiting, workers,
-    writer,
+    prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens, transition, unique, waiting,
+    workers, writer,
 };
 
 /// Every statement over the state.
@@ -30,6 +30,7 @@ pub fn state() -> Vec<&'static Sql> {
         attempts::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,
+        task_history::STATEMENTS,
         schedules::STATEMENTS,
         ticks::STATEMENTS,
         tokens::STATEMENTS,

@@ -122,6 +122,10 @@ answers! {
         timeout: Option<String>,
         /// ISO 8601.
         idle_timeout: Option<String>,
+        /// ISO 8601.
+        max_timeout: Option<String>,
+        /// What the command is told.
+        parameters: Option<serde_json::Value>,
         /// Why it did not succeed.
         failure: Option<Failure>,
         /// By its own word.

@@ -22,5 +22,6 @@ mod seam;
 mod several;
 mod stage;
 mod statements;
+mod task_history;
 mod tasks;
 mod transition;
