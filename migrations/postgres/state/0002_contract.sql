@@ -55,3 +55,6 @@ ALTER TABLE tokens ADD COLUMN last_used_at_us BIGINT;
 ALTER TABLE tokens ADD COLUMN created_by TEXT COLLATE "C";
 
 ALTER TABLE schedules ADD COLUMN paused_by TEXT COLLATE "C";
+
+-- The oldest due time that a row of the ledger stands for; null where it stands for one.
+ALTER TABLE ticks ADD COLUMN first_due_us BIGINT CHECK (first_due_us < due_at_us);

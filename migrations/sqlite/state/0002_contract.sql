@@ -55,3 +55,6 @@ ALTER TABLE tokens ADD COLUMN last_used_at_us INTEGER;
 ALTER TABLE tokens ADD COLUMN created_by TEXT;
 
 ALTER TABLE schedules ADD COLUMN paused_by TEXT;
+
+-- The oldest due time that a row of the ledger stands for; null where it stands for one.
+ALTER TABLE ticks ADD COLUMN first_due_us INTEGER CHECK (first_due_us < due_at_us);

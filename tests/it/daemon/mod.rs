@@ -9,6 +9,8 @@ mod measures;
 mod nudges;
 mod refusals;
 mod reports;
+mod schedule_rules;
 mod schedules;
 mod starting;
+mod stepped_clock;
 mod stopping;

@@ -2,6 +2,7 @@
 //! It must never reach into tables, but to count rows or to break something on purpose.
 
 mod claim;
+mod clock_steps;
 mod enqueue;
 mod events;
 mod full_disk;
@@ -10,6 +11,7 @@ mod job_lists;
 mod logs;
 mod model;
 mod open;
+mod overlaps;
 mod parties;
 mod plan;
 mod prune;
