@@ -333,21 +333,18 @@ fn facts(schedule: &ScheduleDetail) -> Vec<(&'static str, Option<String>)> {
 fn preview(context: &mut Context, args: PreviewArgs) -> Result<u8, Stop> {
     let client = context.client()?;
     let PreviewArgs { name, every, cron, time_zone, jitter, called, limit } = args;
-    let answer = match name {
-        Some(name) => {
-            let first = usize::try_from(limit).unwrap_or(usize::MAX);
-            operations::schedule_upcoming(&client, &name, first)?
-        }
-        None => {
-            let preview = SchedulePreview {
-                timing: TimingArgs { every, cron }.timing(),
-                time_zone,
-                first: i32::try_from(limit).unwrap_or(i32::MAX),
-                jitter: jitter.unwrap_or_else(|| "0s".to_owned()),
-                name: called,
-            };
-            operations::schedule_preview(&client, &preview)?
-        }
+    let answer = if let Some(name) = name {
+        let first = usize::try_from(limit).unwrap_or(usize::MAX);
+        operations::schedule_upcoming(&client, &name, first)?
+    } else {
+        let preview = SchedulePreview {
+            timing: TimingArgs { every, cron }.timing(),
+            time_zone,
+            first: i32::try_from(limit).unwrap_or(i32::MAX),
+            jitter: jitter.unwrap_or_else(|| "0s".to_owned()),
+            name: called,
+        };
+        operations::schedule_preview(&client, &preview)?
     };
     context.screen.data(&answer.data)?;
     let row = |due: &DueTime| [due.at.clone(), due.local.clone(), due.note.clone().unwrap_or_default()];

@@ -393,7 +393,8 @@ mod tests {
     fn the_bounds_themselves_are_good() {
         let full = "x".repeat(SCHEDULE_PARAMETERS_BYTES_MAX - r#"{"a":""}"#.len());
         let parameters = Some(Json(json!({ "a": full })));
-        let put = SchedulePutInput { parameters: parameters.clone(), jitter: Span::from_secs(60), ..every(60) };
+        let put =
+            SchedulePutInput { parameters: parameters.clone(), jitter: Span::from_secs(60), ..every(60) };
         assert_eq!(put.check().expect("it is full, not over").definition.parameters, parameters);
         let none = SchedulePutInput { parameters: Some(Json(json!(null))), ..every(60) };
         assert_eq!(none.check().expect("null is none").definition.parameters, None);
@@ -404,7 +405,8 @@ mod tests {
         let compiled = |pattern: &str| cron(pattern).check().expect("it is a pattern").definition;
         let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("an instant");
         let in_berlin = |pattern: &str| {
-            let definition = ScheduleDefinition { time_zone: "Europe/Berlin".to_owned(), ..compiled(pattern) };
+            let definition =
+                ScheduleDefinition { time_zone: "Europe/Berlin".to_owned(), ..compiled(pattern) };
             first_due(&definition.compile("s").expect("it is good"), "Europe/Berlin", now)
         };
         // Elapsed time skips the hour of the gap; a fixed time fires at its end.

@@ -236,12 +236,20 @@ mod tests {
                         let timing = one.definition.compile("s").unwrap();
                         let now = T0.plus_millis(after_ms);
                         let plan = settle(&one, &timing, now);
-                        let due: Vec<_> = timing.due_in(T0, now, usize::MAX).iter().map(|due| due.tick).collect();
+                        let due: Vec<_> =
+                            timing.due_in(T0, now, usize::MAX).iter().map(|due| due.tick).collect();
                         let mut next = 0;
                         for row in &plan.ticks {
-                            assert_eq!(row.first_due_at, due[next], "{misfire:?} {jitter} {after_ms} {pause:?}");
+                            assert_eq!(
+                                row.first_due_at, due[next],
+                                "{misfire:?} {jitter} {after_ms} {pause:?}"
+                            );
                             next += usize::try_from(row.count).unwrap();
-                            assert_eq!(row.due_at, due[next - 1], "{misfire:?} {jitter} {after_ms} {pause:?}");
+                            assert_eq!(
+                                row.due_at,
+                                due[next - 1],
+                                "{misfire:?} {jitter} {after_ms} {pause:?}"
+                            );
                         }
                         assert_eq!(next, due.len(), "{misfire:?} {jitter} {after_ms} {pause:?}");
                     }

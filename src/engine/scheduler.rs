@@ -9,9 +9,9 @@ use crate::domain::new_job::{NewJob, TaskOfJob};
 use crate::domain::schedule::{Schedule, ScheduleRef, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
+use crate::store::Fault;
 use crate::store::ticks::{NewTick, Settle};
 use crate::store::writer::Refusal;
-use crate::store::Fault;
 
 /// Schedules that one look settles.
 const LOOK_MAX: usize = 100;

@@ -205,7 +205,8 @@ pub struct ScheduleTriggerInput {
     #[graphql(name = "ref")]
     schedule: ScheduleRef,
     /// Start it beside the other jobs of the schedule, whatever its overlap policy says. Otherwise the run by hand is
-    /// refused (SKIP), waits for its turn (QUEUE_ONE, QUEUE_ALL) or takes the place of the others (CANCEL_RUNNING).
+    /// refused (`SKIP`), waits for its turn (`QUEUE_ONE`, `QUEUE_ALL`) or takes the place of the others
+    /// (`CANCEL_RUNNING`).
     #[graphql(default)]
     ignore_overlap: bool,
     /// The same key gives the same job.

@@ -247,12 +247,7 @@ async fn record_tick(
 }
 
 /// Counts the newest row on when it says the same.
-async fn extend(
-    batch: &mut Batch<'_>,
-    id: ScheduleId,
-    tick: &NewTick,
-    outcome: TickOutcome,
-) -> Result<bool> {
+async fn extend(batch: &mut Batch<'_>, id: ScheduleId, tick: &NewTick, outcome: TickOutcome) -> Result<bool> {
     let Some(row) = batch.tx.optional(&NEWEST, &args![id.0]).await? else { return Ok(false) };
     let (newest, word): (i64, String) = (row.get(0)?, row.get(1)?);
     if word != outcome.word() || newest >= tick.first_due_at.0 {
@@ -291,7 +286,8 @@ impl Change for Trigger {
         let overlap = schedule.ok_or_else(schedules::missing)?.definition.overlap;
         let overlap = if self.ignore_overlap { OverlapPolicy::Allow } else { overlap };
         if let Some(job) = in_the_way(batch, self.schedule, overlap).await? {
-            let stands = if overlap == OverlapPolicy::QueueOne { "waits already" } else { "is not final yet" };
+            let stands =
+                if overlap == OverlapPolicy::QueueOne { "waits already" } else { "is not final yet" };
             let message = format!("{job} of this schedule {stands}");
             return Err(Rejection::at(UserErrorCode::Conflict, "ignoreOverlap", message).into());
         }

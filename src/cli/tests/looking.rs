@@ -115,7 +115,8 @@ fn schedules_are_listed_and_shown_and_previewed() {
     let tick = json!({
         "dueAt": "T1", "firstDueAt": "T1", "outcome": "STARTED", "count": 1, "job": { "id": "job_7", "state": "FAILED" },
     });
-    let skips = json!({ "dueAt": "T5", "firstDueAt": "T2", "outcome": "SKIPPED_OVERLAP", "count": 4, "job": null });
+    let skips =
+        json!({ "dueAt": "T5", "firstDueAt": "T2", "outcome": "SKIPPED_OVERLAP", "count": 4, "job": null });
     let more = json!({
         "jitter": "PT0S", "misfire": "RUN_ONCE", "misfireWindow": "P1D", "overlap": "SKIP", "pausedUntil": "T9",
         "pausedAt": "T0", "pausedBy": "admin", "parameters": { "n": 3 }, "ticks": { "nodes": [skips, tick] },
@@ -125,10 +126,11 @@ fn schedules_are_listed_and_shown_and_previewed() {
         "0 3 * * *",
         "RUN_ONCE within 1d",
         "SKIP",
+        "{\"n\":3}",
         "PAUSED: disk",
         "admin",
+        "T0",
         "T9",
-        "{\"n\":3}",
         "DUE",
         "T5   SKIPPED_OVERLAP  4      T2",
         "STARTED",

@@ -46,12 +46,19 @@ fn queue_all_runs_every_job_one_after_another() {
     put(&daemon, "QUEUE_ALL");
     until("three jobs to wait behind the first", PATIENCE, || (count(&daemon, "QUEUED") >= 3).then_some(()));
     assert_eq!(count(&daemon, "RUNNING"), 1);
-    let trigger = "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { state } userErrors { code } } }";
+    let trigger =
+        "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { state } userErrors { code } } }";
     let answer = daemon.graphql(trigger, json!({}));
-    assert_eq!(answer["scheduleTrigger"]["job"]["state"], json!("QUEUED"), "a run by hand waits too: {answer}");
+    assert_eq!(
+        answer["scheduleTrigger"]["job"]["state"],
+        json!("QUEUED"),
+        "a run by hand waits too: {answer}"
+    );
     pause(&daemon);
     std::fs::write(daemon.directory().join("go"), "").expect("the test's directory can be written");
-    until("all to end", PATIENCE, || (count(&daemon, "QUEUED") + count(&daemon, "RUNNING") == 0).then_some(()));
+    until("all to end", PATIENCE, || {
+        (count(&daemon, "QUEUED") + count(&daemon, "RUNNING") == 0).then_some(())
+    });
     let turns = turns(&daemon);
     assert!(turns.len() >= 5, "{turns:#?}");
     for pair in turns.windows(2) {

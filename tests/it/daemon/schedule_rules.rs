@@ -106,7 +106,8 @@ fn a_preview_says_what_a_change_of_clocks_does_in_three_zones() {
         assert!(due.iter().all(|due| string(&due["local"]).ends_with(&format!("[{zone}]"))));
         // In elapsed time the repeated hour runs twice, and the skipped one not at all.
         let timing = format!("timing: {{cron: \"*/30 1-2 * * SUN\"}}, timeZone: {zone:?}, first: 200");
-        let notes: Vec<_> = preview(&daemon, &timing).expect("it fires").iter().map(|due| string(&due["note"])).collect();
+        let notes: Vec<_> =
+            preview(&daemon, &timing).expect("it fires").iter().map(|due| string(&due["note"])).collect();
         for part in ["runs twice; this is the first", "runs twice; this is the second"] {
             assert!(notes.iter().any(|note| note.contains(part)), "{zone}: {part:?} is not in {notes:#?}");
         }
@@ -120,8 +121,10 @@ fn a_preview_is_true_and_refuses_what_a_put_refuses() {
     put_task(&daemon, &["/bin/true"]);
     let hourly = json!({"every": "1h"});
     put(&daemon, &hourly, &json!({"jitter": "10m"}));
-    let upcoming = daemon.graphql("{ schedule(ref: {name: \"s\"}) { nextDueAt upcoming(first: 3) { at } } }", json!({}));
-    let previewed = preview(&daemon, r#"timing: {every: "1h"}, jitter: "10m", name: "s", first: 3"#).expect("it fires");
+    let upcoming =
+        daemon.graphql("{ schedule(ref: {name: \"s\"}) { nextDueAt upcoming(first: 3) { at } } }", json!({}));
+    let previewed =
+        preview(&daemon, r#"timing: {every: "1h"}, jitter: "10m", name: "s", first: 3"#).expect("it fires");
     let at = |due: &Value| due["at"].clone();
     let shown: Vec<_> = upcoming["schedule"]["upcoming"].as_array().expect("a list").iter().map(at).collect();
     assert_eq!(shown, previewed.iter().map(at).collect::<Vec<_>>());
@@ -168,7 +171,9 @@ fn a_pause_has_a_reason_and_an_end_and_says_who() {
     pause(1_000);
     let query = "{ schedule(ref: {name: \"s\"}) { isPaused pausedBy pauseReason pausedAt pausedUntil } }";
     let free = json!({"isPaused": false, "pausedBy": null, "pauseReason": null, "pausedAt": null, "pausedUntil": null});
-    until("the pause to end", PATIENCE, || (daemon.graphql(query, json!({}))["schedule"] == free).then_some(()));
+    until("the pause to end", PATIENCE, || {
+        (daemon.graphql(query, json!({}))["schedule"] == free).then_some(())
+    });
 }
 
 #[test]
@@ -183,9 +188,13 @@ fn the_command_line_puts_policies_and_parameters() {
     assert_eq!(daemon.graphql(query, json!({}))["schedule"], shown);
     let show = daemon.cli(&["schedule", "show", "s"]);
     assert!(String::from_utf8_lossy(&show.stdout).contains(r#"{"n":3,"who":"me"}"#), "{show:?}");
-    let words = ["schedule", "preview", "--cron", "30 2 * * SUN", "--time-zone", "Europe/Berlin", "--limit", "200"];
+    let words =
+        ["schedule", "preview", "--cron", "30 2 * * SUN", "--time-zone", "Europe/Berlin", "--limit", "200"];
     let previewed = daemon.cli(&words);
-    assert!(String::from_utf8_lossy(&previewed.stdout).contains("does not exist on this day"), "{previewed:?}");
+    assert!(
+        String::from_utf8_lossy(&previewed.stdout).contains("does not exist on this day"),
+        "{previewed:?}"
+    );
 }
 
 const LEDGER: &str = "{ schedule(ref: {name: \"s\"}) { ticks(first: 200) {
@@ -205,7 +214,9 @@ fn a_job_that_outlasts_its_interval_leaves_one_row_of_skips() {
     put(&daemon, &json!({"every": "1s"}), &json!({"overlap": "SKIP"}));
     let rows = until("three skips", PATIENCE, || {
         let rows = ledger(&daemon);
-        rows.last().is_some_and(|row| row["count"].as_i64() >= Some(3) && row["job"].is_null()).then_some(rows)
+        rows.last()
+            .is_some_and(|row| row["count"].as_i64() >= Some(3) && row["job"].is_null())
+            .then_some(rows)
     });
     assert_eq!(rows.len(), 2, "{rows:#?}");
     assert_eq!(rows[1]["outcome"], "SKIPPED_OVERLAP");
@@ -227,7 +238,8 @@ fn cancel_running_stops_the_last_job_for_the_next() {
         assert!(made, "no due time is skipped: {rows:#?}");
         (cancelled.count() >= 2 && rows.last()?["job"]["state"] == "RUNNING").then_some(())
     });
-    let trigger = "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { id } userErrors { code } } }";
+    let trigger =
+        "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { id } userErrors { code } } }";
     let answer = daemon.graphql(trigger, json!({}));
     assert!(!answer["scheduleTrigger"]["job"]["id"].is_null(), "a run by hand takes the place too: {answer}");
 }

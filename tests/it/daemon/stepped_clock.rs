@@ -134,7 +134,8 @@ fn a_daemon_whose_wall_clock_is_stepped_deals_with_each_due_time_once() {
     offset.set(day);
     wait_for(&daemon, "CAUGHT_UP", 1);
     wait_for(&daemon, "STARTED", 1);
-    let day_row = ledger(&daemon).into_iter().find(|row| row.outcome == "CAUGHT_UP").expect("it was caught up");
+    let day_row =
+        ledger(&daemon).into_iter().find(|row| row.outcome == "CAUGHT_UP").expect("it was caught up");
     assert!(day_row.count >= day / 2, "a day of due times is one row: {day_row:?}");
     check(&daemon);
 

@@ -8,13 +8,18 @@ use std::time::Duration;
 use beadle::base::clock::{Clock, Timestamp};
 use beadle::base::random::{Random, SeededRandom};
 use beadle::base::shutdown::Shutdown;
+use beadle::domain::access::Viewer;
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::concurrency::LimitKey;
 use beadle::domain::duration::Span;
-use beadle::domain::id::ScheduleId;
+use beadle::domain::id::{ScheduleId, TokenId};
 use beadle::domain::job::JobOrigin;
 use beadle::domain::scalars::Json;
-use beadle::domain::schedule::{MisfirePolicy, OverlapPolicy, ScheduleDefinition, Tick, TickOutcome};
+use beadle::domain::schedule::{
+    MisfirePolicy, OverlapPolicy, ScheduleDefinition, SchedulePutInput, ScheduleRef, Tick, TickOutcome,
+    TimingInput,
+};
+use beadle::domain::task::TaskRef;
 use beadle::domain::timing::Timing;
 use beadle::engine::{Engine, EngineSettings, Parts, health, recorder, running, scheduler};
 use beadle::store::schedules::ScheduleAction;
@@ -162,21 +167,56 @@ fn jobs_of_a_schedule_get_its_parameters_its_limit_and_go_back_to_their_queue() 
     });
 }
 
+fn viewer() -> Viewer {
+    Viewer { token_id: TokenId(1), token_name: "me".to_owned(), grants: Vec::new() }
+}
+
 #[test]
-fn what_was_due_before_a_pause_or_a_new_rule_is_settled_by_the_old_one() {
+fn what_was_due_before_a_pause_or_a_new_rule_is_settled_as_the_old_one_said() {
     on_both(async |stage| {
         with_task(&stage).await;
-        let id = stage.apply(put("s", every(10), None)).await;
+        let rule = ScheduleDefinition { overlap: OverlapPolicy::Allow, ..every(10) };
+        let id = stage.apply(put("s", rule, None)).await;
         let engine = engine(&stage, &stage.hand).await;
+        // Nobody has looked since the due times passed.
         stage.pass_millis(10_001);
-        stage.apply(change(id, ScheduleAction::Pause { reason: None, until: None })).await;
-        look(&engine).await;
-        // The pause covers what was not settled when it began: the engine settles first, the bare store does not.
-        assert_eq!(rows(&stage, id).await, [(10, TickOutcome::SkippedPaused, 1)]);
-        stage.apply(change(id, ScheduleAction::Resume)).await;
+        let pause = ScheduleAction::Pause { reason: None, until: None };
+        engine.change_schedule(&viewer(), ScheduleRef::Id(id), pause).await.expect("it can be paused");
         stage.pass_millis(10_000);
-        look(&engine).await;
-        assert_eq!(rows(&stage, id).await[1], (20, TickOutcome::Started, 1));
+        let input = SchedulePutInput {
+            name: "s".to_owned(),
+            task: TaskRef::Name("t".to_owned()),
+            timing: TimingInput::Every(Span::from_secs(60)),
+            time_zone: "UTC".to_owned(),
+            jitter: Span::ZERO,
+            misfire: MisfirePolicy::RunOnce,
+            misfire_window: Span::from_secs(60),
+            overlap: OverlapPolicy::Allow,
+            parameters: None,
+            is_paused: Some(false),
+        };
+        engine.put_schedule(&viewer(), input).await.expect("it can be put");
+        let expected = [(10, TickOutcome::Started, 1), (20, TickOutcome::SkippedPaused, 1)];
+        assert_eq!(rows(&stage, id).await, expected);
+        assert_eq!(schedule(&stage, id).await.settled_until, T0.plus_millis(20_001));
+    });
+}
+
+#[test]
+fn a_run_by_hand_is_the_caller_s_and_stands_in_line_unless_it_is_told_not_to() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let parameters = Some(Json(serde_json::json!({"a": 1})));
+        let rule = ScheduleDefinition { overlap: OverlapPolicy::QueueAll, ..every(10) };
+        let id =
+            stage.apply(put("s", ScheduleDefinition { parameters: parameters.clone(), ..rule }, None)).await;
+        let engine = engine(&stage, &stage.hand).await;
+        for (ignores, limit_key) in [(false, Some(LimitKey::Schedule(id))), (true, None)] {
+            let made = engine.trigger_schedule(&viewer(), &ScheduleRef::Id(id), ignores, None).await;
+            let job = stage.job(made.expect("it can be started").0).await;
+            assert_eq!((job.limit_key, job.token_id), (limit_key, Some(TokenId(1))));
+            assert_eq!((job.parameters, job.requested_by.as_str()), (parameters.clone(), "me"));
+        }
     });
 }
 

@@ -13,9 +13,7 @@ use beadle::store::prune::{Horizon, Prune};
 use beadle::store::schedules::ScheduleAction;
 use beadle::store::ticks::{NewTick, Settle, Trigger};
 
-use super::schedules::{
-    change, changes, every, job_of, put, schedule, settle, tick, trigger, with_task,
-};
+use super::schedules::{change, changes, every, job_of, put, schedule, settle, tick, trigger, with_task};
 use super::stage::{Stage, T0, new_job_in, on_both};
 
 /// A schedule of every 10 s with a policy.
@@ -49,7 +47,10 @@ async fn ledger(stage: &Stage, id: ScheduleId) -> Vec<Tick> {
 async fn rows(stage: &Stage, id: ScheduleId) -> Vec<(i64, i64, TickOutcome, i32)> {
     let seconds = |at: beadle::base::clock::Timestamp| (at.0 - T0.0).div_euclid(1_000_000);
     let ticks = ledger(stage, id).await;
-    ticks.iter().map(|tick| (seconds(tick.first_due_at), seconds(tick.due_at), tick.outcome, tick.count)).collect()
+    ticks
+        .iter()
+        .map(|tick| (seconds(tick.first_due_at), seconds(tick.due_at), tick.outcome, tick.count))
+        .collect()
 }
 
 #[test]
@@ -102,7 +103,10 @@ fn cancel_running_cancels_what_waits_and_asks_what_runs_to_stop() {
         claimed.extend(stage.hand.claim(worker, 2).await);
         let second = due(&stage, id, 20_000).await.expect("a job");
         let running = stage.job(first).await;
-        assert_eq!((running.state, running.stop_requested_at), (JobState::Running, Some(T0.plus_millis(20_000))));
+        assert_eq!(
+            (running.state, running.stop_requested_at),
+            (JobState::Running, Some(T0.plus_millis(20_000)))
+        );
         assert_eq!(stage.state(second).await, JobState::Queued);
         let third = due(&stage, id, 30_000).await.expect("a job");
         assert_eq!(stage.state(second).await, JobState::Cancelled, "it waited");
@@ -171,7 +175,14 @@ fn a_run_by_hand_follows_the_policy_unless_it_is_told_not_to() {
         assert_eq!(stage.number("SELECT count(*) FROM jobs WHERE stop_requested_at_us IS NOT NULL").await, 0);
         let last = stage.apply(trigger(id, None)).await;
         assert_eq!(stage.number("SELECT count(*) FROM jobs WHERE state = 'CANCELLED'").await, 4);
-        assert_eq!(stage.number("SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND stop_requested_at_us IS NOT NULL").await, 1);
+        assert_eq!(
+            stage
+                .number(
+                    "SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND stop_requested_at_us IS NOT NULL"
+                )
+                .await,
+            1
+        );
         assert_eq!(stage.state(last).await, JobState::Queued);
         stage.apply(change(id, ScheduleAction::Delete)).await;
         assert_eq!(stage.rejection(trigger(id, None)).await.code, UserErrorCode::NotFound);
@@ -232,7 +243,10 @@ fn a_run_of_skips_is_one_row_and_one_event_until_something_happens() {
         stage.execute(&format!("UPDATE schedules SET settled_until_us = {}", T0.0)).await;
         let seen = schedule(&stage, id).await;
         let again = (1..=10).map(|number| tick(number * 10_000, Some(job_of(id)))).collect();
-        assert_eq!(stage.apply(Settle { overlap: OverlapPolicy::Allow, ..settle(&seen, 100_000, again) }).await, []);
+        assert_eq!(
+            stage.apply(Settle { overlap: OverlapPolicy::Allow, ..settle(&seen, 100_000, again) }).await,
+            []
+        );
         assert_eq!(rows(&stage, id).await, expected);
     });
 }
@@ -271,12 +285,18 @@ fn a_pause_says_who_and_why_and_does_not_end_in_the_past() {
         };
         for past in [4_000, 5_000] {
             let refused = stage.rejection(pause(past)).await;
-            assert_eq!((refused.code, refused.path), (UserErrorCode::Invalid, Some(vec!["until".to_owned()])));
+            assert_eq!(
+                (refused.code, refused.path),
+                (UserErrorCode::Invalid, Some(vec!["until".to_owned()]))
+            );
         }
         assert_eq!(schedule(&stage, id).await.paused_at, None);
         stage.apply(pause(5_001)).await;
         let stands = schedule(&stage, id).await;
-        assert_eq!((stands.paused_by.as_deref(), stands.pause_reason.as_deref()), (Some("tester"), Some("disk")));
+        assert_eq!(
+            (stands.paused_by.as_deref(), stands.pause_reason.as_deref()),
+            (Some("tester"), Some("disk"))
+        );
         stage.apply(Settle { ends_pause: true, ..settle(&stands, 6_000, vec![]) }).await;
         assert_eq!(schedule(&stage, id).await.paused_by, None);
         let mut by_put = put("s", every(20), Some(true));
