@@ -334,8 +334,23 @@ inputs! {
         misfire_window: Option<String>,
         /// When the last job still runs.
         overlap: Option<String>,
+        /// What its jobs are told.
+        parameters: Option<serde_json::Map<String, serde_json::Value>>,
         /// Whether it begins paused.
         is_paused: Option<bool>,
+    }
+    /// The arguments of `schedulePreview`.
+    SchedulePreview {
+        /// When.
+        timing: Timing,
+        /// Where the clock stands that a pattern is read by.
+        time_zone: String,
+        /// How many.
+        first: i32,
+        /// The most that a start is put off by.
+        jitter: String,
+        /// It decides how much of the jitter.
+        name: Option<String>,
     }
     /// `SchedulePauseInput`.
     SchedulePause {

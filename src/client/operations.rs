@@ -12,7 +12,8 @@ use super::answers::{
 };
 use super::inputs::{
     EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
-    Referred, ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
+    Referred, ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter,
+    TaskPut,
 };
 use super::{Client, ClientError, Payloads};
 
@@ -345,11 +346,9 @@ pub fn schedule_upcoming(
 /// The next due times that a schedule would have.
 pub fn schedule_preview(
     client: &Client,
-    timing: &Timing,
-    time_zone: &str,
-    first: usize,
+    preview: &SchedulePreview,
 ) -> Result<Answer<Vec<DueTime>>, ClientError> {
-    let variables = json!({ "timing": timing, "timeZone": time_zone, "first": first });
+    let variables = json!(preview);
     one(client, SCHEDULE_PREVIEW, "schedulePreview", variables, "preview")
 }
 

@@ -4,6 +4,7 @@
 mod blockers;
 mod bulk;
 mod claim;
+mod clock_steps;
 mod dependencies;
 mod enqueue;
 mod events;
@@ -14,6 +15,7 @@ mod limits;
 mod logs;
 mod model;
 mod open;
+mod overlaps;
 mod parties;
 mod plan;
 mod prune;
