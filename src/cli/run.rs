@@ -61,6 +61,9 @@ pub struct RunArgs {
     /// Keep the job on hold until `beadle release`
     #[arg(long, conflicts_with_all = ["follow", "wait"])]
     hold: bool,
+    /// One pipe for both outputs, so that their order is the true one; all of it is standard output then
+    #[arg(long)]
+    merge_output: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -129,6 +132,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
         unique_key: args.unique,
         is_held: args.hold.then_some(true),
+        merge_output: args.merge_output.then_some(true),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.

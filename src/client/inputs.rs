@@ -182,6 +182,8 @@ inputs! {
         on_conflict: Option<String>,
         /// Whether it begins on hold.
         is_held: Option<bool>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -263,6 +265,8 @@ inputs! {
         retry_policy: Option<RetryPolicy>,
         /// Whether an interrupted job starts again.
         is_restartable: Option<bool>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
     }
     /// `TaskArchiveInput`, `ScheduleResumeInput` and `ScheduleDeleteInput`.
     Referred {

@@ -54,6 +54,9 @@ pub struct JobEnqueueInput {
     /// Keep it on hold until somebody releases it.
     #[graphql(default)]
     pub is_held: bool,
+    /// Give it one pipe for both streams: everything is `STDOUT`, in its true order. A task may say so for all its jobs.
+    #[graphql(default)]
+    pub merge_output: bool,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -83,6 +86,8 @@ pub struct EnqueueOptions {
     pub unique: Option<Unique>,
     /// Whether it begins on hold.
     pub is_held: bool,
+    /// Whether both streams are asked to be one.
+    pub merges_output: bool,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -128,6 +133,7 @@ impl JobEnqueueInput {
             labels,
             unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
             is_held: self.is_held,
+            merges_output: self.merge_output,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

@@ -220,8 +220,8 @@ pub struct Job {
     /// What becomes of it when a job that it depends on does not succeed.
     #[graphql(skip)]
     pub on_dependency_failure: DependencyFailure,
-    /// Whether both streams of its output are one.
-    #[graphql(skip)]
+    /// Whether both streams of its output are one, `STDOUT`, in their true order.
+    #[graphql(name = "mergeOutput")]
     pub merges_output: bool,
     /// The longest that an attempt may run with all the time that it asks for.
     #[graphql(skip)]

@@ -56,6 +56,10 @@ pub struct TaskDefinition {
     pub retry_policy: RetryPolicy,
     /// Whether its jobs go back to their queue when a shutdown interrupts them.
     pub is_restartable: bool,
+    /// Whether both streams of its jobs' output are one, `STDOUT`, in their true order.
+    #[serde(default)]
+    #[graphql(name = "mergeOutput")]
+    pub merges_output: bool,
 }
 
 /// A task, by id or by name.
@@ -96,6 +100,9 @@ pub struct TaskPutInput {
     /// Whether its jobs go back to their queue when a shutdown interrupts them.
     #[graphql(default = true)]
     pub is_restartable: bool,
+    /// Give its jobs one pipe for both streams: everything is `STDOUT`, in its true order.
+    #[graphql(default)]
+    pub merge_output: bool,
 }
 
 /// A checked `TaskPutInput`.
@@ -135,6 +142,7 @@ impl TaskPutInput {
                 kill_grace: self.kill_grace,
                 retry_policy: policy.unwrap_or_default(),
                 is_restartable: self.is_restartable,
+                merges_output: self.merge_output,
             },
         })
     }

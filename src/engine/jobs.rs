@@ -124,6 +124,7 @@ impl Engine {
             start_by: options.start_by,
             unique: options.unique.clone(),
             is_held: options.is_held,
+            merges_output: options.merges_output || definition.is_some_and(|one| one.merges_output),
             token_id: Some(viewer.token_id),
             ..NewJob::plain(command, &viewer.token_name)
         }

@@ -7,6 +7,8 @@ pub mod follow;
 pub mod health;
 pub mod jobs;
 pub mod listener;
+pub mod logs;
+pub mod progress;
 pub mod reaper;
 pub mod recorder;
 pub mod reports;

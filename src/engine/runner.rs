@@ -52,13 +52,19 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         let end = engine.recorder.end(claimed.attempt, 0).await;
         return with_log(ended, end, 0);
     }
+    // What the command is given as a secret is hidden from its first byte on.
+    let environment = claimed.job.command.environment.iter();
+    let secrets = environment.filter(|one| one.is_secret).map(|one| one.value.as_str());
+    let (told, heard) = watch::channel(Reported::hiding(secrets));
+    engine.running.listen(claimed.attempt, claimed.number, heard.clone());
     let channel = reports::open(engine, claimed);
     let spec = prepare(engine, claimed, channel.as_ref().map(exec::ReportChannel::path));
     let (running, output) = match exec::spawn(&spec, &engine.clock) {
         Ok(started) => started,
         Err(error) => {
             let end = engine.recorder.end(claimed.attempt, 0).await;
-            return with_log(Ended::without_process(AttemptOutcome::SpawnFailed, error.message()), end, 0);
+            let message = told.borrow().masks().hide(&error.message());
+            return with_log(Ended::without_process(AttemptOutcome::SpawnFailed, message), end, 0);
         }
     };
     let identity = running.identity();
@@ -69,7 +75,6 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         boot_id: identity.boot_id.clone(),
     });
     let over = CancellationToken::new();
-    let (told, heard) = watch::channel(Reported::default());
     // True while the listener holds output in its hands: every change is a sign of life.
     let (alive, silence) = watch::channel(false);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
@@ -122,6 +127,7 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
         directory: Some(directory.unwrap_or_else(|| engine.settings.work_directory.clone())),
         environment,
         cookie: claimed.cookie.clone(),
+        merges_output: claimed.job.merges_output,
     }
 }
 

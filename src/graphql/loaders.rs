@@ -1,6 +1,7 @@
 //! Owns reading many in one: relations of a list cost one statement, not one a row.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
@@ -9,6 +10,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::id::{JobId, ScheduleId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
+use crate::domain::report::median;
 use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
@@ -26,6 +28,10 @@ pub struct LastAttemptOf(pub JobId);
 /// The structured result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputOf(pub JobId);
+
+/// How long jobs of a task usually take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UsualOf(pub TaskId);
 
 /// The one loader for all keys.
 pub struct Loaders(pub DataLoader<Rows>);
@@ -70,6 +76,17 @@ impl Loader<OutputOf> for Rows {
     async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Json>, Fault> {
         let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
         Ok(self.0.outputs(&jobs).await?.into_iter().map(|(job, output)| (OutputOf(job), output)).collect())
+    }
+}
+
+impl Loader<UsualOf> for Rows {
+    type Value = Duration;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[UsualOf]) -> Result<HashMap<UsualOf, Duration>, Fault> {
+        let tasks: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.success_durations(&tasks).await?;
+        Ok(found.into_iter().filter_map(|(task, took)| Some((UsualOf(task), median(took)?))).collect())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod access;
 pub mod attempts;
 pub mod context;
 pub mod errors;
+pub mod estimates;
 pub mod events;
 pub mod jobs;
 pub mod loaders;

@@ -4,12 +4,15 @@
 pub mod attempts;
 pub mod claim;
 pub mod db;
+pub mod estimates;
 pub mod events;
 pub mod expiry;
 pub mod fault;
 pub mod ids;
 pub mod job_lists;
 pub mod jobs;
+mod log_chunks;
+pub mod log_room;
 pub mod logs;
 pub mod open;
 pub mod page;

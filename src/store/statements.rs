@@ -2,8 +2,8 @@
 
 use super::db::Sql;
 use super::{
-    attempts, claim, events, expiry, ids, job_lists, jobs, logs, open, prune, queues, reports, schedules,
-    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, claim, estimates, events, expiry, ids, job_lists, jobs, log_room, logs, open, prune, queues,
+    reports, schedules, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -22,6 +22,7 @@ pub fn state() -> Vec<&'static Sql> {
         claim::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,
+        estimates::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,
         schedules::STATEMENTS,
@@ -38,5 +39,5 @@ pub fn state() -> Vec<&'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    logs::STATEMENTS.to_vec()
+    [logs::STATEMENTS, log_room::STATEMENTS].concat()
 }

@@ -3,10 +3,13 @@
 
 mod claim;
 mod enqueue;
+mod estimates;
 mod events;
 mod full_disk;
 mod group_commit;
 mod job_lists;
+mod log_room;
+mod log_search;
 mod logs;
 mod model;
 mod open;
