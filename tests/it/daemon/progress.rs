@@ -92,7 +92,9 @@ fn a_job_that_says_nothing_is_expected_to_take_as_long_as_usual() {
     let second = run();
     let job = started(&second);
     let expected = instant(&job["currentAttempt"]["startedAt"]).plus(usual);
-    assert_eq!(instant(&job["estimatedFinishAt"]), expected, "{job}");
+    // What is shown is cut to milliseconds.
+    let difference = instant(&job["estimatedFinishAt"]).0 - expected.0;
+    assert!(difference.abs() <= 3_000, "{difference} us: {job}");
     let listed = daemon.graphql("{ jobs { nodes { id estimatedFinishAt } } }", json!({}));
     assert_eq!(
         listed["jobs"]["nodes"][0],

@@ -2,7 +2,7 @@
 //! large log.
 
 use beadle::domain::id::AttemptId;
-use beadle::domain::limits::LOG_SCAN_CHUNKS_MAX;
+use beadle::domain::limits::{LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR};
 use beadle::domain::log::{LogCursor, LogFilter, LogStream, NewLine};
 use beadle::store::logs::{LogRead, LogTurn, Logs, NewChunk};
 
@@ -112,6 +112,32 @@ fn a_page_of_a_search_looks_at_so_much_and_ends_there() {
         assert!(first.lines.is_empty() && first.has_more);
         assert_eq!(first.cursor.line, i64::try_from(LOG_SCAN_CHUNKS_MAX).unwrap());
         assert_eq!(all(&logs, &grep("needle"), 10).await, (vec!["needle".to_owned()], 3));
+    });
+}
+
+#[test]
+fn a_page_of_a_search_looks_at_so_many_bytes() {
+    on_sqlite(async |stage| {
+        let size = 256 * 1024;
+        let logs = write(&stage, &vec![vec!["x".repeat(size)]; LOG_SCAN_BYTES_MAX / size + 8]).await;
+        let start = LogCursor { attempt: ATTEMPT, line: 0 };
+        let first = logs.read(start, &grep("needle"), 10).await.unwrap();
+        assert!(first.lines.is_empty() && first.has_more);
+        assert_eq!(first.cursor.line, i64::try_from(LOG_SCAN_BYTES_MAX / size).unwrap());
+    });
+}
+
+#[test]
+fn a_search_of_the_newest_lines_says_that_it_has_not_looked_at_all() {
+    on_sqlite(async |stage| {
+        let count = LOG_SCAN_CHUNKS_MAX * LOG_SCAN_LAST_FACTOR;
+        let mut chunks = vec![vec!["plain".to_owned()]; count + 8];
+        chunks[0][0] = "needle".to_owned();
+        let logs = write(&stage, &chunks).await;
+        let read = logs.read_last(ATTEMPT, &grep("needle"), 10).await.unwrap();
+        assert_eq!((read.lines.len(), read.has_more), (0, true));
+        let newest = logs.read_last(ATTEMPT, &grep("plain"), 10).await.unwrap();
+        assert_eq!((newest.lines.len(), newest.has_more), (10, false));
     });
 }
 
