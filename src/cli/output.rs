@@ -135,6 +135,11 @@ impl<'a> Screen<'a> {
         }
         self.clear_bar();
         for line in &batch.lines {
+            if !matches!(line.dropped_before.as_str(), "" | "0") {
+                self.out.flush()?;
+                let start = if self.is_at_line_start { "" } else { "\n" };
+                self.say(&format!("{start}beadle: {} bytes of output were not kept\n", line.dropped_before));
+            }
             self.is_at_line_start = !line.is_truncated;
             let end = if line.is_truncated { "" } else { "\n" };
             if line.stream == "STDOUT" {
@@ -146,6 +151,13 @@ impl<'a> Screen<'a> {
             }
         }
         self.out.flush()
+    }
+
+    /// Bytes as they come, to stdout; with `--json` too.
+    pub fn copy(&mut self, mut bytes: impl io::Read) -> io::Result<u64> {
+        let count = io::copy(&mut bytes, self.out)?;
+        self.out.flush()?;
+        Ok(count)
     }
 
     /// A line about what we do, to stderr.

@@ -205,6 +205,8 @@ inputs! {
         depends_on: Vec<String>,
         /// `SKIP` or `RUN`.
         on_dependency_failure: Option<String>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -303,6 +305,8 @@ inputs! {
         concurrency_limit: Option<i32>,
         /// Whether an interrupted job starts again.
         is_restartable: Option<bool>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
     }
     /// `TaskArchiveInput`, `ScheduleResumeInput` and `ScheduleDeleteInput`.
     Referred {

@@ -92,6 +92,9 @@ pub struct LogPart {
     /// Empty means every stream.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
+    /// Only lines with this text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
 }
 
 /// Where a stream about a job goes on. Empty at its beginning.

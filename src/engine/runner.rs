@@ -60,7 +60,11 @@ async fn execute(
     if let Some(ended) = refuse_to_start(engine, &stop) {
         return unstarted(engine, claimed, ended).await;
     }
-    let (told, heard) = watch::channel(Reported::default());
+    // What the command is given as a secret is hidden from its first byte on.
+    let environment = claimed.job.command.environment.iter();
+    let secrets = environment.filter(|one| one.is_secret).map(|one| one.value.as_str());
+    let (told, heard) = watch::channel(Reported::hiding(secrets));
+    engine.running.listen(claimed.attempt, claimed.number, heard.clone());
     // True while the listener holds output in its hands: every change is a sign of life.
     let (alive, silence) = watch::channel(false);
     let handler = claimed.job.command.handler.as_deref();
@@ -87,6 +91,7 @@ async fn execute(
     let (underway, output) = match begun {
         Ok(begun) => begun,
         Err(message) => {
+            let message = told.borrow().masks().hide(&message);
             let ended = Ended::without_process(AttemptOutcome::SpawnFailed, message);
             return unstarted(engine, claimed, ended).await;
         }
@@ -169,6 +174,7 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
         directory: Some(directory.unwrap_or_else(|| engine.settings.work_directory.clone())),
         environment,
         cookie: claimed.cookie.clone(),
+        merges_output: claimed.job.merges_output,
     }
 }
 

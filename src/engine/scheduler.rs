@@ -135,6 +135,7 @@ pub fn job_of(schedule: &Schedule, runnable: &RunnableTask) -> Result<NewJob, Re
         idle_timeout: definition.idle_timeout,
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
+        merges_output: definition.merges_output,
         schedule_id: Some(schedule.id),
         ..NewJob::plain(command, &schedule.name)
     })

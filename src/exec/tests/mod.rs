@@ -49,6 +49,7 @@ fn spec(argv: &[&str]) -> Spec {
         directory: None,
         environment: vec![("PATH".into(), DEFAULT_PATH.into())],
         cookie: SystemRandom.hex(16),
+        merges_output: false,
     }
 }
 

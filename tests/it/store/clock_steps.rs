@@ -61,6 +61,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         shutdown: Shutdown::default(),
         health: health::HealthBoard::default(),
         running: running::Running::default(),
+        handlers: beadle::exec::Handlers::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     })

@@ -69,6 +69,11 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs_schedule_open"],
         ),
         ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
+        (
+            "estimates::DURATIONS",
+            vec!["FROM jobs AS of_task"],
+            vec!["jobs_task", "SEARCH jobs USING INTEGER PRIMARY KEY", "SEARCH attempts"],
+        ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {
         let steps = plan(stage, "beadle.db", statement(statements::state(), &parts)).await;
