@@ -4,6 +4,7 @@
 mod api;
 mod daemon;
 mod examples;
+mod sim;
 mod store;
 mod support;
 mod tidy;

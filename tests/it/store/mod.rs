@@ -22,3 +22,4 @@ mod stage;
 mod statements;
 mod tasks;
 mod transition;
+mod waits;
