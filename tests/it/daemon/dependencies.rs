@@ -24,17 +24,13 @@ fn script(text: &str) -> Value {
 /// The ids of the jobs that were made, in order; the first refusal of each of the others as `CODE path`.
 fn enqueue_many(daemon: &Daemon, jobs: &Value) -> Vec<Result<String, String>> {
     let answer = daemon.graphql(ENQUEUE_MANY, json!({ "jobs": jobs }));
-    let read = |result: &Value| match result["job"]["id"].as_str() {
-        Some(id) => Ok(id.to_owned()),
-        None => {
-            let error = &result["userErrors"][0];
-            let path = error["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            Err(format!(
-                "{} {}",
-                error["code"].as_str().unwrap_or_default(),
-                path.collect::<Vec<_>>().join(".")
-            ))
+    let read = |result: &Value| {
+        if let Some(id) = result["job"]["id"].as_str() {
+            return Ok(id.to_owned());
         }
+        let error = &result["userErrors"][0];
+        let path: Vec<_> = error["path"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        Err(format!("{} {}", error["code"].as_str().unwrap_or_default(), path.join(".")))
     };
     answer["jobEnqueueMany"]["results"].as_array().expect("a list").iter().map(read).collect()
 }

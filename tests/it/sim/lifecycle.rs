@@ -93,7 +93,7 @@ impl Dice {
 }
 
 /// Plays the sequence of a seed; counts the moves of its jobs.
-fn play(seed: u64, seen: &mut std::collections::BTreeMap<(&'static str, &'static str), u64>) {
+fn play(seed: u64, moves: &mut std::collections::BTreeMap<(&'static str, &'static str), u64>) {
     let dice = Dice { random: SeededRandom::new(seed) };
     let (mut rules, mut reference) = (Rules::default(), Reference::default());
     let mut steps = Vec::with_capacity(STEPS);
@@ -106,7 +106,7 @@ fn play(seed: u64, seen: &mut std::collections::BTreeMap<(&'static str, &'static
         assert_eq!(rules.run_ats(), reference.run_ats(), "when each may start");
     }
     for step in rules.moves {
-        *seen.entry(step).or_default() += 1;
+        *moves.entry(step).or_default() += 1;
     }
 }
 
@@ -116,16 +116,16 @@ fn the_rules_and_the_contract_agree_after_every_step_of_random_sequences() {
     SystemRandom.fill(&mut first);
     let first = u64::from_le_bytes(first);
     println!("{SEQUENCES} seeds from {first} on");
-    let mut seen = std::collections::BTreeMap::new();
+    let mut moves = std::collections::BTreeMap::new();
     for seed in KEPT_SEEDS.into_iter().chain((0..SEQUENCES).map(|number| first.wrapping_add(number))) {
-        play(seed, &mut seen);
+        play(seed, &mut moves);
     }
     // A sequence that never gets anywhere proves nothing: every step of the contract was taken often.
     for (from, nexts) in CONTRACT {
         for to in nexts.split_whitespace() {
             let is_by_update = (from, to) == ("QUEUED", "SCHEDULED");
-            let count = seen.get(&(from, to)).copied().unwrap_or(0);
-            assert!(count > 100 || is_by_update, "{from} to {to} was seen {count} times: {seen:?}");
+            let count = moves.get(&(from, to)).copied().unwrap_or(0);
+            assert!(count > 100 || is_by_update, "{from} to {to} was taken {count} times: {moves:?}");
         }
     }
 }

@@ -21,6 +21,7 @@ pub enum Step {
 }
 
 /// A job as it is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "a job is its facts, each for itself: that is the point")]
 #[derive(Debug, Clone)]
 pub struct Make {
     /// Whether it begins on hold.
@@ -56,6 +57,7 @@ pub struct End {
     pub says_after: Option<i64>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "a job is its facts, each for itself: that is the point")]
 #[derive(Debug)]
 struct Facts {
     wish: Make,
