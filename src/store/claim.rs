@@ -206,7 +206,7 @@ pub struct Outlook {
 }
 
 const HAS_QUEUED: Sql = Sql::both(
-    "SELECT count(*), (SELECT count(*) FROM (SELECT 1 FROM dependency_ends LIMIT 1) AS ends) FROM queues
+    "SELECT (SELECT count(*) FROM (SELECT 1 FROM dependency_ends LIMIT 1) AS ends), count(*) FROM queues
      WHERE paused_at_us IS NULL
        AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)",
     &[],
@@ -226,7 +226,7 @@ impl Reader {
     /// Whether a claim may find something, without writing.
     pub async fn outlook(&self, now: Timestamp) -> Result<Outlook> {
         let row = page::one(self.db.optional(&HAS_QUEUED, &[]).await?)?;
-        let (queued, ends): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (ends, queued): (i64, i64) = (row.get(0)?, row.get(1)?);
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
         // Ends whose dependants were not all looked at: the next claim goes on.
