@@ -1,9 +1,12 @@
 //! Jobs that wait for each other, for people and against the clock, changed in random order: after each stretch
 //! every row stands where its neighbours say that it must.
 
+use std::sync::{Arc, Mutex};
+
 use beadle::base::clock::Clock as _;
 use beadle::base::random::{Random, SeededRandom, SystemRandom};
-use beadle::domain::attempt::AttemptOutcome;
+use beadle::base::task;
+use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::id::{JobId, WorkerId};
 use beadle::domain::job::DependencyFailure;
 use beadle::domain::new_job::{EarlierJob, NewJob};
@@ -14,10 +17,14 @@ use beadle::store::transition::Cancel;
 use beadle::store::waiting::{Hold, Release};
 use beadle::store::writer::{Change, Refusal};
 
+use futures_util::future::join_all;
+
 use super::model::{assert_counts, told_states};
-use super::stage::{Stage, enqueue, new_job, on_both};
+use super::stage::{Hand, Stage, end_of, enqueue, new_job, on_both, on_postgres};
 
 const STEPS: usize = 250;
+/// Rounds of each of several daemons.
+const ROUNDS: usize = 60;
 
 /// What can never be, each as the number of rows where it is.
 const IMPOSSIBLE: [(&str, &str); 6] = [
@@ -146,8 +153,10 @@ async fn offer<C: Change>(stage: &Stage, change: C) {
 
 async fn check(stage: &Stage) {
     assert_counts(stage).await;
-    for (id, state) in told_states(stage).await {
-        assert_eq!(stage.state(id).await, state, "{id} and its last event");
+    let told = told_states(stage).await;
+    let ids: Vec<_> = told.keys().copied().collect();
+    for job in stage.reader().jobs_by_id(&ids).await.expect("the store can be read") {
+        assert_eq!(job.state, told[&job.id], "{} and its last event", job.id);
     }
     for (what, statement) in IMPOSSIBLE {
         assert_eq!(stage.number(statement).await, 0, "{what}");
@@ -166,7 +175,7 @@ fn jobs_that_wait_for_each_other_stand_where_their_neighbours_say() {
             let mut waits = Waits { dice, worker, made: Vec::new(), running: Vec::new() };
             for step in 1..=STEPS {
                 waits.step(&stage).await;
-                if step % 50 == 0 {
+                if step % 125 == 0 {
                     check(&stage).await;
                 }
             }
@@ -176,19 +185,76 @@ fn jobs_that_wait_for_each_other_stand_where_their_neighbours_say() {
             for id in &waits.made {
                 offer(&stage, Release { id: *id, actor: "waits".to_owned() }).await;
             }
-            let is_open = "SELECT count(*) FROM jobs WHERE finished_at_us IS NULL";
-            for _ in 0..1_000 {
-                if stage.number(is_open).await == 0 {
-                    break;
-                }
-                for claimed in waits.running.drain(..) {
-                    stage.end(&claimed, AttemptOutcome::Succeeded).await;
-                }
-                stage.pass_millis(60_000);
-                waits.running.extend(stage.hand.claim(worker, 50).await);
-            }
-            assert_eq!(stage.number(is_open).await, 0, "something waits for ever");
-            check(&stage).await;
+            run_dry(&stage, worker, waits.running).await;
         });
     }
+}
+
+/// Runs everything to its end.
+async fn run_dry(stage: &Stage, worker: WorkerId, mut running: Vec<Claimed>) {
+    let is_open = "SELECT count(*) FROM jobs WHERE finished_at_us IS NULL";
+    for _ in 0..1_000 {
+        if stage.number(is_open).await == 0 {
+            break;
+        }
+        for claimed in running.drain(..) {
+            stage.end(&claimed, AttemptOutcome::Succeeded).await;
+        }
+        stage.pass_millis(60_000);
+        running.extend(stage.hand.claim(worker, 50).await);
+    }
+    assert_eq!(stage.number(is_open).await, 0, "something waits for ever");
+    check(stage).await;
+}
+
+/// What one of several daemons does: it makes jobs behind those of all, and claims, ends and stops what it gets.
+async fn work(hand: Hand, mut waits: Waits, all: Arc<Mutex<Vec<JobId>>>) -> Vec<Claimed> {
+    for round in 0..ROUNDS {
+        waits.made = all.lock().unwrap().clone();
+        let jobs = (0..4).map(|_| {
+            let count = waits.roll(4).min(waits.made.len());
+            let depends_on = (0..count).map(|_| waits.any()).collect();
+            let anyway = waits.roll(2) == 0;
+            let on_dependency_failure = if anyway { DependencyFailure::Run } else { DependencyFailure::Skip };
+            NewJob { depends_on, on_dependency_failure, ..new_job() }
+        });
+        let jobs = enqueue(jobs.collect());
+        let (made, claimed) = tokio::join!(hand.apply(jobs), hand.claim(waits.worker, 3));
+        all.lock().unwrap().extend(made.into_iter().flatten().map(|made| made.id));
+        waits.running.extend(claimed);
+        let ready = waits.running.len().saturating_sub(2);
+        let ends = waits.running.drain(..ready).enumerate().map(|(at, one)| {
+            let is_good = !(round + at).is_multiple_of(5);
+            let outcome = if is_good { AttemptOutcome::Succeeded } else { AttemptOutcome::Exited };
+            end_of(&one, Ended::without_process(outcome, "over"))
+        });
+        let ends: Vec<_> = ends.map(|end| hand.apply(end)).collect();
+        let stops = (round % 4 == 3 && !waits.made.is_empty()).then(|| {
+            let ids = vec![waits.any(), waits.any()];
+            hand.apply(CancelMany { ids, actor: "waits".to_owned(), reason: None })
+        });
+        tokio::join!(join_all(ends), join_all(stops));
+    }
+    waits.running
+}
+
+#[test]
+fn daemons_that_make_and_end_jobs_at_once_leave_nothing_waiting() {
+    on_postgres(async |stage| {
+        let all = Arc::new(Mutex::new(Vec::new()));
+        let mut working = Vec::new();
+        for number in 0..4 {
+            let (hand, worker) = (stage.another_hand().await, stage.worker().await);
+            let dice = SeededRandom::new(number);
+            let waits = Waits { dice, worker, made: Vec::new(), running: Vec::new() };
+            working.push(task::spawn(work(hand, waits, all.clone())));
+        }
+        let mut running = Vec::new();
+        for one in working {
+            running.extend(one.await.unwrap());
+        }
+        check(&stage).await;
+        let worker = stage.worker().await;
+        run_dry(&stage, worker, running).await;
+    });
 }
