@@ -210,6 +210,29 @@ fn a_failure_skips_a_chain_and_an_anyway_runs_over_a_crash_of_the_daemon() {
 }
 
 #[test]
+fn a_long_chain_is_skipped_to_its_end_without_a_free_slot_and_over_a_crash() {
+    let length = 600;
+    let mut daemon = Daemon::start_with(&["--slots", "1"]);
+    let busy = daemon.enqueue(&["/bin/sleep", "600"]);
+    until("the slot to be taken", PATIENCE, || (state(&daemon, &busy) == "RUNNING").then_some(()));
+    for is_killed in [false, true] {
+        let root = daemon.enqueue_with(json!({"run": run(&["/bin/true"]), "isHeld": true}));
+        let link = |at: usize| match at {
+            0 => json!({"run": run(&["/bin/true"]), "dependsOn": [root]}),
+            _ => json!({"run": run(&["/bin/true"]), "dependsOnPositions": [at - 1]}),
+        };
+        let ids = made(enqueue_many(&daemon, &(0..length).map(link).collect()));
+        change(&daemon, "jobCancel", &root);
+        if is_killed {
+            daemon.kill9();
+            daemon.restart();
+        }
+        assert_eq!(ends(&daemon, &ids[length - 1]), "SKIPPED");
+        assert_eq!(faults(&read_all(&daemon), &ids.into_iter().collect()), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_job_reads_what_those_before_it_left() {
     let daemon = Daemon::start();
     let put = "mutation { taskPut(input: {name: \"fetch\", command: {script: {text:

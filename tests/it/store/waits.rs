@@ -23,6 +23,8 @@ use super::model::{assert_counts, told_states};
 use super::stage::{Hand, Stage, end_of, enqueue, new_job, on_both, on_postgres};
 
 const STEPS: usize = 250;
+/// Why the list of all jobs can be locked.
+const UNBROKEN: &str = "nobody panics while holding the list";
 /// Rounds of each of several daemons.
 const ROUNDS: usize = 60;
 
@@ -210,7 +212,7 @@ async fn run_dry(stage: &Stage, worker: WorkerId, mut running: Vec<Claimed>) {
 /// What one of several daemons does: it makes jobs behind those of all, and claims, ends and stops what it gets.
 async fn work(hand: Hand, mut waits: Waits, all: Arc<Mutex<Vec<JobId>>>) -> Vec<Claimed> {
     for round in 0..ROUNDS {
-        waits.made = all.lock().unwrap().clone();
+        waits.made.clone_from(&all.lock().expect(UNBROKEN));
         let jobs = (0..4).map(|_| {
             let count = waits.roll(4).min(waits.made.len());
             let depends_on = (0..count).map(|_| waits.any()).collect();
@@ -220,7 +222,7 @@ async fn work(hand: Hand, mut waits: Waits, all: Arc<Mutex<Vec<JobId>>>) -> Vec<
         });
         let jobs = enqueue(jobs.collect());
         let (made, claimed) = tokio::join!(hand.apply(jobs), hand.claim(waits.worker, 3));
-        all.lock().unwrap().extend(made.into_iter().flatten().map(|made| made.id));
+        all.lock().expect(UNBROKEN).extend(made.into_iter().flatten().map(|made| made.id));
         waits.running.extend(claimed);
         let ready = waits.running.len().saturating_sub(2);
         let ends = waits.running.drain(..ready).enumerate().map(|(at, one)| {
