@@ -30,3 +30,4 @@ mod statements;
 mod task_history;
 mod tasks;
 mod transition;
+mod waits;
