@@ -1,8 +1,6 @@
 //! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
-use std::any::Any;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,7 +16,7 @@ use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::report::Reported;
-use crate::exec::{self, Identity, Spec};
+use crate::exec::{self, Identity, Place, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -41,7 +39,7 @@ enum StopCause {
 }
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn Any + Send + Sync>) {
+pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
     let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
@@ -50,12 +48,7 @@ pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn
     tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
 }
 
-async fn execute(
-    engine: &Engine,
-    claimed: &Claimed,
-    stop: watch::Receiver<bool>,
-    place: Arc<dyn Any + Send + Sync>,
-) -> Ended {
+async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
         let end = engine.recorder.end(claimed.attempt, 0).await;
         return with_log(ended, end, 0);
@@ -65,14 +58,11 @@ async fn execute(
     let (alive, silence) = watch::channel(false);
     let handler = claimed.job.command.handler.as_deref();
     let channel = if handler.is_some() { None } else { reports::open(engine, claimed) };
-    let begun = match handler {
-        Some(name) => {
-            Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
-        }
-        None => {
-            let path = channel.as_ref().map(exec::ReportChannel::path);
-            Underway::spawn(engine, &prepare(engine, claimed, path))
-        }
+    let begun = if let Some(name) = handler {
+        Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
+    } else {
+        let path = channel.as_ref().map(exec::ReportChannel::path);
+        Underway::spawn(engine, &prepare(engine, claimed, path))
     };
     let (underway, output) = match begun {
         Ok(begun) => begun,
