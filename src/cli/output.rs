@@ -265,6 +265,8 @@ mod tests {
         let argv = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned).to_vec();
         let command: Command = serde_json::from_value(json!({ "argv": argv, "script": null })).unwrap();
         assert_eq!(brief(&command), "sh -c 'echo '\\''a b'\\''' ''");
+        let handler = json!({ "argv": [], "script": null, "handler": "resize" });
+        assert_eq!(brief(&serde_json::from_value(handler).unwrap()), "handler resize");
         assert_eq!(cut(&"x".repeat(61)), "x".repeat(60) + "...");
     }
 }

@@ -1,8 +1,6 @@
 //! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
-use std::any::Any;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +17,7 @@ use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::parameters;
 use crate::domain::report::Reported;
-use crate::exec::{self, Identity, Spec};
+use crate::exec::{self, Identity, Place, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -42,7 +40,7 @@ enum StopCause {
 }
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn Any + Send + Sync>) {
+pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
     let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
@@ -51,12 +49,7 @@ pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn
     tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
 }
 
-async fn execute(
-    engine: &Engine,
-    claimed: &Claimed,
-    stop: watch::Receiver<bool>,
-    place: Arc<dyn Any + Send + Sync>,
-) -> Ended {
+async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
         return unstarted(engine, claimed, ended).await;
     }

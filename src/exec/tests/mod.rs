@@ -1,5 +1,6 @@
 //! Tests of the layer with real processes. They wait for what they see, never for a time to pass.
 
+mod handler;
 mod output;
 mod process;
 mod spawning;
