@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Engine;
 use crate::base::random::hex;
-use crate::domain::access::{GrantVerb, Viewer};
+use crate::domain::access::{GrantVerb, Viewer, no_job};
 use crate::domain::command::Command;
 use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput};
 use crate::domain::event::EventCursor;
@@ -71,26 +71,34 @@ impl Engine {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let replaces = |unique: &Unique| unique.on_conflict == UniqueConflict::ReplaceQueued;
-        if options.unique.as_ref().is_some_and(replaces) && !viewer.may(GrantVerb::Cancel) {
-            let message = "REPLACE_QUEUED cancels a job: this token lacks the CANCEL grant";
-            return Ok(Err(Rejection::invalid("onConflict", message)));
+        if options.unique.as_ref().is_some_and(replaces) && !viewer.may_all(GrantVerb::Cancel) {
+            // Whose job it would be is not known before the commit.
+            let message = "REPLACE_QUEUED cancels a job: this token lacks the CANCEL grant for all jobs";
+            return Ok(Err(Rejection::at(UserErrorCode::Forbidden, "onConflict", message)));
         }
         let job = match run {
-            RunInput::Command(_) if !viewer.may(GrantVerb::Command) => Err(Rejection::at(
-                UserErrorCode::Invalid,
-                "run.command",
-                "this token may not run ad hoc commands: it lacks the COMMAND grant",
-            )),
-            RunInput::Command(command) => command
-                .check("run.command")
+            RunInput::Command(command) => viewer
+                .check_enqueue("run.command", None)
+                .and_then(|()| command.check("run.command"))
                 .map(|command| NewJob { command, ..self.new_job(viewer, None, &options) }),
             RunInput::Task(task) => {
+                // A name is judged before it is looked up: whether such a task exists is not told.
+                if let TaskRef::Name(name) = &task
+                    && let Err(rejection) = viewer.check_enqueue("run.task", Some(name))
+                {
+                    return Ok(Err(rejection));
+                }
                 let key = format!("{task:?}");
                 if !tasks.contains_key(&key) {
                     tasks.insert(key.clone(), self.reader.task(&task).await?);
                 }
                 let known = tasks[&key].as_ref().filter(|task| task.archived_at.is_none());
-                known.map(|known| self.new_job(viewer, Some(known), &options)).ok_or_else(|| no_task(&task))
+                match known.map(|known| (known, viewer.check_enqueue("run.task", Some(&known.name)))) {
+                    Some((known, Ok(()))) => Ok(self.new_job(viewer, Some(known), &options)),
+                    // Only who may see every task learns that there is one of this id.
+                    Some((_, Err(rejection))) if viewer.sight().own().is_none() => Err(rejection),
+                    _ => Err(no_task(&task)),
+                }
             }
         };
         Ok(job.map(|job| NewJob { idempotency, ..job }))
@@ -131,6 +139,11 @@ impl Engine {
 
     /// Stops a job. After the answer it never starts.
     pub async fn cancel(&self, viewer: &Viewer, id: JobId, reason: Option<String>) -> Outcome<EventCursor> {
+        if !viewer.may_all(GrantVerb::Cancel) {
+            // Who made a job and of which task never changes, so it may be asked before.
+            let job = self.reader.job(id).await?.ok_or_else(|| no_job(id))?;
+            viewer.check_cancel(&job)?;
+        }
         let committed = self.writer.apply(Cancel { id, actor: viewer.token_name.clone(), reason }).await?;
         if committed.answer == Cancelled::Asked {
             self.running.stop(id);
@@ -156,9 +169,8 @@ impl Engine {
         {
             return Ok((used?.id, self.writer.cursor()));
         }
-        let Some(job) = self.reader.job(id).await? else {
-            return Err(Rejection::at(UserErrorCode::NotFound, "id", format!("there is no job {id}")).into());
-        };
+        let job = self.reader.job(id).await?.filter(|job| viewer.sees(job)).ok_or_else(|| no_job(id))?;
+        viewer.check_enqueue("id", job.task_name.as_deref())?;
         if !job.state.is_final() {
             let message = format!("{id} is {} and not final; cancel it first", job.state.word());
             return Err(Rejection::at(UserErrorCode::NotRetryable, "id", message).into());

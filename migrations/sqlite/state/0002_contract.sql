@@ -55,3 +55,6 @@ ALTER TABLE tokens ADD COLUMN last_used_at_us INTEGER;
 ALTER TABLE tokens ADD COLUMN created_by TEXT;
 
 ALTER TABLE schedules ADD COLUMN paused_by TEXT;
+
+-- The address that a change was asked from; null for what the daemon did by itself.
+ALTER TABLE events ADD COLUMN peer TEXT;
