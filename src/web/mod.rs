@@ -26,6 +26,8 @@ mod tests_socket;
 #[cfg(test)]
 mod tests_stream;
 #[cfg(test)]
+mod tests_tokens;
+#[cfg(test)]
 mod toy;
 
 use std::future::Future;
