@@ -16,6 +16,7 @@ mod prune;
 mod schedules;
 mod seam;
 mod several;
+mod sight;
 mod stage;
 mod statements;
 mod tasks;
