@@ -31,6 +31,7 @@ pub enum TokenCommand {
 /// `beadle token create`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct CreateArgs {
     /// Its name: the actor of whatever it does
     name: String,

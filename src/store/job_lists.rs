@@ -121,34 +121,37 @@ macro_rules! list {
     };
 }
 
-macro_rules! lists {
-    ($own:expr) => {
-        [
-            list!("id", "ASC", ">", $own),
-            list!("id", "DESC", "<", $own),
-            list!("run_at_us", "ASC", ">", $own),
-            list!("run_at_us", "DESC", "<", $own),
-            // What is not finished comes last in time.
-            list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", $own),
-            list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", $own),
-            list!("priority", "ASC", ">", $own),
-            list!("priority", "DESC", "<", $own),
-        ]
-    };
-}
-
-pub(super) const LISTS: [Sql; 8] = lists!(every!());
-pub(super) const OWN_LISTS: [Sql; 8] = lists!(own!());
+/// The orders for whoever sees every job, then the same for own jobs only. What is not finished comes last in time.
+pub(super) const LISTS: [Sql; 2 * ORDERS] = [
+    list!("id", "ASC", ">", every!()),
+    list!("id", "DESC", "<", every!()),
+    list!("run_at_us", "ASC", ">", every!()),
+    list!("run_at_us", "DESC", "<", every!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", every!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", every!()),
+    list!("priority", "ASC", ">", every!()),
+    list!("priority", "DESC", "<", every!()),
+    list!("id", "ASC", ">", own!()),
+    list!("id", "DESC", "<", own!()),
+    list!("run_at_us", "ASC", ">", own!()),
+    list!("run_at_us", "DESC", "<", own!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", own!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", own!()),
+    list!("priority", "ASC", ">", own!()),
+    list!("priority", "DESC", "<", own!()),
+];
+/// Ways to order jobs.
+const ORDERS: usize = 8;
 
 fn list_of(order: JobOrder, sight: Sight) -> &'static Sql {
-    let lists = if sight.own().is_some() { &OWN_LISTS } else { &LISTS };
+    let first = if sight.own().is_some() { ORDERS } else { 0 };
     let field = match order.field {
         JobOrderField::CreatedAt => 0,
         JobOrderField::RunAt => 2,
         JobOrderField::FinishedAt => 4,
         JobOrderField::Priority => 6,
     };
-    &lists[field + usize::from(order.direction == OrderDirection::Desc)]
+    &LISTS[first + field + usize::from(order.direction == OrderDirection::Desc)]
 }
 
 macro_rules! count {
@@ -165,8 +168,8 @@ macro_rules! count {
     };
 }
 
-const COUNT: Sql = count!(every!());
-const OWN_COUNT: Sql = count!(own!());
+/// For whoever sees every job, and for own jobs only.
+const COUNT: [Sql; 2] = [count!(every!()), count!(own!())];
 
 const COUNTS: Sql =
     Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
@@ -239,7 +242,7 @@ impl Reader {
     pub async fn count_jobs(&self, filter: &JobFilter) -> Result<StateCounts> {
         let mut values = filter_values(filter);
         values.push((COUNT_CAP + 1).into());
-        let count = if filter.sight.own().is_some() { &OWN_COUNT } else { &COUNT };
+        let count = &COUNT[usize::from(filter.sight.own().is_some())];
         let counts = state_counts(&self.db.rows(count, &values).await?)?;
         let is_capped = counts.values().sum::<i64>() > COUNT_CAP;
         Ok(StateCounts { counts, is_capped })
@@ -268,4 +271,4 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &OWN_COUNT, &COUNTS];
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT[0], &COUNT[1], &COUNTS];

@@ -8,7 +8,7 @@ use super::{
 
 /// Every statement over the state.
 pub fn state() -> Vec<&'static Sql> {
-    let mut all: Vec<&Sql> = job_lists::LISTS.iter().chain(&job_lists::OWN_LISTS).collect();
+    let mut all: Vec<&Sql> = job_lists::LISTS.iter().collect();
     for some in [
         ids::STATEMENTS,
         writer::STATEMENTS,

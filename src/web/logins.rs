@@ -114,7 +114,7 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
     fn logins() -> (Logins, Instant) {
-        let limits = Limits { login_failures: 3, login_window: Duration::from_secs(60), ..Limits::default() };
+        let limits = Limits { login_failures: 3, login_window: Duration::from_mins(1), ..Limits::default() };
         (Logins::new(&limits), SystemClock.monotonic())
     }
 

@@ -83,7 +83,7 @@ impl Schema {
             for field in &object.fields {
                 let field = &field.node;
                 let mut arguments = String::new();
-                for argument in field.arguments.iter().filter(|argument| self.is_needed(&argument.node)) {
+                for argument in field.arguments.iter().filter(|argument| is_needed(&argument.node)) {
                     let argument = &argument.node;
                     let value = self.value(&argument.name.node, &argument.ty.node);
                     write!(arguments, "{}: {value} ", argument.name.node).expect("a string takes it");
@@ -102,10 +102,6 @@ impl Schema {
         documents
     }
 
-    fn is_needed(&self, value: &InputValueDefinition) -> bool {
-        !value.ty.node.nullable && value.default_value.is_none()
-    }
-
     /// A value of this type that harms nothing: it names what does not exist.
     fn value(&self, name: &str, kind: &Type) -> String {
         let BaseType::Named(word) = &kind.base else { return "[]".to_owned() };
@@ -116,12 +112,8 @@ impl Schema {
                     .directives
                     .iter()
                     .any(|directive| directive.node.name.node == "oneOf");
-                let mut fields: Vec<_> = input
-                    .fields
-                    .iter()
-                    .map(|field| &field.node)
-                    .filter(|field| self.is_needed(field))
-                    .collect();
+                let mut fields: Vec<_> =
+                    input.fields.iter().map(|field| &field.node).filter(|field| is_needed(field)).collect();
                 if is_one_of {
                     fields = vec![&input.fields[0].node];
                 }
@@ -140,6 +132,10 @@ impl Schema {
             },
         }
     }
+}
+
+fn is_needed(value: &InputValueDefinition) -> bool {
+    !value.ty.node.nullable && value.default_value.is_none()
 }
 
 fn named(kind: &Type) -> &str {
