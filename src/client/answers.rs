@@ -7,10 +7,12 @@ use serde_json::Value;
 mod definitions;
 mod jobs;
 mod operation;
+mod tokens;
 
 pub use definitions::*;
 pub use jobs::*;
 pub use operation::*;
+pub use tokens::*;
 
 /// What was asked for, beside the whole `data` of the answer.
 #[derive(Debug, Clone)]
