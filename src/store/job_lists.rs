@@ -38,6 +38,13 @@ macro_rules! job_filter {
     };
 }
 
+/// That the jobs are of the one task that the filter names, said so that the index of a task's jobs serves it.
+macro_rules! one_task {
+    () => {
+        "task_id = (SELECT tasks.id FROM tasks WHERE tasks.name = (SELECT atom FROM jsonb_each($3))) AND "
+    };
+}
+
 const FILTER_KINDS: [Kind; 12] = [
     Kind::Text,
     Kind::Text,
@@ -65,9 +72,9 @@ const fn with_position() -> [Kind; 15] {
 
 const LIST_KINDS: [Kind; 15] = with_position();
 
-/// One list statement: by a key, in a direction. The keyset is (key, id).
+/// One list statement: by a key, in a direction, under a further condition. The keyset is (key, id).
 macro_rules! list {
-    ($key:literal, $direction:literal, $beyond:literal) => {
+    ($key:literal, $direction:literal, $beyond:literal $(, $of:ident)?) => {
         Sql::both(
             concat!(
                 "SELECT ",
@@ -79,6 +86,7 @@ macro_rules! list {
                 "
                  FROM jobs
                  WHERE ",
+                $($of!(),)?
                 job_filter!(),
                 "
                    AND ($13 IS NULL OR (",
@@ -100,7 +108,7 @@ macro_rules! list {
     };
 }
 
-pub(super) const LISTS: [Sql; 8] = [
+pub(super) const LISTS: [Sql; 16] = [
     list!("id", "ASC", ">"),
     list!("id", "DESC", "<"),
     list!("run_at_us", "ASC", ">"),
@@ -110,17 +118,43 @@ pub(super) const LISTS: [Sql; 8] = [
     list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<"),
     list!("priority", "ASC", ">"),
     list!("priority", "DESC", "<"),
+    // The same of one task.
+    list!("id", "ASC", ">", one_task),
+    list!("id", "DESC", "<", one_task),
+    list!("run_at_us", "ASC", ">", one_task),
+    list!("run_at_us", "DESC", "<", one_task),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", one_task),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", one_task),
+    list!("priority", "ASC", ">", one_task),
+    list!("priority", "DESC", "<", one_task),
 ];
 
-fn list_of(order: JobOrder) -> &'static Sql {
+fn names_one_task(filter: &JobFilter) -> bool {
+    filter.tasks.as_ref().is_some_and(|tasks| tasks.len() == 1 && page::is_storable(&tasks[0]))
+}
+
+fn list_of(order: JobOrder, filter: &JobFilter) -> &'static Sql {
     let field = match order.field {
         JobOrderField::CreatedAt => 0,
         JobOrderField::RunAt => 2,
         JobOrderField::FinishedAt => 4,
         JobOrderField::Priority => 6,
     };
-    &LISTS[field + usize::from(order.direction == OrderDirection::Desc)]
+    let of_one_task = 8 * usize::from(names_one_task(filter));
+    &LISTS[of_one_task + field + usize::from(order.direction == OrderDirection::Desc)]
 }
+
+const fn with_limit() -> [Kind; 13] {
+    let mut kinds = [Kind::Int; 13];
+    let mut at = 0;
+    while at < FILTER_KINDS.len() {
+        kinds[at] = FILTER_KINDS[at];
+        at += 1;
+    }
+    kinds
+}
+
+const COUNT_KINDS: [Kind; 13] = with_limit();
 
 const COUNT: Sql = Sql::both(
     concat!(
@@ -129,21 +163,18 @@ const COUNT: Sql = Sql::both(
         " LIMIT $13) AS found
          GROUP BY state"
     ),
-    &[
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Text,
-        Kind::Int,
-    ],
+    &COUNT_KINDS,
+);
+
+const TASK_COUNT: Sql = Sql::both(
+    concat!(
+        "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
+        one_task!(),
+        job_filter!(),
+        " LIMIT $13) AS found
+         GROUP BY state"
+    ),
+    &COUNT_KINDS,
 );
 
 const COUNTS: Sql =
@@ -204,7 +235,7 @@ impl Reader {
         let position = [after.map(|(key, _)| key), Some(after.map_or(0, |(_, id)| id))];
         values.extend(position.map(Into::into));
         values.push(page::one_more(limit).into());
-        let rows = self.db.rows(list_of(order), &values).await?;
+        let rows = self.db.rows(list_of(order, filter), &values).await?;
         let read = |row: &Row| {
             let job = job_from(row, self.epoch)?;
             Ok((format!("{}.{}", row.get::<i64>(JOB_COLUMNS + 1)?, job.id.0), job))
@@ -216,7 +247,8 @@ impl Reader {
     pub async fn count_jobs(&self, filter: &JobFilter) -> Result<StateCounts> {
         let mut values = filter_values(filter);
         values.push((COUNT_CAP + 1).into());
-        let counts = state_counts(&self.db.rows(&COUNT, &values).await?)?;
+        let count = if names_one_task(filter) { &TASK_COUNT } else { &COUNT };
+        let counts = state_counts(&self.db.rows(count, &values).await?)?;
         let is_capped = counts.values().sum::<i64>() > COUNT_CAP;
         Ok(StateCounts { counts, is_capped })
     }
@@ -244,4 +276,4 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &COUNTS];
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &TASK_COUNT, &COUNTS];

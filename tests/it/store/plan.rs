@@ -66,6 +66,16 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs_schedule_open"],
         ),
         ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
+        (
+            "task_history::ENDED",
+            vec!["SELECT id, state, started_at_us, finished_at_us", "ORDER BY id DESC"],
+            vec!["jobs_task"],
+        ),
+        (
+            "job_lists::LISTS of a task",
+            vec!["task_id = (SELECT tasks.id", "ORDER BY id DESC"],
+            vec!["jobs_task (task_id=?"],
+        ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {
         let steps = plan(stage, "beadle.db", statement(statements::state(), &parts)).await;
