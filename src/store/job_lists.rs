@@ -8,7 +8,6 @@ use super::fault::{Fault, Result};
 use super::jobs::{GET, JOB_COLUMNS, job_columns, job_from, last_event};
 use super::page::{self, Page};
 use crate::args;
-use crate::domain::access::Sight;
 use crate::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};

@@ -94,6 +94,16 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs.output", "job_dependencies.depends_on_id > $2"],
             vec!["sqlite_autoindex_job_dependencies_1 (job_id=? AND depends_on_id>?)"],
         ),
+        (
+            "task_history::ENDED",
+            vec!["SELECT id, state, started_at_us, finished_at_us", "ORDER BY id DESC"],
+            vec!["jobs_task"],
+        ),
+        (
+            "job_lists::LISTS of a task",
+            vec!["task_id = (SELECT tasks.id", "ORDER BY id DESC"],
+            vec!["jobs_task (task_id=?"],
+        ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {
         let steps = plan(stage, "beadle.db", statement(statements::state(), &parts)).await;
