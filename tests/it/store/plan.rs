@@ -64,8 +64,18 @@ async fn assert_plans(stage: &Stage) {
         ),
         ("queues::OLDEST", vec!["SELECT min(run_at_us)"], vec!["jobs_queued"]),
         (
-            "schedules::OPEN_JOB",
-            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL"],
+            "ticks::OPEN_JOB",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL LIMIT 1"],
+            vec!["jobs_schedule_open"],
+        ),
+        (
+            "ticks::WAITING_JOB",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL AND state <> 'RUNNING'"],
+            vec!["jobs_schedule_open"],
+        ),
+        (
+            "ticks::OPEN_JOBS",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL AND id > $2"],
             vec!["jobs_schedule_open"],
         ),
         ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
