@@ -6,10 +6,12 @@ use serde_json::Value;
 
 mod definitions;
 mod jobs;
+mod looking;
 mod operation;
 
 pub use definitions::*;
 pub use jobs::*;
+pub use looking::*;
 pub use operation::*;
 
 /// What was asked for, beside the whole `data` of the answer.

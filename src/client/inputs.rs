@@ -324,6 +324,16 @@ inputs! {
     }
 }
 
+/// Starts in a period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// How many.
+    pub starts: i64,
+    /// As the API reads a length.
+    pub per: String,
+}
+
 /// `QueuePutInput`: no limit is said with a null, not by leaving it out.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -331,5 +341,7 @@ pub struct QueuePut {
     /// Its name.
     pub name: String,
     /// At once; none is no limit.
-    pub concurrency_limit: Option<i32>,
+    pub concurrency_limit: Option<i64>,
+    /// In a period; none is no limit.
+    pub rate_limit: Option<RateLimit>,
 }

@@ -10,7 +10,9 @@ use crate::client::fake::{End, FakeDaemon, Reply};
 mod conversation;
 mod following;
 mod looking;
+mod planning;
 mod surface;
+mod watching;
 
 /// What a terminal saw.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ fn with_patience(patience: Patience, words: &str, variables: &[(&str, &str)]) ->
         &environment,
         no_daemon(),
         patience,
-        Streams { out: &mut out, err: &mut err, is_live: false },
+        Streams { out: &mut out, err: &mut err, is_live: false, is_drawn: false },
     );
     Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }

@@ -1,5 +1,7 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
+mod cli_look;
+mod cli_site;
 mod crash;
 mod expiry;
 mod following;
