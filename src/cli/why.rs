@@ -50,7 +50,7 @@ fn lines(job: &JobWhy) -> Vec<String> {
     if job.finished_at.is_none() && job.state != "RUNNING" {
         match job.blockers.as_slice() {
             [] => lines.push(unexplained(job)),
-            blockers => lines.extend(blockers.iter().flat_map(blocker)),
+            blockers => lines.extend(blockers.iter().flat_map(|one| blocker(job, one))),
         }
     }
     lines
@@ -70,19 +70,19 @@ fn bare(id: &str) -> &str {
     id.strip_prefix("job_").unwrap_or(id)
 }
 
-fn blocker(blocker: &Blocker) -> Vec<String> {
-    let mut lines = vec![blocker.message.clone()];
-    let mut more = |text: String| lines.push(format!("  {text}"));
-    if let Some(reason) = &blocker.reason {
-        more(format!("reason: {reason}"));
-    }
-    if !blocker.jobs.is_empty() {
-        let jobs: Vec<_> = blocker.jobs.iter().map(|job| format!("{} {}", job.id, job.state)).collect();
-        more(format!("waits for {}", jobs.join(", ")));
-    }
-    if !blocker.holders.is_empty() {
-        let holders: Vec<_> = blocker.holders.iter().map(|job| job.id.as_str()).collect();
-        more(format!("held by {}", holders.join(", ")));
-    }
-    lines
+/// Its sentence, and what a person needs beside it.
+fn blocker(job: &JobWhy, blocker: &Blocker) -> Vec<String> {
+    let queue = blocker.queue.as_ref().map_or("", |queue| queue.name.as_str());
+    let more = match (blocker.kind.as_str(), &blocker.at, &blocker.until) {
+        ("HeldBlocker", _, _) => Some(format!("let it go: beadle release {}", bare(&job.id))),
+        ("PausedBlocker", Some(at), _) => Some(format!("since {at}; end it: beadle queue resume {queue}")),
+        ("RateBlocker", _, Some(until)) => Some(format!("the next one starts at {until}")),
+        ("DependencyBlocker", _, _) => {
+            let jobs: Vec<_> =
+                blocker.jobs.iter().map(|job| format!("{} is {}", job.id, job.state)).collect();
+            Some(jobs.join(", ")).filter(|jobs| !jobs.is_empty())
+        }
+        _ => None,
+    };
+    std::iter::once(blocker.message.clone()).chain(more.map(|text| format!("  {text}"))).collect()
 }

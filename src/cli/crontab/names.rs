@@ -44,8 +44,10 @@ pub fn unique(taken: &mut BTreeSet<String>, command: &str) -> String {
 }
 
 fn of_command(command: &str) -> String {
+    // What is behind a percent sign is only read.
+    let command = command.split('%').next().unwrap_or_default();
     let words: Vec<&str> = command
-        .split(|c: char| c.is_whitespace() || "|&;<>()%".contains(c))
+        .split(|c: char| c.is_whitespace() || "|&;<>()".contains(c))
         .map(|word| word.trim_matches(['"', '\'', '`', '$', '{', '}']))
         .filter(|word| !word.is_empty())
         .collect();

@@ -180,6 +180,7 @@ fn names_say_what_a_command_does() {
         ("php -q /srv/www/tick.php", "tick"),
         ("bash -c 'sleep 1'", "sleep"),
         ("sh", "sh"),
+        ("wall%The week%is over", "wall"),
         ("( sleep 5 )", "sleep"),
         ("\"/opt/my app/run\"", "my"),
         (":", "job"),

@@ -22,21 +22,25 @@ fn why(state: &str, more: &Value) -> String {
 #[test]
 fn each_blocker_is_told_with_what_helps() {
     let blockers = json!({ "blockers": [
-        { "__typename": "PausedBlocker", "message": "queue q is paused by ada", "reason": "disk", "by": "ada",
-          "at": "T", "queue": { "name": "q" } },
-        { "__typename": "DependencyBlocker", "message": "waits for 2 jobs",
+        { "__typename": "HeldBlocker", "message": "on hold by ada", "by": "ada" },
+        { "__typename": "PausedBlocker", "message": "the queue q was paused by ada: disk", "reason": "disk", "by": "ada",
+          "at": "T4", "queue": { "name": "q" } },
+        { "__typename": "DependencyBlocker", "message": "waits for job_3, job_4",
           "jobs": [{ "id": "job_3", "state": "RUNNING" }, { "id": "job_4", "state": "QUEUED" }] },
-        { "__typename": "ConcurrencyBlocker", "message": "1 of 1 with the key k run", "key": "k", "limit": 1,
-          "holders": [{ "id": "job_5" }] },
-        { "__typename": "RateBlocker", "message": "10 starts in 1m; the next at T", "until": "T", "queue": { "name": "q" } },
-        { "__typename": "CapacityBlocker", "message": "3 jobs go first", "aheadCount": 3 },
+        { "__typename": "ConcurrencyBlocker", "message": "one job at a time with the key k: job_5 comes first", "key": "k",
+          "limit": 1, "holders": [{ "id": "job_5" }] },
+        { "__typename": "RateBlocker", "message": "the queue q starts 10 jobs in PT1M", "until": "T5",
+          "queue": { "name": "q" } },
+        { "__typename": "CapacityBlocker", "message": "all slots are taken", "aheadCount": 3 },
         { "__typename": "SomethingNew", "message": "a later reason" },
     ] });
     assert_eq!(
         why("QUEUED", &blockers),
-        "job_7 is QUEUED in queue q\n  queue q is paused by ada\n    reason: disk\n  waits for 2 jobs\n    \
-         waits for job_3 RUNNING, job_4 QUEUED\n  1 of 1 with the key k run\n    held by job_5\n  \
-         10 starts in 1m; the next at T\n  3 jobs go first\n  a later reason\n"
+        "job_7 is QUEUED in queue q\n  on hold by ada\n    let it go: beadle release 7\n  \
+         the queue q was paused by ada: disk\n    since T4; end it: beadle queue resume q\n  \
+         waits for job_3, job_4\n    job_3 is RUNNING, job_4 is QUEUED\n  \
+         one job at a time with the key k: job_5 comes first\n  \
+         the queue q starts 10 jobs in PT1M\n    the next one starts at T5\n  all slots are taken\n  a later reason\n"
     );
 }
 

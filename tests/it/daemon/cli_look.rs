@@ -21,7 +21,8 @@ fn quick() -> Value {
 fn why_answers_for_every_state_that_it_meets() {
     let daemon = Daemon::start();
     let held = daemon.enqueue_with(json!({"run": quick(), "isHeld": true}));
-    assert!(done(&daemon, &["why", &held]).starts_with(&format!("{held} is HELD in queue default\n  ")));
+    let said = done(&daemon, &["why", &held]);
+    assert!(said.starts_with(&format!("{held} is HELD in queue default\n  on hold by admin\n")), "{said}");
     let later = daemon.enqueue_with(json!({"run": quick(), "delay": "1h"}));
     assert!(
         done(&daemon, &["why", &later]).starts_with(&format!("{later} is SCHEDULED in queue default\n  "))
