@@ -19,20 +19,25 @@ use crate::base::clock::{self, Clock, SystemClock};
 use crate::base::random::{Random, SystemRandom, hex};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
-use crate::base::{task, telemetry};
+use crate::base::task::{self, panic_message};
+use crate::base::telemetry;
 use crate::domain::access::{Grant, GrantVerb, Viewer};
 use crate::domain::health::HealthStatus;
 use crate::engine::dispatcher::{self, Slots};
-use crate::engine::supervisor::{Supervisor, panic_message};
+use crate::engine::supervisor::Supervisor;
 use crate::engine::{
     Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
 };
-use crate::exec;
+use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Reader, Refusal, Store, Writer};
 use crate::web::{self, Backend, DoorConfig};
+
+mod daemon;
+
+pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
 /// After the grace: how long the end of what was killed may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,20 +46,35 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// Bytes of a token's secret.
 const TOKEN_BYTES: usize = 32;
 
-/// Runs the daemon until a signal stops it. Gives one clear line when it cannot start.
+/// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
     telemetry::init(settings.log_format, settings.log_level.as_str());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime could be started: {error}"))?;
-    runtime.block_on(serve(settings))
+    runtime.block_on(run_until_signal(settings))
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
+async fn run_until_signal(settings: Settings) -> Result<(), String> {
+    let mut signals = Signals::listen()?;
+    let daemon = start(settings, Handlers::default()).await?;
+    banner(&daemon);
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
+        () = daemon.wait() => return Err("the daemon has ended by itself".to_owned()),
+    }
+    tokio::select! {
+        () = daemon.stop() => {}
+        () = signals.next() => daemon.stop_now().await,
+    }
+    Ok(())
+}
+
+/// Starts a daemon on the present runtime: the one way in which every daemon starts.
+async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let signals = Signals::listen()?;
     let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
         .await
         .map_err(|fault| fault.to_string())?;
@@ -66,15 +86,19 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let committing = keep_running("writer", async move |()| writer_loop.run().await);
     let committing = task::spawn(committing);
 
-    let engine = build(&settings, &store, writer, clock, random).await?;
-    let secret = admin_token(&settings.data_dir, &engine).await?;
+    let engine = build(&settings, &store, writer, handlers, (clock, random)).await?;
+    let admin_token = admin_token(&settings.data_dir, &engine).await?;
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
         tracing::warn!(lost, "attempts of a dead daemon were ended as LOST");
     }
+    let url = format!("http://{address}");
+    let address_file = settings.data_dir.join("address");
+    write_private(&address_file, &format!("{url}\n"))?;
+    // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
-    start(&engine, &supervisor);
+    start_parts(&engine, &supervisor);
 
     let stop_door = CancellationToken::new();
     let door =
@@ -85,25 +109,26 @@ async fn serve(settings: Settings) -> Result<(), String> {
         ..DoorConfig::default()
     };
     let door = task::spawn(web::serve(listener, door, config, stop_door.clone()));
-    let url = format!("http://{address}");
-    let address_file = settings.data_dir.join("address");
-    write_private(&address_file, &format!("{url}\n"))?;
-    banner(&settings, &url, &secret);
 
-    stop_in_order(&engine, &supervisor, signals).await;
-    // Subscribers see the last change before their streams end.
-    clock::sleep(CLOSING_GRACE).await;
-    stop_door.cancel();
-    let _ = door.await;
-    let _ = std::fs::remove_file(&address_file);
-    drop(engine);
-    // With the last `Writer` gone the loop ends, after it has committed what waits.
-    if clock::within(STOP_PATIENCE, committing).await.is_none() {
-        tracing::error!("the writer still has work; what was answered is on the disk");
-    }
-    store.close().await;
-    tracing::info!("stopped in order");
-    Ok(())
+    let (shutdown, ended) = (engine.shutdown.clone(), CancellationToken::new());
+    let end = ended.clone().drop_guard();
+    drop(task::spawn(async move {
+        stop_in_order(&engine, &supervisor).await;
+        // Subscribers see the last change before their streams end.
+        clock::sleep(CLOSING_GRACE).await;
+        stop_door.cancel();
+        let _ = door.await;
+        let _ = std::fs::remove_file(&address_file);
+        drop(engine);
+        // With the last `Writer` gone the loop ends, after it has committed what waits.
+        if clock::within(STOP_PATIENCE, committing).await.is_none() {
+            tracing::error!("the writer still has work; what was answered is on the disk");
+        }
+        store.close().await;
+        tracing::info!("stopped in order");
+        drop(end);
+    }));
+    Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
 }
 
 /// Calls `work` again when it panics; it keeps its own state.
@@ -120,8 +145,8 @@ async fn build(
     settings: &Settings,
     store: &Store,
     writer: Writer,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    handlers: Handlers,
+    (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
 ) -> Result<Engine, String> {
     let work_directory = settings.data_dir.join("work");
     std::fs::create_dir_all(&work_directory)
@@ -147,6 +172,7 @@ async fn build(
         writer,
         logs,
         recorder,
+        handlers,
         started_at: clock.now(),
         clock,
         random,
@@ -184,7 +210,7 @@ fn refusal(refusal: Refusal) -> String {
     }
 }
 
-fn start(engine: &Engine, supervisor: &Supervisor) {
+fn start_parts(engine: &Engine, supervisor: &Supervisor) {
     let slots = Slots::new(engine.settings.slots);
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
@@ -232,9 +258,9 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
-fn banner(settings: &Settings, url: &str, secret: &str) {
-    assert!(!secret.is_empty(), "a daemon without a token would let nobody in");
-    let data = settings.data_dir.display();
+fn banner(daemon: &RunningDaemon) {
+    assert!(!daemon.admin_token().is_empty(), "a daemon without a token would let nobody in");
+    let (url, data) = (daemon.url(), daemon.data_dir().display());
     let mut out = std::io::stdout().lock();
     // Nobody may be reading: that is no reason to stop.
     let _ = writeln!(
@@ -269,12 +295,11 @@ impl Signals {
     }
 }
 
-/// Waits for a signal, lets what runs finish within the drain timeout, then stops it. A second signal skips
+/// Waits for the shutdown, lets what runs finish within the drain timeout, then stops it. A shutdown at once skips
 /// the wait. The door stays open meanwhile.
-async fn stop_in_order(engine: &Engine, supervisor: &Supervisor, mut signals: Signals) {
-    signals.next().await;
-    tracing::info!(running = engine.running.count(), "draining; a second signal stops at once");
-    engine.shutdown.begin();
+async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
+    engine.shutdown.begun().await;
+    tracing::info!(running = engine.running.count(), "draining");
     retire(engine, false).await;
     // A claim may be on its way: what it takes is waited for like everything else.
     if clock::within(STOP_PATIENCE, supervisor.ended()).await.is_none() {
@@ -283,7 +308,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor, mut signals: Si
     tokio::select! {
         () = engine.running.idle() => {}
         () = clock::sleep(engine.settings.drain_timeout) => tracing::warn!("the drain timeout is over"),
-        () = signals.next() => tracing::warn!("stopping at once"),
+        () = engine.shutdown.forced() => tracing::warn!("stopping at once"),
     }
     engine.shutdown.force();
     // Each attempt keeps to its own grace; what hangs in the kernel is left to the next start.

@@ -85,3 +85,6 @@ pub mod exec;
 pub mod graphql;
 pub mod store;
 pub mod web;
+
+pub use app::{Daemon, DaemonBuilder, RunningDaemon, StartError};
+pub use exec::HandlerContext;

@@ -29,6 +29,14 @@ const OTHER_VARIABLES: [&str; 6] =
 /// Variables of tests.
 const TEST_PREFIX: &str = "BEADLE_TEST_";
 
+/// Processors when the machine does not tell.
+const CORES_UNKNOWN: usize = 2;
+
+/// Processors that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(CORES_UNKNOWN, usize::from)
+}
+
 /// How log records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

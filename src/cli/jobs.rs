@@ -1,9 +1,10 @@
-//! Owns `jobs`, `job` and `cancel`: looking at jobs, and stopping one.
+//! Owns `jobs`, `job` and `cancel`: looking at jobs, and stopping them.
 
 use crate::client::answers::{AttemptRow, JobDetail, JobRow};
 use crate::client::inputs::{JobCancel, JobFilter, Label};
 use crate::client::operations::{self, PageOf};
 
+use super::bulk::{self, ManyArgs};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
 use super::output::{brief, bytes, cut, length, or_dash, whole_command};
@@ -38,16 +39,26 @@ pub struct JobArgs {
 
 /// `beadle cancel`.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("many").multiple(true)))]
+#[command(
+    override_usage = "beadle cancel [OPTIONS] <ID>\n       beadle cancel [OPTIONS] --all|--state|--task|--queue|--label ..."
+)]
 pub struct CancelArgs {
-    #[arg(help = JOB_HELP, value_parser = input::job_id)]
-    id: String,
+    #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
+    id: Option<String>,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// Every job that is not final
+    #[arg(long, group = "many", conflicts_with = "id")]
+    all: bool,
     /// Why, for whoever looks at it later
     #[arg(long)]
     reason: Option<String>,
 }
 
+/// A job's state, as a flag.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum State {
+pub enum State {
     Held,
     Blocked,
     Scheduled,
@@ -64,7 +75,7 @@ enum State {
 /// Lists jobs.
 pub fn jobs(context: &mut Context, args: JobsArgs) -> Result<u8, Stop> {
     let filter = JobFilter {
-        states: args.states.iter().map(|state| format!("{state:?}").to_uppercase()).collect(),
+        states: words(&args.states),
         tasks: args.tasks,
         queues: args.queues,
         labels: args.labels,
@@ -78,6 +89,11 @@ pub fn jobs(context: &mut Context, args: JobsArgs) -> Result<u8, Stop> {
     let rows: Vec<_> = answer.value.iter().map(row).collect();
     context.screen.table(["ID", "STATE", "QUEUE", "CREATED", "RUNS", "NOTE"], &rows)?;
     Ok(exit::OK)
+}
+
+/// States as the API writes them.
+pub fn words(states: &[State]) -> Vec<String> {
+    states.iter().map(|state| format!("{state:?}").to_uppercase()).collect()
 }
 
 fn row(job: &JobRow) -> [String; 6] {
@@ -115,6 +131,13 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
     });
     let labels: Vec<_> = job.labels.iter().map(|label| format!("{}={}", label.key, label.value)).collect();
     let tries = job.retry_policy.max_attempts;
+    let runs_anyway = job.on_dependency_failure.as_deref() == Some("RUN");
+    let dependencies: Vec<_> = job
+        .depends_on
+        .iter()
+        .map(|one| format!("{} {}", one.id, one.state))
+        .chain(runs_anyway.then(|| "runs even if one failed".to_owned()))
+        .collect();
     vec![
         ("id", Some(job.id.clone())),
         ("state", Some(job.state.clone())),
@@ -124,16 +147,19 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("output", job.output.as_ref().map(ToString::to_string)),
         ("task", task),
         ("command", Some(whole_command(&job.command))),
+        ("parameters", job.parameters.as_ref().map(ToString::to_string)),
         ("directory", job.command.working_directory.clone()),
         ("queue", Some(job.queue.name.clone())),
         ("priority", (job.priority != 0).then(|| job.priority.to_string())),
         ("labels", (!labels.is_empty()).then(|| labels.join(" "))),
         ("asked by", Some(format!("{} ({})", job.requested_by, job.origin))),
         ("schedule", job.schedule.as_ref().map(|schedule| schedule.name.clone())),
+        ("waits for", (!dependencies.is_empty()).then(|| dependencies.join(", "))),
         ("retry of", job.retry_of.as_ref().map(|job| job.id.clone())),
         ("tries", (tries > 1).then(|| tries.to_string())),
         ("timeout", job.timeout.as_deref().map(length)),
         ("idle timeout", job.idle_timeout.as_deref().map(length)),
+        ("longest timeout", job.max_timeout.as_deref().map(length)),
         ("created", Some(job.created_at.clone())),
         ("runs at", job.started_at.is_none().then(|| job.run_at.clone())),
         ("start by", job.start_by.clone().filter(|_| job.started_at.is_none())),
@@ -155,9 +181,10 @@ fn attempt(attempt: &AttemptRow) -> [String; 6] {
     ]
 }
 
-/// Stops a job.
+/// Stops a job, or all that match.
 pub fn cancel(context: &mut Context, args: CancelArgs) -> Result<u8, Stop> {
-    let input = JobCancel { id: args.id, reason: args.reason };
+    let Some(id) = args.id else { return bulk::cancel(context, args.many, args.reason) };
+    let input = JobCancel { id, reason: args.reason };
     let answer = operations::job_cancel(&context.client()?, &input)?;
     context.screen.data(&answer.data)?;
     let job = accepted(answer)?.job;

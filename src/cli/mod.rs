@@ -13,6 +13,7 @@ use crate::base::settings::{Settings, data_dir};
 use crate::client::{Client, Target};
 
 mod bar;
+mod bulk;
 mod crontab;
 mod events;
 mod help;
@@ -23,10 +24,12 @@ mod logs;
 mod outcome;
 mod output;
 mod pages;
+mod parameters;
 mod patience;
 mod plan;
 mod queues;
 mod report;
+mod retries;
 mod run;
 mod schedules;
 mod serve;
@@ -111,7 +114,7 @@ enum Command {
     Jobs(jobs::JobsArgs),
     /// Show one job
     Job(jobs::JobArgs),
-    /// Stop a job, or keep it from starting
+    /// Stop a job, or keep it from starting; or all that match
     Cancel(jobs::CancelArgs),
     /// Keep a job that waits from starting
     Hold(waiting::HoldArgs),
@@ -119,7 +122,7 @@ enum Command {
     Release(waiting::HoldArgs),
     /// Change where and when a job waits
     Update(waiting::UpdateArgs),
-    /// Repeat a final job as a new one
+    /// Repeat a final job as a new one; or all that failed
     Retry(run::RetryArgs),
     /// Define what to run
     #[command(subcommand)]
@@ -240,7 +243,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Serve(args) => serve::serve(context, &args, data_dir.as_deref()),
         Command::Config(args) => serve::config(context, &args, data_dir.as_deref()),
         Command::Run(args) => run::run(context, *args),
-        Command::Retry(args) => run::retry(context, &args),
+        Command::Retry(args) => run::retry(context, args),
         Command::Follow(args) => watch::follow(context, &args),
         Command::Wait(args) => watch::wait(context, &args),
         Command::Logs(args) => logs::logs(context, &args),

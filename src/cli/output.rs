@@ -254,9 +254,10 @@ pub fn cut(text: &str) -> String {
 
 /// A command on one line, words quoted where they need it.
 pub fn whole_command(command: &Command) -> String {
-    match &command.script {
-        Some(script) => script.trim().to_owned(),
-        None => command.argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    match (&command.script, &command.handler) {
+        (Some(script), _) => script.trim().to_owned(),
+        (None, Some(handler)) => format!("handler {handler}"),
+        (None, None) => command.argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     }
 }
 

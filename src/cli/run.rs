@@ -1,21 +1,25 @@
 //! Owns `run` and `retry`: asking for a job, safely to repeat, and staying with it when told to.
 
 use crate::client::answers::JobRef;
-use crate::client::inputs::{
-    Argv, Command, Exec, JobEnqueue, JobRetry, Label, Ref, RetryPolicy, Run, Variable,
-};
+use crate::client::inputs::{Argv, Command, Exec, JobEnqueue, JobRetry, Label, Ref, Run, Variable};
 use crate::client::operations;
 
+use super::bulk::{self, ManyArgs};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
+use super::parameters::ParameterFlags;
 use super::patience::persistently;
+use super::retries::RetryFlags;
 use super::watch::WatchArgs;
 use super::{Context, input};
 
 /// `beadle run`.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
-#[command(override_usage = "beadle run [OPTIONS] <TASK>\n       beadle run [OPTIONS] -- <COMMAND>...")]
+#[command(
+    override_usage = "beadle run [OPTIONS] <TASK>\n       beadle run [OPTIONS] -- <COMMAND>...\n       \
+                            beadle run [OPTIONS] --handler <HANDLER>"
+)]
 pub struct RunArgs {
     /// The task to run
     #[arg(group = "what")]
@@ -23,6 +27,9 @@ pub struct RunArgs {
     /// The command to run, and its arguments
     #[arg(last = true, group = "what", value_name = "COMMAND")]
     command: Vec<String>,
+    /// A handler to call: a function of the program that embeds the daemon
+    #[arg(long, group = "what", conflicts_with_all = ["environment", "directory"])]
+    handler: Option<String>,
     #[command(flatten)]
     watch: WatchArgs,
     /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -49,9 +56,13 @@ pub struct RunArgs {
     /// The longest time that an attempt may write nothing
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     idle_timeout: Option<String>,
-    /// Tries after the first one failed
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
-    retries: Option<i32>,
+    /// The longest time that an attempt may take with all that it asks for
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    max_timeout: Option<String>,
+    #[command(flatten)]
+    retries: RetryFlags,
+    #[command(flatten)]
+    parameters: ParameterFlags,
     /// One job at a time has this key, until it is final
     #[arg(long, value_name = "KEY")]
     unique: Option<String>,
@@ -61,6 +72,12 @@ pub struct RunArgs {
     /// Keep the job on hold until `beadle release`
     #[arg(long, conflicts_with_all = ["follow", "wait"])]
     hold: bool,
+    /// Wait for this job to succeed; may be repeated
+    #[arg(long = "after", value_name = "ID", value_parser = input::job_id)]
+    after: Vec<String>,
+    /// Run also when one of the jobs before did not succeed, once all have ended
+    #[arg(long, requires = "after")]
+    even_if_failed: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -94,9 +111,18 @@ impl OnConflict {
 
 /// `beadle retry`.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("many").multiple(true)))]
+#[command(
+    override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ..."
+)]
 pub struct RetryArgs {
-    #[arg(help = JOB_HELP, value_parser = input::job_id)]
-    id: String,
+    #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
+    id: Option<String>,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// Every final job that did not succeed; other flags narrow it
+    #[arg(long, group = "many", conflicts_with = "id")]
+    failed: bool,
     #[command(flatten)]
     watch: WatchArgs,
     /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -106,9 +132,10 @@ pub struct RetryArgs {
 
 /// Asks for a job; prints its id, or stays with it.
 pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
-    let what = match args.task {
-        Some(name) => Run::Task(Ref { name }),
-        None => Run::Command(Command::Exec(Exec {
+    let what = match (args.task, args.handler) {
+        (Some(name), _) => Run::Task(Ref { name }),
+        (None, Some(handler)) => Run::Command(Command::Handler(handler)),
+        (None, None) => Run::Command(Command::Exec(Exec {
             argv: Argv(args.command),
             working_directory: args.directory,
             environment: args.environment,
@@ -124,11 +151,15 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         start_by: args.start_by,
         timeout: args.timeout,
         idle_timeout: args.idle_timeout,
-        retry_policy: args.retries.map(retries),
+        max_timeout: args.max_timeout,
+        retry_policy: args.retries.policy(),
+        parameters: args.parameters.object()?,
         labels: args.labels,
         on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
         unique_key: args.unique,
         is_held: args.hold.then_some(true),
+        depends_on: args.after,
+        on_dependency_failure: args.even_if_failed.then(|| "RUN".to_owned()),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.
@@ -146,10 +177,16 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
     made(context, &enqueued.job, &args.watch)
 }
 
-/// Repeats a final job; prints the new one's id, or stays with it.
-pub fn retry(context: &mut Context, args: &RetryArgs) -> Result<u8, Stop> {
+/// Repeats a final job; prints the new one's id, or stays with it. Or repeats all that match.
+pub fn retry(context: &mut Context, args: RetryArgs) -> Result<u8, Stop> {
     let key = input::key_or_random(args.key.as_ref());
-    let input = JobRetry { id: args.id.clone(), idempotency_key: Some(key) };
+    let Some(id) = args.id else {
+        if args.watch.stays() {
+            return Err(Stop::new(exit::USAGE, "only one job can be followed or waited for"));
+        }
+        return bulk::retry(context, args.many, key);
+    };
+    let input = JobRetry { id, idempotency_key: Some(key) };
     let answer = persistently(context, |client| operations::job_retry(client, &input))?;
     if args.watch.stays() {
         context.screen.item(&answer.data)?;
@@ -158,11 +195,6 @@ pub fn retry(context: &mut Context, args: &RetryArgs) -> Result<u8, Stop> {
     }
     let repeated = accepted(answer)?;
     made(context, &repeated.job, &args.watch)
-}
-
-/// `count` more tries after the first.
-pub fn retries(count: i32) -> RetryPolicy {
-    RetryPolicy { max_attempts: count.saturating_add(1) }
 }
 
 /// Says which job was made: on stdout for scripts, beside the log when there is one.

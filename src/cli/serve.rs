@@ -7,13 +7,10 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::json;
 
-use crate::base::settings::{DATA_DIR, KEYS, Key, Loaded, Settings, Shape, Sources};
+use crate::base::settings::{DATA_DIR, KEYS, Key, Loaded, Settings, Shape, Sources, cores};
 
 use super::Context;
 use super::outcome::{Stop, exit};
-
-/// Processors when the machine does not tell.
-const CORES_UNKNOWN: usize = 2;
 
 /// `beadle serve` and `beadle config`.
 #[derive(Debug, clap::Args)]
@@ -105,7 +102,7 @@ fn load(context: &Context, args: &ServeArgs, data_dir: Option<&Path>) -> Result<
         flags,
         config: args.config.clone(),
         environment: context.environment.to_vec(),
-        cores: std::thread::available_parallelism().map_or(CORES_UNKNOWN, usize::from),
+        cores: cores(),
     };
     Settings::load(&sources).map_err(|message| Stop::new(exit::USAGE, message))
 }

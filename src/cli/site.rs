@@ -22,6 +22,8 @@ pub use diff::{Action, Change, Present, changes};
 pub use keys::Noun;
 pub use value::{Values, input};
 
+use value::HANDLER;
+
 use tree::{Data, Entry, Language, Slip};
 
 /// Bytes of one file.
@@ -175,7 +177,10 @@ fn definition(noun: Noun, entry: &Entry, file: &str) -> Result<Definition, Slip>
 }
 
 /// The keys that say what runs: one of them does.
-const RUNS: [&str; 2] = ["command", "script"];
+const RUNS: [&str; 3] = ["command", "script", HANDLER];
+/// The keys that a handler cannot have: it runs in the daemon's own process.
+const OF_PROCESSES: [&str; 4] =
+    ["working_directory", "environment", "environment_from", "inherit_environment"];
 /// The keys that say when a schedule is due: one of them does.
 const DUE: [&str; 2] = ["every", "cron"];
 
@@ -187,6 +192,15 @@ fn whole_task(values: &mut Values) -> Result<(), String> {
             values.insert("shell", json!(SHELL));
         }
         _ => {}
+    }
+    let is_said = |key: &&&str| {
+        let value = &values[**key];
+        !value.is_null() && *value != json!([]) && *value != json!({})
+    };
+    if !values[HANDLER].is_null()
+        && let Some(key) = OF_PROCESSES.iter().find(is_said)
+    {
+        return Err(format!("has a `handler`, which takes no `{key}`"));
     }
     let plain = values["environment"].as_object().cloned().unwrap_or_default();
     let both = values["environment_from"].as_array().into_iter().flatten();
@@ -223,6 +237,11 @@ impl Definition {
 
     /// The kind of its command, as the input of the API calls it.
     pub fn command_kind(&self) -> &'static str {
-        if self.values.get("script").is_none_or(Value::is_null) { "exec" } else { "script" }
+        let is_said = |key: &str| self.values.get(key).is_some_and(|value| !value.is_null());
+        match (is_said("script"), is_said(HANDLER)) {
+            (true, _) => "script",
+            (_, true) => HANDLER,
+            _ => "exec",
+        }
     }
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::{self, Read};
 
-use crate::client::answers::{Answer, Outcome, TaskDetail, WithTask};
+use crate::client::answers::{Answer, Outcome, RetryPolicy, TaskDetail, WithTask};
 use crate::client::inputs::{Argv, Command, Exec, Ref, Referred, Script, TaskFilter, TaskPut, Variable};
 use crate::client::operations::{self, PageOf};
 
 use super::outcome::{Stop, accepted, exit};
 use super::output::{brief, length, whole_command};
-use super::{Context, input, pages, run};
+use super::retries::RetryFlags;
+use super::{Context, input, pages, parameters};
 
 /// Tasks listed at most.
 const TASKS_MAX: usize = 10_000;
@@ -46,7 +47,8 @@ pub enum TaskCommand {
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
 #[command(override_usage = "beadle task put [OPTIONS] <NAME> -- <COMMAND>...\n       \
-                            beadle task put [OPTIONS] --script <FILE> <NAME>")]
+                            beadle task put [OPTIONS] --script <FILE> <NAME>\n       \
+                            beadle task put [OPTIONS] --handler <HANDLER> <NAME>")]
 pub struct PutArgs {
     /// The task
     name: String,
@@ -56,6 +58,9 @@ pub struct PutArgs {
     /// A file with a script to run instead, - for stdin
     #[arg(long, group = "what", value_name = "FILE")]
     script: Option<String>,
+    /// A handler to call instead: a function of the program that embeds the daemon
+    #[arg(long, group = "what", conflicts_with_all = ["environment", "inherit_environment", "directory"])]
+    handler: Option<String>,
     /// The shell of the script [default: /bin/sh]
     #[arg(long, requires = "script", value_name = "PATH")]
     shell: Option<String>,
@@ -77,9 +82,17 @@ pub struct PutArgs {
     /// Time from SIGTERM to SIGKILL
     #[arg(long, value_name = "LENGTH", value_parser = input::length)]
     kill_grace: Option<String>,
-    /// Tries after the first one failed
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..=999))]
-    retries: Option<i32>,
+    /// The longest time that an attempt may take with all that it asks for
+    #[arg(long, value_name = "LENGTH", value_parser = input::length)]
+    max_timeout: Option<String>,
+    #[command(flatten)]
+    retries: RetryFlags,
+    /// A JSON Schema for the parameters of its jobs, or @FILE with one, @- for stdin
+    #[arg(long, value_name = "JSON")]
+    schema: Option<String>,
+    /// How many of its jobs may run at once
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
+    concurrency_limit: Option<i32>,
     /// An environment variable; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = input::variable)]
     environment: Vec<Variable>,
@@ -118,15 +131,16 @@ pub fn task(context: &mut Context, command: TaskCommand) -> Result<u8, Stop> {
 }
 
 fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
-    let command = match &args.script {
-        Some(file) => Command::Script(Script {
+    let command = match (&args.script, args.handler) {
+        (None, Some(handler)) => Command::Handler(handler),
+        (Some(file), _) => Command::Script(Script {
             text: script(file)?,
             shell: args.shell,
             working_directory: args.directory,
             environment: args.environment,
             inherit_environment: args.inherit_environment,
         }),
-        None => Command::Exec(Exec {
+        (None, None) => Command::Exec(Exec {
             argv: Argv(args.command),
             working_directory: args.directory,
             environment: args.environment,
@@ -143,7 +157,10 @@ fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
         timeout: args.timeout,
         idle_timeout: args.idle_timeout,
         kill_grace: args.kill_grace,
-        retry_policy: args.retries.map(run::retries),
+        max_timeout: args.max_timeout,
+        retry_policy: args.retries.policy(),
+        parameters_schema: args.schema.map(|text| parameters::json("--schema", &text)).transpose()?,
+        concurrency_limit: args.concurrency_limit,
         is_restartable: args.no_restart.then_some(false),
     })
 }
@@ -226,12 +243,30 @@ fn facts(task: &TaskDetail) -> Vec<(&'static str, Option<String>)> {
         ("priority", Some(task.priority.to_string())),
         ("timeout", task.timeout.as_deref().map(length)),
         ("idle timeout", task.idle_timeout.as_deref().map(length)),
+        ("longest timeout", task.max_timeout.as_deref().map(length)),
         ("kill grace", Some(length(&task.kill_grace))),
         ("tries", Some(if policy.max_attempts > 1 { tries } else { "1".to_owned() })),
+        ("tries again", conditions(policy)),
+        ("at once", task.concurrency_limit.map(|limit| limit.to_string())),
+        ("parameters", task.parameters_schema.as_ref().map(ToString::to_string)),
         ("restartable", Some(if task.is_restartable { "yes" } else { "no" }.to_owned())),
         ("schedules", (!schedules.is_empty()).then(|| schedules.join(" "))),
         ("created", Some(task.created_at.clone())),
         ("updated", Some(task.updated_at.clone())),
         ("archived", task.archived_at.clone()),
     ]
+}
+
+/// After what a failed job is tried again, when not after anything.
+fn conditions(policy: &RetryPolicy) -> Option<String> {
+    let codes: Option<Vec<_>> =
+        policy.exit_codes.as_ref().map(|codes| codes.iter().map(ToString::to_string).collect());
+    let parts = [
+        policy.retry_on.as_ref().map(|outcomes| format!("after {}", outcomes.join(" "))),
+        codes.map(|codes| format!("of exit codes {}", codes.join(" "))),
+        policy.signals.as_ref().map(|signals| format!("of signals {}", signals.join(" "))),
+        policy.retries_temporary_failure.then(|| "always after exit code 75".to_owned()),
+    ];
+    let told: Vec<_> = parts.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }

@@ -2,6 +2,7 @@
 //! Lengths of time and instants go as the text that the user wrote.
 
 use serde::Serialize;
+use serde_json::Value;
 
 macro_rules! inputs {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
@@ -41,7 +42,7 @@ macro_rules! always_sent {
     })*};
 }
 
-always_sent!(String, i32, Argv, Run, Command, Ref, Timing);
+always_sent!(String, i32, Argv, Run, Command, Ref, Timing, WholeFilter);
 
 /// A thing by its name.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -78,7 +79,7 @@ impl Default for Run {
     }
 }
 
-/// A program, or a text for a shell.
+/// A program, a text for a shell, or a handler.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Command {
@@ -86,6 +87,8 @@ pub enum Command {
     Exec(Exec),
     /// A text for a shell.
     Script(Script),
+    /// A function of the program that embeds the daemon, by name.
+    Handler(String),
 }
 
 impl Default for Command {
@@ -153,6 +156,18 @@ inputs! {
     RetryPolicy {
         /// Tries in all.
         max_attempts: i32,
+        /// Before the second try.
+        initial_delay: Option<String>,
+        /// The longest wait.
+        max_delay: Option<String>,
+        /// Only after these.
+        retry_on: Vec<String>,
+        /// Only after these.
+        exit_codes: Vec<i32>,
+        /// Only after these.
+        signals: Vec<String>,
+        /// Whether exit code 75 is tried again in any case.
+        retries_temporary_failure: Option<bool>,
     }
     /// `JobEnqueueInput`.
     JobEnqueue {
@@ -172,8 +187,12 @@ inputs! {
         timeout: Option<String>,
         /// The longest silence of an attempt.
         idle_timeout: Option<String>,
+        /// Of each attempt, with extensions.
+        max_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
+        /// What the command is told.
+        parameters: Option<Value>,
         /// For filters.
         labels: Vec<Label>,
         /// One job at a time has it.
@@ -182,6 +201,10 @@ inputs! {
         on_conflict: Option<String>,
         /// Whether it begins on hold.
         is_held: Option<bool>,
+        /// The jobs that it waits for.
+        depends_on: Vec<String>,
+        /// `SKIP` or `RUN`.
+        on_dependency_failure: Option<String>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -213,6 +236,17 @@ inputs! {
         id: String,
         /// For people.
         reason: Option<String>,
+    }
+    /// `JobBulkInput`.
+    JobBulk {
+        /// Which jobs; sent also when it is empty.
+        filter: WholeFilter,
+        /// At most so many.
+        max: Option<i32>,
+        /// For people.
+        reason: Option<String>,
+        /// Makes the request safe to repeat.
+        idempotency_key: Option<String>,
     }
     /// `JobUpdateInput`.
     JobUpdate {
@@ -259,8 +293,14 @@ inputs! {
         idle_timeout: Option<String>,
         /// From SIGTERM to SIGKILL.
         kill_grace: Option<String>,
+        /// Of each attempt, with extensions.
+        max_timeout: Option<String>,
         /// What follows a failure.
         retry_policy: Option<RetryPolicy>,
+        /// What the parameters of its jobs fit.
+        parameters_schema: Option<Value>,
+        /// Of its jobs, at once.
+        concurrency_limit: Option<i32>,
         /// Whether an interrupted job starts again.
         is_restartable: Option<bool>,
     }
@@ -333,6 +373,11 @@ pub struct RateLimit {
     /// As the API reads a length.
     pub per: String,
 }
+
+/// A `JobFilter` that is sent whatever it holds.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct WholeFilter(pub JobFilter);
 
 /// `QueuePutInput`: no limit is said with a null, not by leaving it out.
 #[derive(Debug, Clone, Serialize)]

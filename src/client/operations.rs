@@ -6,13 +6,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, AttemptRef, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress, JobRow,
-    LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow, UserError,
-    WithJob, WithQueue, WithSchedule, WithTask,
+    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress,
+    JobRow, LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
+    UserError, WithJob, WithQueue, WithSchedule, WithTask,
 };
 use super::inputs::{
-    EventFilter, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref, Referred,
-    ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
+    EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
+    Referred, ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
 };
 use super::{Client, ClientError, Payloads};
 
@@ -37,6 +37,8 @@ documents! {
     JOB = "job";
     JOBS = "jobs";
     JOB_ATTEMPTS = "job_attempts";
+    JOB_BULK_CANCEL = "job_bulk_cancel";
+    JOB_BULK_RETRY = "job_bulk_retry";
     JOB_CANCEL = "job_cancel";
     JOB_ENQUEUE = "job_enqueue";
     JOB_FOLLOW = "job_follow";
@@ -119,6 +121,19 @@ pub fn job_enqueue(client: &Client, input: &JobEnqueue) -> Result<Answer<Outcome
 /// Asks for a job to be stopped, or never started.
 pub fn job_cancel(client: &Client, input: &JobCancel) -> Result<Answer<Outcome<WithJob>>, ClientError> {
     mutate(client, JOB_CANCEL, "jobCancel", input)
+}
+
+/// Asks for every job under a filter to be stopped, or never started.
+pub fn job_bulk_cancel(
+    client: &Client,
+    input: &JobBulk,
+) -> Result<Answer<Outcome<BulkChanged>>, ClientError> {
+    mutate(client, JOB_BULK_CANCEL, "jobBulkCancel", input)
+}
+
+/// Makes new jobs that repeat the final ones under a filter.
+pub fn job_bulk_retry(client: &Client, input: &JobBulk) -> Result<Answer<Outcome<BulkChanged>>, ClientError> {
+    mutate(client, JOB_BULK_RETRY, "jobBulkRetry", input)
 }
 
 /// Keeps a job that waits from starting.

@@ -5,17 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
 use super::limits;
-use super::rejection::{Rejection, check_text};
+use super::rejection::{Rejection, check_name, check_text};
 
-/// What a job runs: a program with its arguments, or a script given to a shell.
+/// What a job runs: a program with its arguments, a script given to a shell, or a handler.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
 pub struct Command {
-    /// Program and arguments; for a script, the shell and how it is called.
+    /// Program and arguments; for a script, the shell and how it is called; for a handler, empty.
     pub argv: Vec<String>,
     /// The script's text, null for a plain program.
     pub script: Option<String>,
     /// The shell that runs the script.
     pub shell: Option<String>,
+    /// The handler that is called: a function of the program that embeds the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
     /// Directory it runs in; null means the daemon's data directory's `work` folder.
     pub working_directory: Option<String>,
     /// Variables set for it, beside the daemon's short allow list.
@@ -28,7 +31,7 @@ impl Command {
     /// What a search may look at, in lower case (ASCII): a name and the words of the command, no variable.
     pub fn search_text(&self, name: &str) -> String {
         let mut text = name.to_owned();
-        for word in &self.argv {
+        for word in self.argv.iter().chain(&self.handler) {
             text.push(' ');
             text.push_str(word);
         }
@@ -42,6 +45,7 @@ impl Command {
             argv: Vec::new(),
             script: None,
             shell: None,
+            handler: None,
             working_directory: None,
             environment: Vec::new(),
             inherit_environment: Vec::new(),
@@ -62,13 +66,15 @@ pub struct EnvironmentVariable {
     pub is_secret: bool,
 }
 
-/// argv without a shell, or a script given to a shell.
+/// argv without a shell, a script given to a shell, or a handler.
 #[derive(Debug, Clone, OneofObject)]
 pub enum CommandInput {
     /// A program with its arguments, run without a shell.
     Exec(ExecInput),
     /// A script, run by a shell.
     Script(ScriptInput),
+    /// The name of a handler: a function of the program that embeds the daemon; `daemon.handlers` lists them.
+    Handler(String),
 }
 
 /// A program with its arguments, run without a shell.
@@ -152,6 +158,10 @@ impl CommandInput {
                     script.inherit_environment,
                 )
             }
+            CommandInput::Handler(name) => {
+                check_name(&format!("{path}.handler"), &name)?;
+                return Ok(Command { handler: Some(name), ..Command::none() });
+            }
         };
         let path = format!("{path}.{kind}");
         check_directory(&format!("{path}.workingDirectory"), directory.as_deref())?;
@@ -164,7 +174,15 @@ impl CommandInput {
         for (index, name) in inherit_environment.iter().enumerate() {
             check_variable_name(&format!("{path}.inheritEnvironment.{index}"), name)?;
         }
-        Ok(Command { argv, script, shell, working_directory: directory, environment, inherit_environment })
+        Ok(Command {
+            argv,
+            script,
+            shell,
+            handler: None,
+            working_directory: directory,
+            environment,
+            inherit_environment,
+        })
     }
 }
 

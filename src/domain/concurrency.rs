@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::id::TaskId;
+use super::task::Task;
 
 /// What jobs share a limit by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +50,19 @@ pub struct KeyLimit {
     pub key: LimitKey,
     /// Jobs that may run at once, 1 or more; `None` leaves the key's limit as the job before brought it.
     pub limit: Option<i32>,
+}
+
+impl KeyLimit {
+    /// What a job shares its limit by: its own key, one at a time unless its task says how many, else its task, where
+    /// that has a limit.
+    pub fn of(key: Option<String>, task: Option<&Task>) -> Option<KeyLimit> {
+        let of_task = task.and_then(|task| task.definition.concurrency_limit);
+        match (key, task) {
+            (Some(key), _) => Some(KeyLimit { key: LimitKey::Key(key), limit: Some(of_task.unwrap_or(1)) }),
+            (None, Some(task)) => of_task.map(|_| KeyLimit { key: LimitKey::Task(task.id), limit: of_task }),
+            (None, None) => None,
+        }
+    }
 }
 
 #[cfg(test)]

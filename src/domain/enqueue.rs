@@ -4,11 +4,13 @@ use async_graphql::{InputObject, OneofObject};
 
 use super::command::{CommandInput, check_span};
 use super::duration::Span;
-use super::job::Label;
+use super::id::JobId;
+use super::job::{DependencyFailure, Label};
 use super::limits;
 use super::new_job::{Unique, UniqueConflict};
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};
+use super::scalars::Json;
 use super::task::TaskRef;
 use crate::base::clock::Timestamp;
 
@@ -26,6 +28,10 @@ pub enum RunInput {
 pub struct JobEnqueueInput {
     /// What to run.
     pub run: RunInput,
+    /// What the command is told for this job: a JSON object of at most 64 KiB, which fits the task's schema. Each
+    /// default of the schema's properties is added. The command finds the object as `BEADLE_PARAMETERS` and each
+    /// parameter that is not null as `BEADLE_PARAM_NAME`: a text as it is, anything else as JSON.
+    pub parameters: Option<Json>,
     /// The queue; null means the task's, or `default`.
     pub queue: Option<String>,
     /// -100 to 100, higher first; null means the task's, or 0.
@@ -38,6 +44,9 @@ pub struct JobEnqueueInput {
     pub start_by: Option<Timestamp>,
     /// Stop an attempt that runs longer.
     pub timeout: Option<Span>,
+    /// The longest that an attempt may run with all the time that it asks for; needs a timeout, here or in the task,
+    /// and is not shorter; null means the task's, else ten times the timeout.
+    pub max_timeout: Option<Span>,
     /// Stop an attempt that neither writes nor reports for so long.
     pub idle_timeout: Option<Span>,
     /// Time between SIGTERM and SIGKILL.
@@ -57,6 +66,13 @@ pub struct JobEnqueueInput {
     /// Keep it on hold until somebody releases it.
     #[graphql(default)]
     pub is_held: bool,
+    /// Jobs that it waits for, at most 1,000.
+    pub depends_on: Option<Vec<JobId>>,
+    /// In `jobEnqueueMany`: positions from 0 of jobs of the same request that it waits for too; only earlier ones.
+    pub depends_on_positions: Option<Vec<i32>>,
+    /// What to do when one of the jobs that it waits for does not succeed.
+    #[graphql(default_with = "DependencyFailure::Skip")]
+    pub on_dependency_failure: DependencyFailure,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -64,6 +80,8 @@ pub struct JobEnqueueInput {
 /// The fields of `JobEnqueueInput` that stand apart from what runs, checked.
 #[derive(Debug, Clone)]
 pub struct EnqueueOptions {
+    /// The parameters given.
+    pub parameters: Option<Json>,
     /// The queue asked for.
     pub queue: Option<String>,
     /// The priority asked for.
@@ -74,6 +92,8 @@ pub struct EnqueueOptions {
     pub start_by: Option<Timestamp>,
     /// The timeout asked for.
     pub timeout: Option<Span>,
+    /// The longest run asked for, with extensions.
+    pub max_timeout: Option<Span>,
     /// The longest silence asked for.
     pub idle_timeout: Option<Span>,
     /// The grace asked for.
@@ -88,6 +108,12 @@ pub struct EnqueueOptions {
     pub concurrency_key: Option<String>,
     /// Whether it begins on hold.
     pub is_held: bool,
+    /// The jobs that it waits for.
+    pub depends_on: Vec<JobId>,
+    /// Positions of the jobs of the same request that it waits for.
+    pub depends_on_positions: Vec<i32>,
+    /// What becomes of it when one of them does not succeed.
+    pub on_dependency_failure: DependencyFailure,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -103,7 +129,8 @@ impl JobEnqueueInput {
         }
         check_priority("priority", self.priority)?;
         let (timeout, idle) = (("timeout", self.timeout, 1), ("idleTimeout", self.idle_timeout, 1));
-        for (path, span, min) in [timeout, idle, ("killGrace", self.kill_grace, 0)] {
+        let max_timeout = ("maxTimeout", self.max_timeout, 1);
+        for (path, span, min) in [timeout, idle, max_timeout, ("killGrace", self.kill_grace, 0)] {
             span.map_or(Ok(()), |span| check_span(path, span, min))?;
         }
         for (path, key) in [
@@ -125,12 +152,20 @@ impl JobEnqueueInput {
         if self.start_by.is_some_and(|by| by <= run_at.map_or(now, |at| at.max(now))) {
             return Err(Rejection::invalid("startBy", "must lie in the future, and after runAt"));
         }
+        let depends_on = self.depends_on.unwrap_or_default();
+        let depends_on_positions = self.depends_on_positions.unwrap_or_default();
+        if depends_on.len() + depends_on_positions.len() > limits::DEPENDENCIES_MAX {
+            let message = format!("a job may wait for at most {} jobs", limits::DEPENDENCIES_MAX);
+            return Err(Rejection::invalid("dependsOn", message));
+        }
         let options = EnqueueOptions {
+            parameters: self.parameters,
             queue: self.queue,
             priority: self.priority,
             run_at,
             start_by: self.start_by,
             timeout: self.timeout,
+            max_timeout: self.max_timeout,
             idle_timeout: self.idle_timeout,
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
@@ -138,6 +173,9 @@ impl JobEnqueueInput {
             unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
             concurrency_key: self.concurrency_key,
             is_held: self.is_held,
+            depends_on,
+            depends_on_positions,
+            on_dependency_failure: self.on_dependency_failure,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))
@@ -152,6 +190,19 @@ pub fn check_priority(path: &str, priority: Option<i32>) -> Result<(), Rejection
             Err(Rejection::invalid(path, format!("must lie in -{max}..={max}, is {priority}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// The longest run that goes with a timeout, else a refusal.
+pub fn check_max_timeout(timeout: Option<Span>, max: Option<Span>) -> Result<(), Rejection> {
+    let Some(max) = max else { return Ok(()) };
+    check_span("maxTimeout", max, 1)?;
+    match timeout {
+        None => Err(Rejection::invalid("maxTimeout", "needs a timeout that can be extended up to it")),
+        Some(timeout) if timeout > max => {
+            Err(Rejection::invalid("maxTimeout", format!("is {max}, shorter than the timeout of {timeout}")))
+        }
+        Some(_) => Ok(()),
     }
 }
 

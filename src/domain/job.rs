@@ -202,8 +202,7 @@ pub struct Job {
     pub try_count: i32,
     /// How far it has come, by the word of its current, else its last attempt.
     pub progress: Option<Progress>,
-    /// What the task was told for this job.
-    #[graphql(skip)]
+    /// What the command is told for this job, with the defaults of its task's schema.
     pub parameters: Option<Json>,
     /// The token that asked for it.
     #[graphql(skip)]
@@ -217,14 +216,13 @@ pub struct Job {
     /// Since when it stands behind its key.
     #[graphql(skip)]
     pub gated_at: Option<Timestamp>,
-    /// What becomes of it when a job that it depends on does not succeed.
-    #[graphql(skip)]
-    pub on_dependency_failure: DependencyFailure,
+    /// What becomes of it when a job that it depends on does not succeed; null when it depends on none.
+    pub on_dependency_failure: Option<DependencyFailure>,
     /// Whether both streams of its output are one.
     #[graphql(skip)]
     pub merges_output: bool,
-    /// The longest that an attempt may run with all the time that it asks for.
-    #[graphql(skip)]
+    /// The longest that an attempt may run with all the time that it asks for; null means ten times its timeout.
+    #[graphql(name = "maxTimeout")]
     pub timeout_max: Option<Span>,
     /// Position of the last event of this job.
     pub event_cursor: EventCursor,

@@ -2,7 +2,7 @@
 //! Pure; the same rules stand in the migrations as CHECKs and in the store as guards.
 
 use super::attempt::{AttemptOutcome, Ended, Failure};
-use super::job::JobState;
+use super::job::{DependencyFailure, JobState};
 use super::retry::RetryPolicy;
 use crate::base::clock::Timestamp;
 
@@ -10,13 +10,46 @@ use crate::base::clock::Timestamp;
 pub fn may_follow(from: JobState, to: JobState) -> bool {
     use JobState as S;
     match from {
-        S::Held => matches!(to, S::Queued | S::Scheduled | S::Cancelled),
+        S::Held => matches!(to, S::Queued | S::Scheduled | S::Blocked | S::Cancelled),
         S::Blocked => matches!(to, S::Queued | S::Scheduled | S::Skipped | S::Cancelled),
         S::Scheduled => matches!(to, S::Queued | S::Cancelled | S::Expired | S::Held),
         S::Queued => matches!(to, S::Running | S::Cancelled | S::Expired | S::Held | S::Scheduled),
         S::Running => matches!(to, S::Succeeded | S::Failed | S::Cancelled | S::Retrying | S::Queued),
         S::Retrying => matches!(to, S::Queued | S::Cancelled),
         S::Succeeded | S::Failed | S::Cancelled | S::Expired | S::Skipped => false,
+    }
+}
+
+/// How the jobs stand that another one depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DependencyStanding {
+    /// Whether one of them is not final.
+    pub has_open: bool,
+    /// Whether one of them ended without success.
+    pub has_failed: bool,
+}
+
+impl DependencyStanding {
+    /// How jobs in these states stand.
+    pub fn of(states: impl IntoIterator<Item = JobState>) -> DependencyStanding {
+        states.into_iter().fold(DependencyStanding::default(), |standing, state| DependencyStanding {
+            has_open: standing.has_open || !state.is_final(),
+            has_failed: standing.has_failed || (state.is_final() && state != JobState::Succeeded),
+        })
+    }
+}
+
+/// Where a job belongs that depends on others: it waits for them, is skipped, or waits for its time or turn.
+pub fn beside_dependencies(
+    policy: DependencyFailure,
+    standing: DependencyStanding,
+    run_at: Timestamp,
+    now: Timestamp,
+) -> JobState {
+    match policy {
+        DependencyFailure::Skip if standing.has_failed => JobState::Skipped,
+        _ if standing.has_open => JobState::Blocked,
+        _ => JobState::waiting_for(run_at, now),
     }
 }
 

@@ -2,12 +2,18 @@
 
 /// Jobs in one `jobEnqueueMany`.
 pub const ENQUEUE_MANY_MAX: usize = 1_000;
+/// Jobs that one job may wait for.
+pub const DEPENDENCIES_MAX: usize = 1_000;
+/// Jobs that one bulk mutation may change.
+pub const BULK_MAX: i32 = 100_000;
 /// Rows in one page of any list.
 pub const PAGE_MAX: i32 = 200;
 /// Arguments of one command.
 pub const ARGV_MAX: usize = 1_000;
 /// Bytes of one command, all arguments or the script together.
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+/// Handlers of one program.
+pub const HANDLERS_MAX: usize = 1_000;
 /// Environment variables of one command.
 pub const ENVIRONMENT_MAX: usize = 200;
 /// Bytes of a name (task, schedule, queue, label key).
@@ -54,8 +60,6 @@ pub const MASKS_MAX: usize = 32;
 pub const MASK_BYTES_MIN: usize = 4;
 /// A longer secret is refused: every byte of output would be compared with all of it.
 pub const MASK_BYTES_MAX: usize = 8 * 1024;
-/// With every extension that it asks for, an attempt runs at most this many times its timeout.
-pub const TIMEOUT_FACTOR_MAX: u32 = 10;
 /// Starts that a queue's rate may allow in its period: each is a row while the period lasts.
 pub const RATE_STARTS_MAX: i32 = 100_000;
 /// The longest period of a queue's rate: a day, in milliseconds.
@@ -64,3 +68,18 @@ pub const RATE_PERIOD_MILLIS_MAX: i64 = 86_400_000;
 pub const AHEAD_MAX: i64 = 1_000;
 /// Jobs that a blocker names.
 pub const BLOCKING_JOBS_MAX: i64 = 20;
+/// With every extension that it asks for, an attempt runs at most this many times its timeout, unless its job or task
+/// says how long it may run at most.
+pub const TIMEOUT_FACTOR_MAX: i64 = 10;
+/// Bytes of the JSON text of a task's parameter schema.
+pub const PARAMETERS_SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Levels of a parameter schema, with what its references lead to.
+pub const PARAMETERS_SCHEMA_DEPTH_MAX: usize = 100;
+/// Values in a parameter schema, with each reference counted as what it leads to.
+pub const PARAMETERS_SCHEMA_PARTS_MAX: usize = 10_000;
+/// Patterns in a parameter schema.
+pub const PARAMETERS_PATTERNS_MAX: usize = 64;
+/// Bytes of the JSON text of a job's parameters.
+pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
+/// Ended jobs that the statistics of a task look at.
+pub const STATISTICS_JOBS_MAX: i64 = 100;

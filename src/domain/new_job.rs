@@ -62,12 +62,25 @@ pub struct NewJob {
     pub limit: Option<KeyLimit>,
     /// The jobs that it waits for.
     pub depends_on: Vec<JobId>,
+    /// Jobs of the same request that it waits for too.
+    pub depends_on_earlier: Vec<EarlierJob>,
     /// What becomes of it when one of them does not succeed.
     pub on_dependency_failure: DependencyFailure,
     /// Whether both streams of its output are one.
     pub merges_output: bool,
     /// The longest that an attempt may run with all the time that it asks for.
     pub timeout_max: Option<Span>,
+    /// Why it is made, for the record.
+    pub reason: Option<String>,
+}
+
+/// A job of the same request, named by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierJob {
+    /// Its place, from 0, among the jobs that are made together.
+    pub place: usize,
+    /// Where in the caller's list of positions it is named.
+    pub named_at: usize,
 }
 
 impl NewJob {
@@ -97,9 +110,11 @@ impl NewJob {
             token_id: None,
             limit: None,
             depends_on: Vec::new(),
+            depends_on_earlier: Vec::new(),
             on_dependency_failure: DependencyFailure::default(),
             merges_output: false,
             timeout_max: None,
+            reason: None,
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum UserErrorCode {
     NotRetryable,
     /// The task was changed since the expected revision.
     StaleRevision,
+    /// More jobs match than the caller allowed; nothing was changed.
+    TooManyMatches,
 }
 
 /// An expected refusal.

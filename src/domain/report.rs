@@ -83,10 +83,11 @@ impl Reported {
         (self.output_version, &self.output)
     }
 
-    /// How long the attempt may run in all, given its timeout.
-    pub fn allowed(&self, timeout: Duration) -> Duration {
-        let extension = Span::from_millis(self.extension_millis).to_std();
-        timeout.saturating_add(extension).min(timeout.saturating_mul(TIMEOUT_FACTOR_MAX))
+    /// How long the attempt may run in all, given its timeout and the most that it may become; without the
+    /// latter it is a multiple of the timeout.
+    pub fn allowed(&self, timeout: Span, max: Option<Span>) -> Span {
+        let max = max.map_or(timeout.millis().saturating_mul(TIMEOUT_FACTOR_MAX), Span::millis);
+        Span::from_millis(timeout.millis().saturating_add(self.extension_millis).min(max))
     }
 
     /// What is to follow when it does not succeed.
@@ -242,7 +243,7 @@ impl Reported {
     }
 
     /// A short text on one line, without secrets.
-    fn tame(&self, text: &str) -> String {
+    pub fn tame(&self, text: &str) -> String {
         let text = self.masks.hide(text);
         let mut end = text.len().min(TEXT_BYTES_MAX);
         while !text.is_char_boundary(end) {

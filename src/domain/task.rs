@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Command, CommandInput, check_span};
 use super::duration::Span;
-use super::enqueue::check_priority;
+use super::enqueue::{check_max_timeout, check_priority};
 use super::id::TaskId;
 use super::limits;
+use super::parameters_schema;
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};
+use super::scalars::Json;
 use crate::base::clock::Timestamp;
 
 /// A named definition of what to run.
@@ -56,6 +58,30 @@ pub struct TaskDefinition {
     pub retry_policy: RetryPolicy,
     /// Whether its jobs go back to their queue when a shutdown interrupts them.
     pub is_restartable: bool,
+    /// The JSON Schema that the parameters of its jobs fit; null takes any object.
+    #[serde(default)]
+    pub parameters_schema: Option<Json>,
+    /// Of its jobs run at once at most as many; null means any number.
+    #[serde(default)]
+    pub concurrency_limit: Option<i32>,
+    /// The longest that an attempt may run with all the time that it asks for; null means ten times its timeout.
+    #[serde(default)]
+    pub max_timeout: Option<Span>,
+}
+
+/// One revision of a task: what it said from then until the next one.
+#[derive(Debug, Clone, SimpleObject)]
+#[graphql(complex)]
+pub struct TaskRevision {
+    /// Counts the changes of the task from 1.
+    pub revision: i32,
+    /// What it said.
+    #[graphql(flatten)]
+    pub definition: TaskDefinition,
+    /// Who put it.
+    pub actor: String,
+    /// When it was put.
+    pub created_at: Timestamp,
 }
 
 /// A task, by id or by name.
@@ -96,6 +122,17 @@ pub struct TaskPutInput {
     /// Whether its jobs go back to their queue when a shutdown interrupts them.
     #[graphql(default = true)]
     pub is_restartable: bool,
+    /// A JSON Schema (2020-12 unless it names draft 6, 7 or 2019-09; at most 64 KiB) for the parameters of its
+    /// jobs. References lead into the schema itself, as #/$defs/NAME does, and patterns are matched in linear time,
+    /// without look-around. With a schema, an argument of the command that is `{{NAME}}` and nothing else is
+    /// replaced by that parameter: a text as it is, anything else as JSON; null leaves the argument out, and a job
+    /// without the parameter is refused. A script is never changed: it finds parameters in its environment.
+    pub parameters_schema: Option<Json>,
+    /// Of its jobs run at once at most as many, 1 or more.
+    pub concurrency_limit: Option<i32>,
+    /// The longest that an attempt may run with all the time that it asks for; needs a timeout, and is not
+    /// shorter; null means ten times that.
+    pub max_timeout: Option<Span>,
 }
 
 /// A checked `TaskPutInput`.
@@ -122,12 +159,22 @@ impl TaskPutInput {
         self.idle_timeout.map_or(Ok(()), |idle| check_span("idleTimeout", idle, 1))?;
         check_span("killGrace", self.kill_grace, 0)?;
         let policy = self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?;
+        check_max_timeout(self.timeout, self.max_timeout)?;
+        if self.concurrency_limit.is_some_and(|limit| limit < 1) {
+            let message = "must be at least 1; to start nothing, archive the task or pause its queue";
+            return Err(Rejection::invalid("concurrencyLimit", message));
+        }
+        let command = self.command.check("command")?;
+        if let Some(schema) = &self.parameters_schema {
+            parameters_schema::check(schema)?;
+            parameters_schema::check_placeholders(&command, schema)?;
+        }
         Ok(TaskPut {
             name: self.name,
             expected_revision: self.expected_revision,
             definition: TaskDefinition {
                 description: self.description,
-                command: self.command.check("command")?,
+                command,
                 queue_name: self.queue,
                 priority: self.priority,
                 timeout: self.timeout,
@@ -135,6 +182,9 @@ impl TaskPutInput {
                 kill_grace: self.kill_grace,
                 retry_policy: policy.unwrap_or_default(),
                 is_restartable: self.is_restartable,
+                parameters_schema: self.parameters_schema,
+                concurrency_limit: self.concurrency_limit,
+                max_timeout: self.max_timeout,
             },
         })
     }

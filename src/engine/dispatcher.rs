@@ -104,8 +104,10 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
     for ((entry, claimed), permit) in listed.into_iter().zip(permits) {
         let engine = engine.clone();
         drop(task::spawn(async move {
-            runner::run(&engine, claimed, entry).await;
-            drop(permit);
+            // A handler that outlives its attempt holds its place too; that it is free again shows at the next poll.
+            let place = Arc::new(permit);
+            runner::run(&engine, claimed, entry, place.clone()).await;
+            drop(place);
             engine.nudge_dispatcher.notify_one();
         }));
     }

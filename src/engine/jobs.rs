@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::Engine;
+use super::parameters::{self, RunnableTask};
 use crate::base::random::hex;
 use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::command::Command;
-use crate::domain::concurrency::{KeyLimit, LimitKey};
-use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput};
+use crate::domain::concurrency::KeyLimit;
+use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput, check_max_timeout};
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobOrigin};
-use crate::domain::new_job::{Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
+use crate::domain::new_job::{EarlierJob, Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::scalars::Json;
 use crate::domain::task::{Task, TaskRef};
 use crate::store::Fault;
 use crate::store::jobs::{Enqueue, Enqueued};
@@ -31,7 +33,7 @@ impl Engine {
         let mut tasks = HashMap::new();
         let mut answers: Vec<Option<Result<Enqueued, Rejection>>> = Vec::with_capacity(inputs.len());
         let mut jobs = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        for (position, input) in inputs.into_iter().enumerate() {
             // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
             let key = key(viewer, input.idempotency_key.clone(), digest(&input));
             if let Some(key) = &key
@@ -41,7 +43,9 @@ impl Engine {
                 answers.push(Some(used));
                 continue;
             }
-            match self.resolve(viewer, input, key, &mut tasks).await? {
+            let positions = input.depends_on_positions.clone().unwrap_or_default();
+            let resolved = self.resolve(viewer, input, key, &mut tasks).await?;
+            match resolved.and_then(|job| after_earlier(job, &positions, &answers[..position])) {
                 Ok(job) => {
                     jobs.push(job);
                     answers.push(None);
@@ -65,7 +69,7 @@ impl Engine {
         viewer: &Viewer,
         input: JobEnqueueInput,
         idempotency: Option<Idempotency>,
-        tasks: &mut HashMap<String, Option<Task>>,
+        tasks: &mut HashMap<String, Option<Result<RunnableTask, Rejection>>>,
     ) -> Result<Result<NewJob, Rejection>, Fault> {
         let (run, options) = match input.check(self.clock.now()) {
             Ok(checked) => checked,
@@ -82,27 +86,46 @@ impl Engine {
                 "run.command",
                 "this token may not run ad hoc commands: it lacks the COMMAND grant",
             )),
-            RunInput::Command(command) => command
-                .check("run.command")
-                .map(|command| NewJob { command, ..self.new_job(viewer, None, &options) }),
+            RunInput::Command(command) => command.check("run.command").and_then(|command| {
+                let parameters = parameters::free(options.parameters.clone())?;
+                self.new_job(viewer, None, &options, (command, parameters))
+            }),
             RunInput::Task(task) => {
                 let key = format!("{task:?}");
                 if !tasks.contains_key(&key) {
-                    tasks.insert(key.clone(), self.reader.task(&task).await?);
+                    let known = self.reader.task(&task).await?.filter(|task| task.archived_at.is_none());
+                    tasks.insert(key.clone(), known.map(RunnableTask::new));
                 }
-                let known = tasks[&key].as_ref().filter(|task| task.archived_at.is_none());
-                known.map(|known| self.new_job(viewer, Some(known), &options)).ok_or_else(|| no_task(&task))
+                match &tasks[&key] {
+                    None => Err(no_task(&task)),
+                    Some(Err(rejection)) => Err(rejection.clone()),
+                    Some(Ok(known)) => known
+                        .resolve(options.parameters.clone())
+                        .and_then(|resolved| self.new_job(viewer, Some(&known.task), &options, resolved)),
+                }
             }
         };
+        let job = job.and_then(|job| {
+            let path = if job.task.is_some() { "run.task" } else { "run.command.handler" };
+            self.check_handler(path, &job.command).map(|()| job)
+        });
         Ok(job.map(|job| NewJob { idempotency, ..job }))
     }
 
-    fn new_job(&self, viewer: &Viewer, task: Option<&Task>, options: &EnqueueOptions) -> NewJob {
+    fn new_job(
+        &self,
+        viewer: &Viewer,
+        task: Option<&Task>,
+        options: &EnqueueOptions,
+        (command, parameters): (Command, Option<Json>),
+    ) -> Result<NewJob, Rejection> {
         let definition = task.map(|task| &task.definition);
         let default_grace = crate::domain::duration::Span::from_std(self.settings.kill_grace);
         let queue = options.queue.clone().or_else(|| definition.map(|one| one.queue_name.clone()));
-        let command = definition.map_or_else(Command::none, |one| one.command.clone());
-        NewJob {
+        let timeout = options.timeout.or(definition.and_then(|one| one.timeout));
+        let timeout_max = options.max_timeout.or(definition.and_then(|one| one.max_timeout));
+        check_max_timeout(timeout, timeout_max)?;
+        Ok(NewJob {
             task: task.map(|task| TaskOfJob {
                 id: task.id,
                 name: task.name.clone(),
@@ -116,7 +139,8 @@ impl Engine {
                 .clone()
                 .or_else(|| definition.map(|one| one.retry_policy.clone()))
                 .unwrap_or_default(),
-            timeout: options.timeout.or(definition.and_then(|one| one.timeout)),
+            timeout,
+            timeout_max,
             idle_timeout: options.idle_timeout.or(definition.and_then(|one| one.idle_timeout)),
             kill_grace: options.kill_grace.or(definition.map(|one| one.kill_grace)).unwrap_or(default_grace),
             // An ad hoc command is not run twice without a word; a task says so for itself.
@@ -125,13 +149,13 @@ impl Engine {
             start_by: options.start_by,
             unique: options.unique.clone(),
             is_held: options.is_held,
-            limit: options
-                .concurrency_key
-                .clone()
-                .map(|key| KeyLimit { key: LimitKey::Key(key), limit: Some(1) }),
+            limit: KeyLimit::of(options.concurrency_key.clone(), task),
+            depends_on: options.depends_on.clone(),
+            on_dependency_failure: options.on_dependency_failure,
             token_id: Some(viewer.token_id),
+            parameters,
             ..NewJob::plain(command, &viewer.token_name)
-        }
+        })
     }
 
     /// Stops a job. After the answer it never starts.
@@ -142,8 +166,9 @@ impl Engine {
             // It may be claimed and not yet listed: the dispatcher looks too.
             self.nudge_dispatcher.notify_one();
         } else {
-            // A schedule may have waited for it.
+            // A schedule may have waited for it, or other jobs.
             self.nudge_scheduler.notify_one();
+            self.nudge_dispatcher.notify_one();
         }
         Ok(committed.cursor)
     }
@@ -192,7 +217,36 @@ fn no_task(task: &TaskRef) -> Rejection {
     Rejection::at(UserErrorCode::NotFound, "run.task", message)
 }
 
-fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
+/// The job with those of the same request that it waits for: known by their ids when they were made before, else
+/// by their places among the jobs that are made now.
+fn after_earlier(
+    mut job: NewJob,
+    positions: &[i32],
+    answers: &[Option<Result<Enqueued, Rejection>>],
+) -> Result<NewJob, Rejection> {
+    for (named_at, position) in positions.iter().enumerate() {
+        let path = format!("dependsOnPositions.{named_at}");
+        let earlier = usize::try_from(*position).ok().filter(|position| *position < answers.len());
+        let Some(earlier) = earlier else {
+            let message =
+                "must be the position of an earlier job of the same request: anything else could be a cycle";
+            return Err(Rejection::invalid(&path, message));
+        };
+        match &answers[earlier] {
+            None => {
+                let place = answers[..earlier].iter().filter(|answer| answer.is_none()).count();
+                job.depends_on_earlier.push(EarlierJob { place, named_at });
+            }
+            Some(Ok(made)) => job.depends_on.push(made.id),
+            Some(Err(_)) => {
+                return Err(Rejection::invalid(&path, "the job that it was to wait for was refused"));
+            }
+        }
+    }
+    Ok(job)
+}
+
+pub(super) fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
     let task = job.task_id.zip(job.task_name.clone());
     NewJob {
         task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),

@@ -80,17 +80,7 @@ impl<'a> Listener<'a> {
     }
 
     fn hear(&mut self, heard: Heard) {
-        if heard.is_empty() {
-            return;
-        }
-        self.alive.send_replace(false);
-        let now = self.engine.clock.now();
-        self.told.send_modify(|reported| {
-            reported.ignore(heard.too_long_count);
-            for line in &heard.lines {
-                reported.hear(line, now);
-            }
-        });
+        tell(&self.told, &self.alive, &heard, self.engine.clock.now());
     }
 
     async fn take(&mut self, pieces: Vec<Piece>) {
@@ -155,6 +145,25 @@ impl<'a> Listener<'a> {
     }
 }
 
+/// Adds up what was reported, whichever way it came.
+pub(super) fn tell(
+    told: &watch::Sender<Reported>,
+    alive: &watch::Sender<bool>,
+    heard: &Heard,
+    now: Timestamp,
+) {
+    if heard.is_empty() {
+        return;
+    }
+    alive.send_replace(false);
+    told.send_modify(|reported| {
+        reported.ignore(heard.too_long_count);
+        for line in &heard.lines {
+            reported.hear(line, now);
+        }
+    });
+}
+
 async fn next(channel: &mut Option<ReportChannel>) -> Heard {
     match channel {
         Some(channel) => channel.next().await,
@@ -195,7 +204,8 @@ fn cut(bytes: &[u8], (at, stream): (Timestamp, LogStream), lines: &mut Vec<NewLi
     }
 }
 
-fn error_line(bytes: &[u8]) -> String {
+/// A line as a failure shows it.
+pub(super) fn error_line(bytes: &[u8]) -> String {
     let bytes = bytes.trim_ascii();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
     // PostgreSQL keeps no U+0000 in text.

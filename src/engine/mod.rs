@@ -1,12 +1,16 @@
 //! The daemon's work: what happens between a request and a row, and between a row and a process.
 //! It knows store and exec; it must never hold SQL, speak GraphQL or look at HTTP.
 
+pub mod bulk;
+pub mod dependencies;
 pub mod dispatcher;
 pub mod feed;
 pub mod follow;
+pub mod handlers;
 pub mod health;
 pub mod jobs;
 pub mod listener;
+pub mod parameters;
 pub mod reaper;
 pub mod recorder;
 pub mod reports;
@@ -17,6 +21,7 @@ pub mod scheduler;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
+pub mod underway;
 pub mod waiting;
 
 use std::ops::Deref;
@@ -30,6 +35,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
+use crate::exec::Handlers;
 use crate::store::logs::Logs;
 use crate::store::{Reader, Writer};
 
@@ -71,6 +77,8 @@ pub struct Parts {
     pub logs: Logs,
     /// Takes output of running attempts.
     pub recorder: recorder::Recorder,
+    /// The functions of this program that a job may call.
+    pub handlers: Handlers,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -1,6 +1,8 @@
-//! Owns one attempt, as named steps: prepare, spawn, watch, stop, settle. Every write carries the attempt.
+//! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
+use std::any::Any;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,14 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::Listener;
 use super::running::Entry;
-use super::{Engine, reports};
+use super::underway::{End, Underway};
+use super::{Engine, dependencies, handlers, listener, reports};
 use crate::base::clock;
-use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
+use crate::domain::parameters;
 use crate::domain::report::Reported;
-use crate::exec::{self, Exit, Running, Spec};
+use crate::exec::{self, Identity, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -25,10 +29,10 @@ use crate::store::writer::Refusal;
 
 /// Pause before a result that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-/// After SIGKILL: how long the group may take to be gone before the attempt ends without it.
+/// After SIGKILL, or the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why we stopped a process.
+/// Why we stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopCause {
     Cancel,
@@ -37,9 +41,9 @@ enum StopCause {
     Shutdown,
 }
 
-/// Runs the attempt to its end and stores what became of it.
-pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry) {
-    let ended = execute(engine, &claimed, entry.stop.clone()).await;
+/// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
+pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn Any + Send + Sync>) {
+    let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
     drop(entry);
@@ -47,56 +51,96 @@ pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry) {
     tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
 }
 
-async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>) -> Ended {
+async fn execute(
+    engine: &Engine,
+    claimed: &Claimed,
+    stop: watch::Receiver<bool>,
+    place: Arc<dyn Any + Send + Sync>,
+) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
-        let end = engine.recorder.end(claimed.attempt, 0).await;
-        return with_log(ended, end, 0);
+        return unstarted(engine, claimed, ended).await;
     }
-    let channel = reports::open(engine, claimed);
-    let spec = prepare(engine, claimed, channel.as_ref().map(exec::ReportChannel::path));
-    let (running, output) = match exec::spawn(&spec, &engine.clock) {
-        Ok(started) => started,
-        Err(error) => {
-            let end = engine.recorder.end(claimed.attempt, 0).await;
-            return with_log(Ended::without_process(AttemptOutcome::SpawnFailed, error.message()), end, 0);
-        }
-    };
-    let identity = running.identity();
-    let spawned = engine.writer.apply(RecordSpawn {
-        attempt: claimed.attempt,
-        pid: identity.pid,
-        start_ticks: i64::try_from(identity.start_ticks).unwrap_or(i64::MAX),
-        boot_id: identity.boot_id.clone(),
-    });
-    let over = CancellationToken::new();
     let (told, heard) = watch::channel(Reported::default());
     // True while the listener holds output in its hands: every change is a sign of life.
     let (alive, silence) = watch::channel(false);
+    let handler = claimed.job.command.handler.as_deref();
+    let channel = if handler.is_some() { None } else { reports::open(engine, claimed) };
+    // A program reads a file of what its dependencies left; it is gone with the attempt.
+    let inherited = match handler {
+        Some(_) => None,
+        None => match dependencies::write(engine, claimed, &stop).await {
+            Ok(file) => file,
+            Err(ended) => return unstarted(engine, claimed, ended).await,
+        },
+    };
+    let begun = match handler {
+        Some(name) => {
+            Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
+        }
+        None => {
+            let path = channel.as_ref().map(exec::ReportChannel::path);
+            let mut spec = prepare(engine, claimed, path);
+            spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
+            Underway::spawn(engine, &spec)
+        }
+    };
+    let (underway, output) = match begun {
+        Ok(begun) => begun,
+        Err(message) => {
+            let ended = Ended::without_process(AttemptOutcome::SpawnFailed, message);
+            return unstarted(engine, claimed, ended).await;
+        }
+    };
+    let spawned = record_spawn(engine, claimed, underway.identity().cloned());
+    let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
-        let ended = watch_process(engine, claimed, running, (stop, silence), heard.clone()).await;
+        let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
         over.cancel();
         ended
     };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, said, (), recorded) = tokio::join!(
+    let (watched, said, (), ()) = tokio::join!(
         watched,
         listener.run(output, &over),
         reports::keep(engine, claimed, heard.clone()),
         spawned
     );
-    if let Err(Refusal::Fault(fault)) = recorded {
-        tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
-    }
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
     let mut ended = with_log(watched, end, said.bytes);
-    ended.error_line = said.error_line;
-    ended.advice = heard.borrow().advice();
+    let reported = heard.borrow();
+    if handler.is_some() {
+        // Its words are its own: they may be long, and hold what it wants hidden.
+        ended.message = reported.tame(&ended.message);
+        let reason = ended.error_line.take().map(|reason| reported.tame(&reason));
+        ended.error_line = reason.map(|reason| listener::error_line(reason.as_bytes()));
+    }
+    ended.error_line = ended.error_line.or(said.error_line);
+    ended.advice = reported.advice();
     ended
 }
 
+/// The end of an attempt of which nothing ever ran.
+async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
+    let end = engine.recorder.end(claimed.attempt, 0).await;
+    with_log(ended, end, 0)
+}
+
+async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>) {
+    let Some(process) = process else { return };
+    let recorded = engine.writer.apply(RecordSpawn {
+        attempt: claimed.attempt,
+        pid: process.pid,
+        start_ticks: i64::try_from(process.start_ticks).unwrap_or(i64::MAX),
+        boot_id: process.boot_id,
+    });
+    if let Err(Refusal::Fault(fault)) = recorded.await {
+        tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
+    }
+}
+
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
-fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
+pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
     if *stop.borrow() {
         return Some(Ended::without_process(AttemptOutcome::Cancelled, "cancelled before it was started"));
     }
@@ -113,6 +157,9 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     if let Some(task) = &claimed.job.task_name {
         environment.push(("BEADLE_TASK".to_owned(), task.clone()));
     }
+    if let Some(given) = &claimed.job.parameters {
+        environment.extend(parameters::variables(given));
+    }
     if let Some(channel) = channel {
         environment.push((exec::REPORT_VARIABLE.to_owned(), channel.to_string_lossy().into_owned()));
     }
@@ -125,36 +172,40 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     }
 }
 
-/// Waits for the exit; stops the group when somebody asks, the time is over or the daemon goes.
-async fn watch_process(
+/// Waits for the end; stops what runs when somebody asks, the time is over or the daemon goes.
+async fn watch(
     engine: &Engine,
     claimed: &Claimed,
-    mut running: Running,
+    mut underway: Underway,
     (mut stop, silence): (watch::Receiver<bool>, watch::Receiver<bool>),
     heard: watch::Receiver<Reported>,
 ) -> Ended {
     let cause = tokio::select! {
-        exit = running.wait() => return finish(engine, claimed, running, exit, None).await,
+        end = underway.wait() => return finish(engine, claimed, Some(underway), end, None).await,
         () = asked(&mut stop) => StopCause::Cancel,
         () = time_over(engine, claimed, heard) => StopCause::Timeout,
         () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
-            () = engine.shutdown.forced() => StopCause::Shutdown,
+        () = engine.shutdown.forced() => StopCause::Shutdown,
     };
-    running.terminate();
+    underway.terminate();
     let grace = claimed.job.kill_grace.to_std();
-    let mut exit = tokio::select! {
-        exit = running.wait() => Some(exit),
+    let mut end = tokio::select! {
+        end = underway.wait() => Some(end),
         () = grace_over(engine, grace) => None,
     };
-    if exit.is_none() {
-        running.kill();
-        exit = clock::within(KILL_PATIENCE, running.wait()).await;
+    if end.is_none() && underway.kill() {
+        end = clock::within(KILL_PATIENCE, underway.wait()).await;
     }
-    if let Some(exit) = exit {
-        return finish(engine, claimed, running, exit, Some(cause)).await;
+    if let Some(end) = end {
+        return finish(engine, claimed, Some(underway), end, Some(cause)).await;
     }
-    let message = format!("process {} hangs in the kernel and cannot be killed", running.pid());
-    Ended::without_process(AttemptOutcome::Lost, message)
+    match underway.leave_behind() {
+        Ok(end) => {
+            tracing::warn!(attempt = %claimed.attempt, "a handler does not end: it keeps its slot until it does");
+            finish(engine, claimed, None, end, Some(cause)).await
+        }
+        Err(message) => Ended::without_process(AttemptOutcome::Lost, message),
+    }
 }
 
 /// Resolves when the attempt has run as long as it may, with what it has asked for.
@@ -162,7 +213,7 @@ async fn time_over(engine: &Engine, claimed: &Claimed, mut heard: watch::Receive
     let Some(timeout) = claimed.job.timeout else { return std::future::pending().await };
     let began = engine.clock.monotonic();
     loop {
-        let allowed = heard.borrow_and_update().allowed(timeout.to_std());
+        let allowed = heard.borrow_and_update().allowed(timeout, claimed.job.timeout_max).to_std();
         let left = allowed.saturating_sub(engine.clock.monotonic().duration_since(began));
         if left.is_zero() {
             return;
@@ -206,12 +257,13 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
 async fn finish(
     engine: &Engine,
     claimed: &Claimed,
-    mut running: Running,
-    exit: Exit,
+    underway: Option<Underway>,
+    end: End,
     cause: Option<StopCause>,
 ) -> Ended {
-    let drain = running.drained().await;
-    if drain.is_output_held_open {
+    if let Some(mut underway) = underway
+        && underway.drained().await
+    {
         let text = "output was held open by a process that outlived the command; it is no longer read";
         let line = NewLine {
             at: engine.clock.now(),
@@ -221,12 +273,7 @@ async fn finish(
         };
         engine.recorder.append(claimed.attempt, vec![line], 0).await;
     }
-    let signal = exit.signal.map(signal_name);
-    let how = match (exit.code, &signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("ended by {signal}"),
-        (None, None) => "its end was not seen".to_owned(),
-    };
+    let how = end.how();
     let timeout = claimed.job.timeout.map(|timeout| timeout.to_string()).unwrap_or_default();
     let (outcome, message) = match cause {
         Some(StopCause::Cancel) => (AttemptOutcome::Cancelled, format!("cancelled ({how})")),
@@ -243,21 +290,9 @@ async fn finish(
         Some(StopCause::Shutdown) => {
             (AttemptOutcome::Interrupted, format!("interrupted by a shutdown of the daemon ({how})"))
         }
-        None if exit.code == Some(0) => (AttemptOutcome::Succeeded, how),
-        None if exit.code.is_some() => (AttemptOutcome::Exited, how),
-        None => (AttemptOutcome::Signaled, how),
+        None => (end.outcome(), how),
     };
-    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-    Ended {
-        exit_code: exit.code,
-        signal,
-        usage: Some(Usage {
-            user_us: micros(exit.user_time),
-            system_us: micros(exit.system_time),
-            peak_memory_bytes: exit.peak_memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        }),
-        ..Ended::without_process(outcome, message)
-    }
+    end.ended(outcome, message)
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
@@ -298,15 +333,4 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
             }
         }
     }
-}
-
-/// The name of a signal by its number on Linux.
-fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
-    name.map_or_else(|| format!("signal {number}"), |name| format!("SIG{name}"))
 }

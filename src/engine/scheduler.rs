@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::parameters::RunnableTask;
 use crate::base::clock;
+use crate::domain::concurrency::KeyLimit;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
+use crate::domain::rejection::Rejection;
 use crate::domain::schedule::{OverlapPolicy, Schedule, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
@@ -76,13 +79,19 @@ async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> 
 }
 
 fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Plan) -> Settle {
-    let task = task.filter(|task| task.archived_at.is_none());
+    let task = task.filter(|task| task.archived_at.is_none()).cloned().map(RunnableTask::new).transpose();
+    let template = task.and_then(|task| task.map(|task| job_of(schedule, &task)).transpose());
+    let template = template.unwrap_or_else(|rejection| {
+        let why = &rejection.message;
+        tracing::warn!(schedule = %schedule.name, "due times are dropped: its task takes no such parameters: {why}");
+        None
+    });
     let ticks = plan
         .ticks
         .into_iter()
         .map(|tick| {
-            let job = task.filter(|_| tick.makes_job).map(|task| job_of(schedule, task));
-            // A task out of use makes no jobs; the ledger says that the due time was dropped.
+            let job = template.clone().filter(|_| tick.makes_job);
+            // A task out of use, or with another schema by now, makes no jobs; the ledger says that the due time was dropped.
             let is_dropped = tick.makes_job && job.is_none();
             let outcome = if is_dropped { TickOutcome::DroppedMisfire } else { tick.outcome };
             NewTick { due_at: tick.due_at, outcome, count: tick.count, job }
@@ -101,9 +110,14 @@ fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Pl
 }
 
 /// The job that a schedule makes of its task.
-pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
+pub fn job_of(schedule: &Schedule, runnable: &RunnableTask) -> Result<NewJob, Rejection> {
+    let task = &runnable.task;
     let definition = &task.definition;
-    NewJob {
+    let (command, parameters) = runnable.resolve(None)?;
+    Ok(NewJob {
+        parameters,
+        limit: KeyLimit::of(None, Some(task)),
+        timeout_max: definition.max_timeout,
         task: Some(TaskOfJob { id: task.id, name: task.name.clone(), revision: task.revision }),
         queue_name: definition.queue_name.clone(),
         priority: definition.priority,
@@ -114,6 +128,6 @@ pub fn job_of(schedule: &Schedule, task: &Task) -> NewJob {
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
         schedule_id: Some(schedule.id),
-        ..NewJob::plain(definition.command.clone(), &schedule.name)
-    }
+        ..NewJob::plain(command, &schedule.name)
+    })
 }

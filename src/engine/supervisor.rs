@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::Engine;
+use crate::base::task::panic_message;
 use crate::base::{clock, task};
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::health::HealthStatus;
@@ -76,20 +77,15 @@ where
 {
     match task::spawn(work(engine.clone())).await {
         Ok(result) => result,
-        Err(error) if error.is_panic() => Err(panic_message(error.into_panic().as_ref())),
+        Err(error) if error.is_panic() => {
+            Err(format!("panicked: {}", panic_message(error.into_panic().as_ref())))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
 
 fn next_pause(pause: Duration, ran: Duration) -> Duration {
     if ran >= SETTLED_AFTER { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LAST) }
-}
-
-/// The words of a panic.
-pub fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
 }
 
 /// A part that stays up for a second after its restart is well again.

@@ -2,7 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, jobs, scheduler};
+use super::parameters::RunnableTask;
+use super::{Engine, jobs, parameters, scheduler};
 use crate::base::random::hex;
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
@@ -19,7 +20,12 @@ use crate::store::writer::Outcome;
 impl Engine {
     /// Makes a task or gives it a new revision.
     pub async fn put_task(&self, viewer: &Viewer, input: TaskPutInput) -> Outcome<(TaskId, EventCursor)> {
-        let change = PutTask { task: input.check()?, actor: viewer.token_name.clone() };
+        let task = input.check()?;
+        self.check_handler("command.handler", &task.definition.command)?;
+        if let Some(schema) = &task.definition.parameters_schema {
+            parameters::check_schema(schema)?;
+        }
+        let change = PutTask { task, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
         Ok((committed.answer, committed.cursor))
     }
@@ -77,7 +83,7 @@ impl Engine {
         let Some(task) = task.filter(|task| task.archived_at.is_none()) else {
             return Err(Rejection::new(UserErrorCode::Conflict, "the schedule's task is archived").into());
         };
-        let mut job = scheduler::job_of(&schedule, &task);
+        let mut job = scheduler::job_of(&schedule, &RunnableTask::new(task)?)?;
         job.requested_by.clone_from(&viewer.token_name);
         job.idempotency = key;
         let queued_max = self.settings.queued_max;

@@ -1,5 +1,5 @@
-//! Owns the processes of attempts: starting, watching, stopping and accounting for them, on Linux.
-//! No other layer spawns a process. It must never know a job, the store or the API: it takes plain
+//! Owns the processes of attempts: starting, watching, stopping and accounting for them, on Linux; and the calls of
+//! this program's own functions in their place. No other layer spawns a process. It must never know a job, the store or the API: it takes plain
 //! data and gives plain data.
 //!
 //! How a process is held, in the order of its life:
@@ -13,7 +13,10 @@
 //! 5. What leaves the group and outlives it is found by the cookie in its environment.
 
 mod command;
+mod dependencies;
 mod error;
+mod handler;
+mod handler_context;
 mod output;
 mod process;
 mod procfs;
@@ -24,7 +27,10 @@ mod survivors;
 mod tests;
 
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
+pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::SpawnError;
+pub use handler::{Call, Calling, Handler, Handlers, Returned};
+pub use handler_context::{HandlerContext, Told};
 pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
     Stream, TAIL_FLUSH,

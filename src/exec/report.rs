@@ -125,7 +125,7 @@ fn remove(path: &Path) {
 }
 
 /// Makes the directory for channels, or clears it of those of a daemon that died: they have no reader. What is
-/// no channel is not ours and stays.
+/// neither a channel nor a file of dependencies is not ours and stays.
 pub fn clear_channels(directory: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -133,7 +133,7 @@ pub fn clear_channels(directory: &Path) -> io::Result<()> {
     }
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_fifo() {
+        if entry.file_type()?.is_fifo() || super::dependencies::is_ours(&entry.file_name()) {
             std::fs::remove_file(entry.path())?;
         }
     }

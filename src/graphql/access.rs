@@ -11,8 +11,8 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
         "viewer" | "node" | "daemon" | "health" | "eventCursor" | "job" | "jobs" | "jobCounts" | "task"
         | "tasks" | "schedule" | "schedules" | "schedulePreview" | "queue" | "queues" | "workers"
         | "events" | "jobFollow" | "jobLog" => GrantVerb::Read,
-        "jobEnqueue" | "jobEnqueueMany" | "jobRetry" => GrantVerb::Enqueue,
-        "jobCancel" => GrantVerb::Cancel,
+        "jobEnqueue" | "jobEnqueueMany" | "jobRetry" | "jobBulkRetry" => GrantVerb::Enqueue,
+        "jobCancel" | "jobBulkCancel" => GrantVerb::Cancel,
         "jobHold" | "jobRelease" | "jobUpdate" | "taskPut" | "taskArchive" | "schedulePut"
         | "schedulePause" | "scheduleResume" | "scheduleTrigger" | "scheduleDelete" | "queuePut"
         | "queuePause" | "queueResume" => GrantVerb::Operate,

@@ -92,7 +92,7 @@ pub async fn list_jobs(
     Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
 }
 
-fn check_filter(filter: &JobFilter) -> async_graphql::Result<()> {
+pub(super) fn check_filter(filter: &JobFilter) -> async_graphql::Result<()> {
     let text = filter.text.as_deref().unwrap_or_default();
     if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
         return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
@@ -188,6 +188,33 @@ impl Job {
             Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
             None => Ok(None),
         }
+    }
+
+    /// The jobs that it waits or waited for, by id; a job with too many has several pages.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn depends_on(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind the job of this id.")] after: Option<JobId>,
+    ) -> async_graphql::Result<Vec<Job>> {
+        page_size(first)?;
+        if self.on_dependency_failure.is_none() {
+            return Ok(Vec::new());
+        }
+        ctx.reader().dependencies(self.id, after.unwrap_or(JobId(0)), first).await.map_err(fault)
+    }
+
+    /// The jobs that wait or waited for it, by id; a job with too many has several pages.
+    #[graphql(complexity = "list_cost(first, child_complexity)")]
+    async fn dependants(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Behind the job of this id.")] after: Option<JobId>,
+    ) -> async_graphql::Result<Vec<Job>> {
+        page_size(first)?;
+        ctx.reader().dependants(self.id, after.unwrap_or(JobId(0)), first).await.map_err(fault)
     }
 
     /// The schedule that made it; null also when that is deleted.

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod attempts;
 pub mod blockers;
+pub mod bulk;
 pub mod context;
 pub mod errors;
 pub mod events;
@@ -45,6 +46,7 @@ pub struct Query(
 #[derive(Debug, Default, MergedObject)]
 pub struct Mutation(
     jobs::JobMutation,
+    bulk::BulkMutation,
     waiting::WaitingMutation,
     tasks::TaskMutation,
     schedules::ScheduleMutation,

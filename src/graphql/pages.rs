@@ -8,7 +8,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::limits::PAGE_MAX;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, Tick};
-use crate::domain::task::Task;
+use crate::domain::task::{Task, TaskRevision};
 use crate::domain::worker::Worker;
 use crate::store::Fault;
 use crate::store::page::{Page, is_storable};
@@ -110,6 +110,10 @@ connections! {
     TaskConnection,
     /// A task and its position in the list.
     TaskEdge: Task;
+    /// A page of the revisions of a task.
+    TaskRevisionConnection,
+    /// A revision and its position in the list.
+    TaskRevisionEdge: TaskRevision;
     /// A page of a list of schedules.
     ScheduleConnection,
     /// A schedule and its position in the list.

@@ -152,6 +152,19 @@ pub struct JobEnqueuePayload {
     pub user_errors: Vec<Rejection>,
 }
 
+/// What `jobBulkCancel` and `jobBulkRetry` answer.
+#[derive(Debug, Clone, SimpleObject)]
+pub struct JobBulkPayload {
+    /// Jobs that matched; when they were too many one more than `max`, and nothing was changed.
+    pub matched_count: i32,
+    /// Jobs that were changed, or made anew; the others were changed by somebody else in between, or refused.
+    pub changed_count: i32,
+    /// Behind the events of this change: subscribe after it and miss nothing.
+    pub cursor: Option<EventCursor>,
+    /// Expected refusals; empty when it was done. One of a single job is the first of its kind.
+    pub user_errors: Vec<Rejection>,
+}
+
 /// What `jobEnqueueMany` answers.
 #[derive(Debug, Clone, SimpleObject)]
 pub struct JobEnqueueManyPayload {

@@ -27,6 +27,11 @@ pub struct Daemon {
 
 #[async_graphql::ComplexObject]
 impl Daemon {
+    /// Names of the handlers that a command may call: functions of the program that embeds this daemon.
+    async fn handlers(&self, ctx: &Context<'_>) -> Vec<String> {
+        ctx.engine().handlers.names().map(str::to_owned).collect()
+    }
+
     /// Bytes that the state takes on disk.
     async fn store_bytes(&self, ctx: &Context<'_>) -> async_graphql::Result<BigInt> {
         ctx.reader().size_bytes().await.map(BigInt).map_err(fault)

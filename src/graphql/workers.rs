@@ -29,7 +29,12 @@ impl Worker {
     /// Places that are taken.
     async fn busy_slots(&self, ctx: &Context<'_>) -> i32 {
         let engine = ctx.engine();
-        if self.id == engine.worker { i32::try_from(engine.running.count()).unwrap_or(i32::MAX) } else { 0 }
+        if self.id != engine.worker {
+            return 0;
+        }
+        // A handler that does not end keeps its place.
+        let taken = engine.running.count() + engine.handlers.left_behind_count();
+        i32::try_from(taken).unwrap_or(i32::MAX)
     }
 
     /// When it was last known to be alive.

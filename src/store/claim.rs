@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::db::{Kind, Sql};
+use super::dependencies;
 use super::expiry::expire;
 use super::fault::Result;
 use super::ids::Numbered;
@@ -99,6 +100,9 @@ impl Change for Claim {
         assert!(self.cookies.len() >= self.slots, "each slot needs a cookie");
         jobs::write_pending(batch).await?;
         expire(batch, PROMOTE_MAX).await?;
+        // What an end lets go may be claimed at once.
+        dependencies::resume(batch).await?;
+        dependencies::settle(batch).await?;
         promote(batch, PROMOTE_MAX).await?;
         keys::settle(batch).await?;
         let (ids, rooms) = self.best(batch).await?;
@@ -185,6 +189,8 @@ pub struct Outlook {
     pub next_due: Option<Timestamp>,
 }
 
+const UNFINISHED_ENDS: Sql = Sql::both("SELECT job_id FROM dependency_ends LIMIT 1", &[]);
+
 const NEXT_DUE: Sql = Sql::both(
     "SELECT run_at_us FROM jobs WHERE state IN ('SCHEDULED', 'RETRYING') ORDER BY run_at_us, id LIMIT 1",
     &[],
@@ -200,7 +206,9 @@ impl Reader {
     pub async fn outlook(&self, now: Timestamp) -> Result<Outlook> {
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
-        let mut next_due = [next_due, self.next_expiry().await?].into_iter().flatten().min();
+        // Ends whose dependants were not all looked at: the next claim goes on.
+        let unfinished = self.db.optional(&UNFINISHED_ENDS, &[]).await?.map(|_| now);
+        let mut next_due = [next_due, self.next_expiry().await?, unfinished].into_iter().flatten().min();
         let mut has_room = false;
         for queue in self.queue_rooms(now).await? {
             has_room |= queue.room(1) > 0;
@@ -220,5 +228,13 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] =
-    &[&LOCK_LIMITED, &TAKE, &INSERT_ATTEMPTS, &FORGET_STARTS, &COUNT_STARTS, &NEXT_DUE, &STOPS];
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &LOCK_LIMITED,
+    &TAKE,
+    &INSERT_ATTEMPTS,
+    &FORGET_STARTS,
+    &COUNT_STARTS,
+    &UNFINISHED_ENDS,
+    &NEXT_DUE,
+    &STOPS,
+];

@@ -68,6 +68,7 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         batch.touched_keys.extend(row.get::<Option<String>>(4)?);
         batch.count(&queue, JobState::from_word(&word).unwrap_or(JobState::Queued), -1);
         batch.count(&queue, JobState::Expired, 1);
+        batch.ends.add(JobId(id));
         batch.emit(NewEvent {
             kind: EventType::JobStateChanged,
             actor: "dispatcher".to_owned(),

@@ -146,6 +146,25 @@ const COUNT: Sql = Sql::both(
     ],
 );
 
+const MATCHES: Sql = Sql::both(
+    concat!("SELECT id FROM jobs WHERE ", job_filter!(), " ORDER BY id LIMIT $13"),
+    &[
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Text,
+        Kind::Int,
+    ],
+);
+
 const COUNTS: Sql =
     Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
 
@@ -221,6 +240,13 @@ impl Reader {
         Ok(StateCounts { counts, is_capped })
     }
 
+    /// The ids of the jobs under a filter, the oldest first, at most `limit`.
+    pub async fn matching_jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<JobId>> {
+        let mut values = filter_values(filter);
+        values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+        self.db.rows(&MATCHES, &values).await?.iter().map(|row| row.get(0).map(JobId)).collect()
+    }
+
     /// Jobs by state in the whole store, from the kept counts.
     pub async fn count_all_jobs(&self) -> Result<StateCounts> {
         let counts = state_counts(&self.db.rows(&COUNTS, &[]).await?)?;
@@ -244,4 +270,4 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &COUNTS];
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &MATCHES, &COUNTS];

@@ -1,10 +1,11 @@
 //! Owns the job rows: making them, finding them, counting them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::db::{Kind, Row, Sql, Tx};
+use super::dependencies::{self, Waits};
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
 use super::page;
@@ -94,10 +95,7 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
             .map(|text| LimitKey::parse(&text).ok_or_else(|| bad("the concurrency key")))
             .transpose()?,
         gated_at: row.get::<Option<i64>>(33)?.map(Timestamp),
-        on_dependency_failure: on_dependency_failure
-            .as_deref()
-            .and_then(DependencyFailure::from_word)
-            .unwrap_or_default(),
+        on_dependency_failure: on_dependency_failure.as_deref().and_then(DependencyFailure::from_word),
         merges_output: row.get::<i64>(35)? == 1,
         timeout_max: row.get::<Option<i64>>(36)?.map(Span::from_millis),
         event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
@@ -111,6 +109,10 @@ pub struct PendingRows {
     labels: Vec<Value>,
     keys: Vec<Value>,
     known_keys: HashMap<(TokenId, String), (String, JobId)>,
+    /// The ids among `jobs`: none of them is final.
+    pub(super) made: HashSet<JobId>,
+    /// What they wait for.
+    pub(super) dependencies: Vec<Value>,
     /// Who holds a unique key, among `jobs`.
     pub(super) unique_keys: HashMap<String, JobId>,
     /// How many of a key may run at once, by the word of the newest job.
@@ -189,6 +191,7 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
     let now = batch.now.0;
     // From here on the rows themselves say who holds a key.
     batch.pending.unique_keys.clear();
+    batch.pending.made.clear();
     for (rows, sql) in [
         (std::mem::take(&mut batch.pending.jobs), &INSERT),
         (std::mem::take(&mut batch.pending.keys), &INSERT_KEYS),
@@ -201,6 +204,11 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
     let labels = std::mem::take(&mut batch.pending.labels);
     if !labels.is_empty() {
         batch.tx.execute(&INSERT_LABELS, &args![Value::Array(labels).to_string()]).await?;
+    }
+    let dependencies = std::mem::take(&mut batch.pending.dependencies);
+    if !dependencies.is_empty() {
+        let rows = Value::Array(dependencies).to_string();
+        batch.tx.execute(&dependencies::INSERT, &args![rows]).await?;
     }
     Ok(())
 }
@@ -243,9 +251,12 @@ impl Change for Enqueue {
     type Answer = Vec<std::result::Result<Enqueued, Rejection>>;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Self::Answer> {
-        let mut answers = Vec::with_capacity(self.jobs.len());
+        let mut answers: Self::Answer = Vec::with_capacity(self.jobs.len());
         for job in &self.jobs {
-            answers.push(accept(batch, job, self.queued_max).await?);
+            answers.push(match dependencies::with_earlier(job, &answers) {
+                Ok(job) => accept(batch, &job, self.queued_max).await?,
+                Err(rejection) => Err(rejection),
+            });
         }
         Ok(answers)
     }
@@ -277,6 +288,10 @@ pub(super) async fn accept(
             return Ok(Ok(Enqueued { id, is_deduplicated: true }));
         }
     };
+    let waits = match dependencies::of_new(batch, job, replaced.as_deref()).await? {
+        Ok(waits) => waits,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
     let waiting = match batch.pending.waiting_count {
         Some(count) => count,
         None => page::one(batch.tx.optional(&COUNT_WAITING, &[]).await?)?.get(0)?,
@@ -292,7 +307,7 @@ pub(super) async fn accept(
         let reason = format!("replaced by {id}, which has the same uniqueKey");
         transition::cancel_waiting(batch, &old, &job.requested_by, json!({"reason": reason})).await?;
     }
-    push_row(batch, id, job);
+    push_row(batch, id, job, &waits);
     Ok(Ok(Enqueued { id, is_deduplicated: false }))
 }
 
@@ -341,10 +356,10 @@ fn remember_key(batch: &mut Batch<'_>, key: &Idempotency, id: JobId) {
     batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
 }
 
-fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
-    let now = batch.now;
-    let run_at = job.run_at.unwrap_or(now).max(now);
-    let state = if job.is_held { JobState::Held } else { JobState::waiting_for(run_at, now) };
+fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits) {
+    let run_at = job.run_at.unwrap_or(batch.now).max(batch.now);
+    let state = if job.is_held { JobState::Held } else { waits.begin(batch, id, run_at) };
+    waits.record(batch, id);
     batch.pending.jobs.push(json!({
         "id": id,
         "state": state.word(),
@@ -373,11 +388,12 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         "token_id": job.token_id,
         "held_by": job.is_held.then_some(&job.requested_by),
         "limit_key": job.limit.as_ref().map(|limit| limit.key.to_string()),
-        "gated_at": job.limit.as_ref().filter(|_| state == JobState::Queued).map(|_| now),
-        "on_dependency_failure": (!job.depends_on.is_empty()).then(|| job.on_dependency_failure.word()),
+        "gated_at": job.limit.as_ref().filter(|_| state == JobState::Queued).map(|_| batch.now),
+        "on_dependency_failure": waits.policy().map(DependencyFailure::word),
         "merge_output": i64::from(job.merges_output),
         "timeout_max": job.timeout_max,
     }));
+    batch.pending.made.insert(id);
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));
     }
@@ -391,6 +407,10 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         batch.pending.unique_keys.insert(unique.key.clone(), id);
     }
     batch.count(&job.queue_name, state, 1);
+    let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
+    if let Some(reason) = &job.reason {
+        data["reason"] = json!(reason);
+    }
     batch.emit(NewEvent {
         kind: EventType::JobCreated,
         actor: job.requested_by.clone(),
@@ -398,7 +418,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob) {
         job_id: Some(id),
         task_name: job.task.as_ref().map(|task| task.name.clone()),
         queue_name: Some(job.queue_name.clone()),
-        data: json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()}),
+        data,
     });
 }
 

@@ -3,8 +3,10 @@
 
 pub mod attempts;
 pub mod blockers;
+pub mod bulk;
 pub mod claim;
 pub mod db;
+pub mod dependencies;
 pub mod events;
 pub mod expiry;
 pub mod fault;
@@ -21,6 +23,7 @@ pub mod reports;
 pub mod room;
 pub mod schedules;
 pub mod statements;
+pub mod task_history;
 pub mod tasks;
 pub mod ticks;
 pub mod tokens;

@@ -20,6 +20,11 @@ macro_rules! old_jobs {
            AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
                 OR (state IN ('FAILED', 'EXPIRED') AND finished_at_us < $2))
            AND finished_at_us < $3
+           -- What another job still needs stays: its end, and what it left to it.
+           AND NOT EXISTS (
+               SELECT 1 FROM job_dependencies
+               JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id
+               WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)
          ORDER BY finished_at_us, id
          LIMIT $4"
     };
@@ -44,6 +49,16 @@ const DELETE_ATTEMPTS: Sql = Sql::both(
 
 const DELETE_LABELS: Sql = Sql::both(
     "DELETE FROM job_labels WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+const DELETE_DEPENDENCIES: Sql = Sql::both(
+    "DELETE FROM job_dependencies WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+const DELETE_DEPENDANTS: Sql = Sql::both(
+    "DELETE FROM job_dependencies WHERE depends_on_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
 
@@ -136,7 +151,9 @@ impl Change for Prune {
             let ids = page::numbers(Some(&ids), |id| id.0);
             let attempts = batch.tx.rows(&ATTEMPTS_OF, &args![ids.clone()]).await?;
             pruned.attempts = attempts.iter().map(|row| row.get(0).map(AttemptId)).collect::<Result<_>>()?;
-            for sql in [&DELETE_ATTEMPTS, &DELETE_LABELS, &DELETE_JOBS] {
+            for sql in
+                [&DELETE_ATTEMPTS, &DELETE_LABELS, &DELETE_DEPENDENCIES, &DELETE_DEPENDANTS, &DELETE_JOBS]
+            {
                 pruned.row_count += batch.tx.execute(sql, &args![ids.clone()]).await?;
             }
         }
@@ -177,6 +194,8 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &ATTEMPTS_OF,
     &DELETE_ATTEMPTS,
     &DELETE_LABELS,
+    &DELETE_DEPENDENCIES,
+    &DELETE_DEPENDANTS,
     &DELETE_JOBS,
     &DELETE_EVENTS,
     &DELETE_KEYS,

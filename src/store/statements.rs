@@ -2,8 +2,9 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, claim, events, expiry, ids, job_lists, jobs, keys, logs, open, prune, queues,
-    reports, room, schedules, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, blockers, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, keys, logs, open,
+    prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens, transition, unique, waiting,
+    workers, writer,
 };
 
 /// Every statement over the state.
@@ -17,6 +18,8 @@ pub fn state() -> Vec<&'static Sql> {
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
         transition::STATEMENTS,
+        dependencies::STATEMENTS,
+        bulk::STATEMENTS,
         unique::STATEMENTS,
         waiting::STATEMENTS,
         room::STATEMENTS,
@@ -27,6 +30,7 @@ pub fn state() -> Vec<&'static Sql> {
         attempts::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,
+        task_history::STATEMENTS,
         schedules::STATEMENTS,
         ticks::STATEMENTS,
         tokens::STATEMENTS,

@@ -8,9 +8,10 @@ use super::ids::Numbered;
 use super::jobs::text;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, queues};
+use super::{Reader, keys, queues};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::domain::concurrency::LimitKey;
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::filter::TaskFilter;
 use crate::domain::id::TaskId;
@@ -121,6 +122,9 @@ impl Change for PutTask {
         let search = format!("{} {description}", definition.command.search_text(name));
         let values = args![id.0, name, revision, &definition.queue_name, &body, now, search];
         batch.tx.execute(&PUT, &values).await?;
+        // At once for the jobs that share the task's limit already.
+        let limit = definition.concurrency_limit.unwrap_or(i32::MAX);
+        keys::relimit(batch, &LimitKey::Task(id), limit).await?;
         batch.tx.execute(&PUT_REVISION, &args![id.0, revision, body, &self.actor, now]).await?;
         batch.emit(changed(id, name, &self.actor, json!({"action": "PUT", "revision": revision})));
         Ok(id)

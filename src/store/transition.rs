@@ -45,6 +45,15 @@ const MOVE: Sql = Sql::both(
     ],
 );
 
+const MOVE_MANY: Sql = Sql::both(
+    "UPDATE jobs
+     SET state = $2, finished_at_us = $3, stop_requested_at_us = coalesce($4, stop_requested_at_us), held_by = NULL,
+         gated_at_us = CASE WHEN $2 = 'QUEUED' AND limit_key IS NOT NULL THEN $5 ELSE NULL END
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NULL AND state <> 'RUNNING'
+     RETURNING limit_key",
+    &[Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
+);
+
 const REQUEST_STOP: Sql = Sql::both(
     "UPDATE jobs SET stop_requested_at_us = $2 WHERE id = $1 AND state = 'RUNNING' AND stop_requested_at_us IS NULL",
     &[Kind::Int, Kind::Int],
@@ -138,6 +147,9 @@ pub(super) async fn move_job(
         return Ok(false);
     }
     keys::touch(batch, job.limit_key.as_ref());
+    if next.state.is_final() {
+        batch.ends.add(job.id);
+    }
     batch.count(&job.queue_name, job.state, -1);
     batch.count(&job.queue_name, next.state, 1);
     let mut data = json!({"from": job.state.word(), "to": next.state.word()});
@@ -159,6 +171,59 @@ pub(super) fn job_event(kind: EventType, job: &Job, actor: &str, data: Value) ->
         queue_name: Some(job.queue_name.clone()),
         data,
     }
+}
+
+/// A job that goes to another state together with others.
+#[derive(Debug)]
+pub(super) struct Moving {
+    pub(super) id: JobId,
+    pub(super) from: JobState,
+    pub(super) queue: String,
+    pub(super) task: Option<String>,
+    /// What its event says beside the states.
+    pub(super) extra: Value,
+}
+
+/// Moves jobs that wait, and that this transaction has locked, in one statement.
+pub(super) async fn move_many(
+    batch: &mut Batch<'_>,
+    moving: Vec<Moving>,
+    to: JobState,
+    actor: &str,
+) -> Result<()> {
+    if moving.is_empty() {
+        return Ok(());
+    }
+    let ids = page::numbers(Some(&moving), |one| one.id.0);
+    let now = batch.now.0;
+    let (finished_at, stopped_at) =
+        (to.is_final().then_some(now), (to == JobState::Cancelled).then_some(now));
+    let moved = batch.tx.rows(&MOVE_MANY, &args![ids, to.word(), finished_at, stopped_at, now]).await?;
+    assert!(moved.len() == moving.len(), "a job moved that was locked");
+    let keys = moved.iter().map(|row| row.get(0)).collect::<Result<Vec<Option<String>>>>()?;
+    batch.touched_keys.extend(keys.into_iter().flatten());
+    for one in moving {
+        assert!(lifecycle::may_follow(one.from, to), "{} may not go from {:?} to {to:?}", one.id, one.from);
+        if to.is_final() {
+            batch.ends.add(one.id);
+        }
+        batch.count(&one.queue, one.from, -1);
+        batch.count(&one.queue, to, 1);
+        let mut data = json!({"from": one.from.word(), "to": to.word()});
+        if let (Value::Object(data), Value::Object(extra)) = (&mut data, one.extra) {
+            data.extend(extra);
+        }
+        batch.emit(NewEvent {
+            kind: EventType::JobStateChanged,
+            actor: actor.to_owned(),
+            subject_id: Some(one.id.to_string()),
+            job_id: Some(one.id),
+            task_name: one.task,
+            queue_name: Some(one.queue),
+            data,
+        });
+    }
+    Ok(())
 }
 
 /// Ends a job that waits.
@@ -363,4 +428,5 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &MOVE, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&LOCK, &MOVE, &MOVE_MANY, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::db::{Kind, Sql};
+use super::dependencies;
 use super::fault::Result;
 use super::transition::{Next, job_event, lock, move_job};
 use super::writer::{Batch, Change, Outcome};
@@ -54,8 +55,8 @@ impl Change for Release {
         if job.state != JobState::Held {
             return Err(conflict(&job, "only a job on hold can be released").into());
         }
-        let next = Next::only(&job, JobState::waiting_for(job.run_at, batch.now));
-        move_job(batch, &job, next, &self.actor, json!({"by": self.actor})).await?;
+        let state = dependencies::after_hold(batch, &job).await?;
+        move_job(batch, &job, Next::only(&job, state), &self.actor, json!({"by": self.actor})).await?;
         Ok(())
     }
 }

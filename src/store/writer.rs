@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::db::{Db, Kind, Sql, Tx};
+use super::dependencies::{self, Ends};
 use super::events;
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
@@ -85,6 +86,8 @@ pub struct Batch<'a> {
     pub(super) touched_keys: BTreeSet<String>,
     /// Rows of new jobs, written together at the end or before a change that must see them.
     pub(super) pending: PendingRows,
+    /// Jobs that became final, whose dependants were not yet looked at.
+    pub(super) ends: Ends,
 }
 
 impl Batch<'_> {
@@ -105,6 +108,8 @@ impl Batch<'_> {
 
     async fn finish(mut self, previous: i64) -> Result<Vec<i64>> {
         super::jobs::write_pending(&mut self).await?;
+        dependencies::settle(&mut self).await?;
+        dependencies::keep(&mut self).await?;
         super::keys::settle(&mut self).await?;
         super::jobs::write_counts(&mut self.tx, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
@@ -316,6 +321,7 @@ impl WriterLoop {
             counts: HashMap::new(),
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
+            ends: Ends::default(),
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {

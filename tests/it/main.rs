@@ -3,6 +3,7 @@
 
 mod api;
 mod daemon;
+mod embedded;
 mod examples;
 mod store;
 mod support;

@@ -62,3 +62,9 @@ ALTER TABLE tokens ADD COLUMN last_used_at_us INTEGER;
 ALTER TABLE tokens ADD COLUMN created_by TEXT;
 
 ALTER TABLE schedules ADD COLUMN paused_by TEXT;
+
+-- Jobs that have ended, of whose dependants those with a higher id are still to be looked at; mostly empty.
+CREATE TABLE dependency_ends (
+    job_id INTEGER NOT NULL PRIMARY KEY,
+    after_id INTEGER NOT NULL
+) STRICT;

@@ -2,7 +2,9 @@
 //! is left out. One row a key: everything else of `plan` and `apply` follows from these tables.
 
 use super::value::Kind;
-use Kind::{Length, Map, Names, Number, Secrets, Switch, Table, Text, Texts, Whole, Wholes, Word, Words};
+use Kind::{
+    Json, Length, Map, Names, Number, Secrets, Switch, Table, Text, Texts, Whole, Wholes, Word, Words,
+};
 
 /// What a file can define, in the order in which it is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +62,7 @@ pub enum Default {
 pub struct Key {
     /// In the file.
     pub name: &'static str,
-    /// In the input of the API, with dots between steps. A `*` is the kind of command: `exec` or `script`.
+    /// In the input of the API, with dots between steps. A `*` is the kind of command, `exec` or `script`; a handler has none of these.
     pub input: &'static str,
     /// In the answer of the API.
     pub answer: &'static str,
@@ -103,6 +105,7 @@ const TASK: &[Key] = &[
     key("description", "description", Text, "null"),
     key("command", "command.exec.argv", Texts, "null").answered("command.argv"),
     key("script", "command.script.text", Text, "null").answered("command.script"),
+    key("handler", "command.handler", Text, "null"),
     key("shell", "command.script.shell", Text, "null").answered("command.shell"),
     key("working_directory", "command.*.workingDirectory", Text, "null").answered("command.workingDirectory"),
     key("environment", "command.*.environment", Map, "{}").answered("command.environment"),
@@ -111,11 +114,14 @@ const TASK: &[Key] = &[
         .answered("command.inheritEnvironment"),
     key("queue", "queue", Text, "\"default\"").answered("queue.name"),
     key("priority", "priority", Whole, "0"),
+    key("concurrency_limit", "concurrencyLimit", Whole, "null"),
     key("timeout", "timeout", Length, "null"),
+    key("max_timeout", "maxTimeout", Length, "null"),
     key("idle_timeout", "idleTimeout", Length, "null"),
     key("kill_grace", "killGrace", Length, "\"10s\""),
     key("retry", "retryPolicy", Table(RETRY), "{}"),
     key("is_restartable", "isRestartable", Switch, "true"),
+    key("parameters_schema", "parametersSchema", Json, "null"),
 ];
 
 const RETRY: &[Key] = &[
@@ -125,6 +131,8 @@ const RETRY: &[Key] = &[
     key("factor", "factor", Number, "2.0"),
     key("retry_on", "retryOn", Words(OUTCOMES), "null"),
     key("exit_codes", "exitCodes", Wholes, "null"),
+    key("signals", "signals", Names, "null"),
+    key("retries_temporary_failure", "retriesTemporaryFailure", Switch, "false"),
 ];
 
 const SCHEDULE: &[Key] = &[

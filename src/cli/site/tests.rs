@@ -33,14 +33,16 @@ fn what_is_left_out_is_the_apis_default() {
         sent("[tasks.t]\ncommand = [\"/bin/true\"]"),
         json!({
             "description": null, "command": { "exec": { "argv": ["/bin/true"], "environment": [], "inheritEnvironment": [] } },
-            "queue": "default", "priority": 0, "timeout": null, "idleTimeout": null, "killGrace": "PT10S",
+            "queue": "default", "priority": 0, "concurrencyLimit": null, "timeout": null, "maxTimeout": null,
+            "idleTimeout": null, "killGrace": "PT10S", "parametersSchema": null,
             "retryPolicy": {
                 "maxAttempts": 1, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2.0, "retryOn": null,
-                "exitCodes": null,
+                "exitCodes": null, "signals": null, "retriesTemporaryFailure": false,
             },
             "isRestartable": true,
         })
     );
+    assert_eq!(sent("[tasks.t]\nhandler = \"mail\"")["command"], json!({ "handler": "mail" }));
     assert_eq!(
         sent("[schedules.s]\ntask = \"t\"\nevery = \"90s\""),
         json!({
@@ -69,7 +71,10 @@ priority = -5
 timeout = "1h"
 idle_timeout = "PT5M"
 kill_grace = "3s"
-retry = { max_attempts = 3, initial_delay = "1s", max_delay = "1m", factor = 3, retry_on = ["timed_out", "exited"], exit_codes = [75, 1] }
+retry = { max_attempts = 3, initial_delay = "1s", max_delay = "1m", factor = 3, retry_on = ["timed_out", "exited"], exit_codes = [75, 1], signals = ["SIGSEGV", "SIGBUS"], retries_temporary_failure = true }
+concurrency_limit = 3
+max_timeout = "2h"
+parameters_schema = { type = "object", required = ["day"], properties.day.type = "string" }
 is_restartable = false
 
 [schedules.nightly]
@@ -99,7 +104,10 @@ tasks:
     timeout: 60m
     idle_timeout: 300s
     kill_grace: PT3S
-    retry: {max_attempts: 3, initial_delay: 1s, max_delay: 60s, factor: 3.0, retry_on: [EXITED, timed-out], exit_codes: [1, 75]}
+    retry: {max_attempts: 3, initial_delay: 1s, max_delay: 60s, factor: 3.0, retry_on: [EXITED, timed-out], exit_codes: [1, 75], signals: [SIGBUS, SIGSEGV], retries_temporary_failure: true}
+    concurrency_limit: 3
+    max_timeout: 120m
+    parameters_schema: {type: object, required: [day], properties: {day: {type: string}}}
     is_restartable: false
 schedules:
   nightly: {task: backup, cron: 0 3 * * *, time_zone: Europe/Berlin, jitter: 300s, misfire: RUN_ALL, misfire_window: 7d, overlap: ALLOW, paused: true}
@@ -125,6 +133,11 @@ schedules:
     assert_eq!(script["inheritEnvironment"], json!(["LANG", "Z"]));
     assert_eq!(sent["retryPolicy"]["retryOn"], json!(["EXITED", "TIMED_OUT"]));
     assert_eq!(sent["retryPolicy"]["exitCodes"], json!([1, 75]));
+    assert_eq!(sent["retryPolicy"]["signals"], json!(["SIGBUS", "SIGSEGV"]));
+    assert_eq!(
+        sent["parametersSchema"],
+        json!({ "type": "object", "required": ["day"], "properties": { "day": { "type": "string" } } })
+    );
 }
 
 #[test]
@@ -135,7 +148,7 @@ fn slips_are_refused_with_their_place_and_the_nearest_key() {
         ("x = 1", "f:1: `x` is nothing that can be defined"),
         ("tasks = 1", "f:1: `tasks` is a number: write a table for each task"),
         ("[tasks]\nt = 1", "f:2: task t is a number: write a table"),
-        ("\n[tasks.t]", "f:2: task t does not say what it runs: give `command` or `script`"),
+        ("\n[tasks.t]", "f:2: task t does not say what it runs: give `command` or `script` or `handler`"),
         ("[tasks.t]\ncommand = [\"x\"]\nscript = \"x\"", "says what it runs more than once"),
         ("[tasks.t]\ncommand = [\"x\"]\nshell = \"x\"", "has a `shell` but no `script`"),
         ("[tasks.t]\ncommand = \"x\"", "f:2: task t.command is a text: write a list of texts"),
@@ -162,6 +175,10 @@ fn slips_are_refused_with_their_place_and_the_nearest_key() {
             "task t.retry.retry_on is \"bad\": write exited, ",
         ),
         ("[tasks.t]\nscript = \"x\"\nretry = { exit_codes = [\"1\"] }", "a list of whole numbers"),
+        (
+            "[tasks.t]\nhandler = \"x\"\nenvironment = { A = \"1\" }",
+            "task t has a `handler`, which takes no `environment`",
+        ),
         ("[schedules.s]\ntask = \"t\"", "does not say when it is due: give `every` or `cron`"),
         ("[schedules.s]\nevery = \"5s\"", "does not say its `task`"),
         ("[schedules.s]\ntask = \"t\"\nevery = \"5s\"\ncron = \"@daily\"", "more than once"),
@@ -220,6 +237,7 @@ fn answer() -> Value {
         "queue": { "name": "default" }, "priority": 0, "timeout": "PT1M30S", "idleTimeout": null, "killGrace": "PT10S",
         "retryPolicy": {
             "maxAttempts": 3, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2, "retryOn": null, "exitCodes": null,
+            "signals": null, "retriesTemporaryFailure": false,
         },
         "isRestartable": true,
     })

@@ -14,6 +14,9 @@ use super::tree::{Data, Entry, Node, Slip};
 /// Characters of a value that are shown.
 const SHOWN_CHARS_MAX: usize = 80;
 
+/// The kind of command that is a function of the daemon's program, and only has a name.
+pub const HANDLER: &str = "handler";
+
 /// What a key holds.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -37,6 +40,8 @@ pub enum Kind {
     Map,
     /// Variables whose values come from the environment of who applies, and are never shown.
     Secrets,
+    /// Any value.
+    Json,
     /// Keys of their own.
     Table(&'static [Key]),
 }
@@ -177,6 +182,7 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
             .collect::<Result<Map<_, _>, _>>()
             .map(Value::Object),
         (Kind::Map, _) => Err(wrong("a table of texts")),
+        (Kind::Json, _) => Ok(node.json()),
         (Kind::Table(keys), Data::Table(entries)) => Ok(json!(of_file(entries, keys, place, node.line)?)),
         (Kind::Table(_), _) => Err(wrong("a table")),
     }
@@ -210,7 +216,8 @@ pub fn input(values: &Values, keys: &'static [Key], command: &str, secret: &dyn 
     let mut whole = json!({});
     for key in keys {
         let Some(value) = values.get(key.name) else { continue };
-        if value.is_null() && key.input.contains('.') {
+        let is_of_commands = key.input.contains('*') && command == HANDLER;
+        if is_of_commands || (value.is_null() && key.input.contains('.')) {
             continue;
         }
         let sent = sent(value, key.kind, secret);

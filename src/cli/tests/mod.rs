@@ -10,6 +10,7 @@ use crate::client::fake::{End, FakeDaemon, Reply};
 mod conversation;
 mod following;
 mod looking;
+mod parameters;
 mod planning;
 mod surface;
 mod watching;

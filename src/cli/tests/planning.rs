@@ -19,7 +19,7 @@ fn task_node(revision: i64, command: &str, is_secret: bool) -> Value {
         "queue": { "name": "q" }, "priority": 0, "timeout": null, "idleTimeout": null, "killGrace": "PT10S",
         "retryPolicy": {
             "maxAttempts": 1, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2.0, "retryOn": null,
-            "exitCodes": null,
+            "exitCodes": null, "signals": null, "retriesTemporaryFailure": false,
         },
         "isRestartable": true,
     })

@@ -6,13 +6,16 @@ use serde::Deserialize;
 answers! {
     /// What a list shows of a command.
     Command {
-        /// Empty when a script is run.
+        /// Empty when a handler is called.
         argv: Vec<String>,
         /// The script's text.
         script: Option<String>,
         /// The script's shell.
         #[serde(default)]
         shell: Option<String>,
+        /// The handler that is called.
+        #[serde(default)]
+        handler: Option<String>,
         /// Where it runs.
         #[serde(default)]
         working_directory: Option<String>,
@@ -39,6 +42,18 @@ answers! {
         max_delay: String,
         /// By which the delay grows.
         factor: f64,
+        /// Only after these outcomes.
+        #[serde(default)]
+        retry_on: Option<Vec<String>>,
+        /// Only after these codes.
+        #[serde(default)]
+        exit_codes: Option<Vec<i64>>,
+        /// Only after these signals.
+        #[serde(default)]
+        signals: Option<Vec<String>>,
+        /// Whether exit code 75 is tried again in any case.
+        #[serde(default)]
+        retries_temporary_failure: bool,
     }
     /// A task after a mutation.
     TaskRef {
@@ -93,6 +108,12 @@ answers! {
         kill_grace: String,
         /// What follows a failure.
         retry_policy: RetryPolicy,
+        /// ISO 8601.
+        max_timeout: Option<String>,
+        /// At once.
+        concurrency_limit: Option<i64>,
+        /// What the parameters of its jobs fit.
+        parameters_schema: Option<serde_json::Value>,
         /// Whether an interrupted job starts again.
         is_restartable: bool,
         /// What makes jobs of it.

@@ -26,6 +26,13 @@ answers! {
         /// The job after the commit.
         job: JobRef,
     }
+    /// The payload of `jobBulkCancel` and `jobBulkRetry`.
+    BulkChanged {
+        /// Jobs under the filter.
+        matched_count: i64,
+        /// Jobs that were changed.
+        changed_count: i64,
+    }
     /// Why a job did not succeed.
     Failure {
         /// One sentence.
@@ -115,6 +122,10 @@ answers! {
         timeout: Option<String>,
         /// ISO 8601.
         idle_timeout: Option<String>,
+        /// ISO 8601.
+        max_timeout: Option<String>,
+        /// What the command is told.
+        parameters: Option<serde_json::Value>,
         /// Why it did not succeed.
         failure: Option<Failure>,
         /// By its own word.
@@ -125,6 +136,12 @@ answers! {
         output: Option<serde_json::Value>,
         /// The first ones.
         attempts: Page<AttemptRow>,
+        /// The first ones of those that it waits or waited for.
+        #[serde(default)]
+        depends_on: Vec<JobRef>,
+        /// `SKIP` or `RUN`; null when it waits for none.
+        #[serde(default)]
+        on_dependency_failure: Option<String>,
         /// The job that this one repeats.
         retry_of: Option<Identified>,
         /// What made it.

@@ -106,12 +106,15 @@ fn output_is_merged_at_the_top_and_has_a_size() {
 
 #[test]
 fn time_is_extended_up_to_the_cap() {
-    let minute = Duration::from_mins(1);
-    assert_eq!(heard(&[]).allowed(minute), minute);
+    let (minute, hour) = (Span::from_secs(60), Span::from_secs(3_600));
+    assert_eq!(heard(&[]).allowed(minute, None), minute);
     let reported = heard(&[r#"{"extendTimeout": 30}"#, r#"{"extendTimeout": 0.5}"#]);
-    assert_eq!(reported.allowed(minute), Duration::from_millis(90_500));
+    assert_eq!(reported.allowed(minute, None), Span::from_millis(90_500));
+    assert_eq!(reported.allowed(minute, Some(hour)), Span::from_millis(90_500));
+    assert_eq!(reported.allowed(minute, Some(minute)), minute);
     for much in [r#"{"extendTimeout": 1e6}"#, r#"{"extendTimeout": 1e15}"#] {
-        assert_eq!(heard(&[much, much]).allowed(minute), minute * TIMEOUT_FACTOR_MAX);
+        assert_eq!(heard(&[much, much]).allowed(minute, None), Span::from_secs(60 * TIMEOUT_FACTOR_MAX));
+        assert_eq!(heard(&[much, much]).allowed(minute, Some(hour)), hour);
     }
 }
 

@@ -27,6 +27,7 @@ fn a_job_reads_back_as_it_was_accepted() {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "echo \"it's\\n\" 🦀\n\tdone".to_owned()],
         script: Some("echo {\"b\":1,\"a\":2}".to_owned()),
         shell: Some("/bin/sh".to_owned()),
+        handler: Some("naïve:handler".to_owned()),
         working_directory: Some("/tmp/naïve dir".to_owned()),
         environment: vec![EnvironmentVariable {
             name: "WHO".to_owned(),

@@ -2,7 +2,9 @@
 //! It must never reach into tables, but to count rows or to break something on purpose.
 
 mod blockers;
+mod bulk;
 mod claim;
+mod dependencies;
 mod enqueue;
 mod events;
 mod full_disk;
@@ -20,5 +22,6 @@ mod seam;
 mod several;
 mod stage;
 mod statements;
+mod task_history;
 mod tasks;
 mod transition;

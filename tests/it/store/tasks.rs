@@ -25,6 +25,9 @@ pub fn task_put(name: &str) -> TaskPut {
         kill_grace: Span::from_secs(10),
         retry_policy: RetryPolicy::default(),
         is_restartable: true,
+        parameters_schema: None,
+        concurrency_limit: None,
+        max_timeout: None,
     };
     TaskPut { name: name.to_owned(), expected_revision: None, definition }
 }

@@ -151,7 +151,7 @@ impl Follower {
 /// Whether a job may go from one state to the other in this release.
 fn is_legal(from: &str, to: &str) -> bool {
     let next: &[&str] = match from {
-        "HELD" => &["QUEUED", "SCHEDULED", "CANCELLED"],
+        "HELD" => &["QUEUED", "SCHEDULED", "BLOCKED", "CANCELLED"],
         "BLOCKED" => &["QUEUED", "SCHEDULED", "SKIPPED", "CANCELLED"],
         "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED", "HELD"],
         "QUEUED" => &["RUNNING", "CANCELLED", "EXPIRED", "HELD", "SCHEDULED"],
@@ -235,6 +235,23 @@ mod self_test {
             event("5", "job_1", Some("QUEUED"), "RUNNING"),
             event("6", "job_1", Some("RUNNING"), "SUCCEEDED"),
         ]
+    }
+
+    #[test]
+    fn a_job_that_waits_for_others_is_let_go_or_skipped_and_never_started_from_there() {
+        let history = |to: &str| {
+            vec![
+                event("1", "job_1", None, "HELD"),
+                event("2", "job_1", Some("HELD"), "BLOCKED"),
+                event("3", "job_1", Some("BLOCKED"), to),
+            ]
+        };
+        let acknowledged = BTreeSet::from(["job_1".to_owned()]);
+        assert_eq!(faults(&history("SKIPPED"), &acknowledged), Vec::<String>::new());
+        assert_eq!(faults(&history("QUEUED"), &BTreeSet::new()), Vec::<String>::new());
+        for to in ["RUNNING", "SUCCEEDED", "EXPIRED", "HELD"] {
+            assert_eq!(faults(&history(to), &BTreeSet::new()), [format!("job_1 goes from BLOCKED to {to}")]);
+        }
     }
 
     #[test]

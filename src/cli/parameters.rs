@@ -1,0 +1,93 @@
+//! Owns JSON on the command line: the parameters of a job, and whatever else is given as JSON or as a file of it.
+
+use std::fs;
+use std::io::{self, Read};
+
+use serde_json::{Map, Value};
+
+use super::outcome::{Stop, exit};
+
+/// Bytes of a file that are read; the daemon takes fewer.
+const BYTES_MAX: u64 = 1024 * 1024;
+
+/// The flags of a job's parameters.
+#[derive(Debug, clap::Args)]
+pub struct ParameterFlags {
+    /// A parameter, read as JSON when it is that, else as a text; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    each: Vec<(String, Value)>,
+    /// All parameters as a JSON object, or @FILE with one, @- for stdin; --param goes over it
+    #[arg(long = "params", value_name = "JSON")]
+    all: Option<String>,
+}
+
+impl ParameterFlags {
+    /// The parameters, when some were given.
+    pub fn object(self) -> Result<Option<Value>, Stop> {
+        if self.all.is_none() && self.each.is_empty() {
+            return Ok(None);
+        }
+        let all = self.all.map_or_else(|| Ok(Value::Object(Map::new())), |text| json("--params", &text))?;
+        let Value::Object(mut object) = all else {
+            return Err(Stop::new(exit::USAGE, "--params must be a JSON object".to_owned()));
+        };
+        object.extend(self.each);
+        Ok(Some(Value::Object(object)))
+    }
+}
+
+/// JSON given as `text` to a flag, or in the file that `@FILE` names.
+pub fn json(flag: &str, text: &str) -> Result<Value, Stop> {
+    let given = match text.strip_prefix('@') {
+        Some(file) => {
+            let read = read(file);
+            read.map_err(|error| Stop::new(exit::USAGE, format!("{flag}: cannot read {file}: {error}")))?
+        }
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&given)
+        .map_err(|error| Stop::new(exit::USAGE, format!("{flag} is no JSON: {error}")))
+}
+
+fn read(file: &str) -> io::Result<String> {
+    let mut text = String::new();
+    if file == "-" {
+        io::stdin().take(BYTES_MAX).read_to_string(&mut text)?;
+    } else {
+        fs::File::open(file)?.take(BYTES_MAX).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            let read = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            Ok((name.to_owned(), read))
+        }
+        _ => Err("write name=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_parameter_is_json_when_it_can_be() {
+        for (text, name, value) in [
+            ("a=3", "a", json!(3)),
+            ("a=true", "a", json!(true)),
+            ("a=null", "a", json!(null)),
+            ("a=[1, {}]", "a", json!([1, {}])),
+            ("a=\"3\"", "a", json!("3")),
+            ("a=007", "a", json!("007")),
+            ("a=x=y", "a", json!("x=y")),
+            ("a=", "a", json!("")),
+        ] {
+            assert_eq!(parameter(text), Ok((name.to_owned(), value)), "{text}");
+        }
+        assert!(parameter("a").is_err() && parameter("=1").is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Owns what callers may do to many jobs at once: what matches is looked up first, then changed in batches, each
+//! in a transaction of its own, so that others get in between.
+
+use sha2::{Digest as _, Sha256};
+
+use super::Engine;
+use super::jobs::{key, like};
+use crate::base::random::hex;
+use crate::base::task;
+use crate::domain::access::Viewer;
+use crate::domain::event::EventCursor;
+use crate::domain::filter::JobFilter;
+use crate::domain::id::JobId;
+use crate::domain::job::{JOB_STATES, JobState};
+use crate::domain::limits::{BULK_MAX, TEXT_BYTES_MAX};
+use crate::domain::new_job::NewJob;
+use crate::domain::rejection::{Rejection, UserErrorCode, check_text};
+use crate::store::bulk::{BULK_BATCH, CancelMany};
+use crate::store::jobs::Enqueue;
+use crate::store::writer::Outcome;
+use crate::store::{Fault, FaultKind};
+
+/// What a caller wants of many jobs.
+#[derive(Debug, Clone)]
+pub struct Bulk {
+    /// Which jobs.
+    pub filter: JobFilter,
+    /// More than so many are refused.
+    pub max: i32,
+    /// Why, for the record.
+    pub reason: Option<String>,
+    /// Makes a repeat safe: no job is made anew twice under it.
+    pub idempotency_key: Option<String>,
+}
+
+/// What became of them.
+#[derive(Debug, Clone)]
+pub struct BulkAnswer {
+    /// Jobs that matched, counted to one more than allowed.
+    pub matched_count: usize,
+    /// Jobs that were changed.
+    pub changed_count: usize,
+    /// Behind the events of them all; `None` when nothing was done.
+    pub cursor: Option<EventCursor>,
+    /// Why nothing was done, or the first refusal of a single job.
+    pub refusal: Option<Rejection>,
+}
+
+/// Jobs read whole at once, to be made anew.
+const RETRY_BATCH: usize = 100;
+
+impl Engine {
+    /// Stops every job that matches: those that wait at once, those that run by asking.
+    pub async fn cancel_matching(&self, viewer: &Viewer, bulk: Bulk) -> Outcome<BulkAnswer> {
+        let (engine, viewer) = (self.clone(), viewer.clone());
+        let states = bulk.filter.states.clone().unwrap_or_else(|| JOB_STATES.to_vec());
+        let states = states.into_iter().filter(|state| !state.is_final()).collect();
+        whole(async move {
+            let (ids, mut answer) = match engine.matching(&bulk, states).await? {
+                Ok(matched) => matched,
+                Err(refused) => return Ok(refused),
+            };
+            for some in ids.chunks(BULK_BATCH) {
+                let (actor, reason) = (viewer.token_name.clone(), bulk.reason.clone());
+                let committed = engine.writer.apply(CancelMany { ids: some.to_vec(), actor, reason }).await?;
+                answer.changed_count += committed.answer.done_count + committed.answer.asked.len();
+                answer.cursor = Some(committed.cursor);
+                for id in committed.answer.asked {
+                    engine.running.stop(id);
+                }
+                // A job may be claimed and not yet listed; others may have waited for one; so may a schedule.
+                engine.nudge_dispatcher.notify_one();
+                engine.nudge_scheduler.notify_one();
+            }
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Makes every final job that matches anew; those that succeeded only when the filter names their state.
+    pub async fn retry_matching(&self, viewer: &Viewer, bulk: Bulk) -> Outcome<BulkAnswer> {
+        let (engine, viewer) = (self.clone(), viewer.clone());
+        let not_succeeded = || JOB_STATES.into_iter().filter(|state| *state != JobState::Succeeded).collect();
+        let states = bulk.filter.states.clone().unwrap_or_else(not_succeeded);
+        let states = states.into_iter().filter(|state| state.is_final()).collect();
+        whole(async move {
+            let (ids, mut answer) = match engine.matching(&bulk, states).await? {
+                Ok(matched) => matched,
+                Err(refused) => return Ok(refused),
+            };
+            for some in ids.chunks(RETRY_BATCH) {
+                engine.retry_some(&viewer, &bulk, some, &mut answer).await?;
+            }
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// The jobs that match, or why nothing is done.
+    async fn matching(
+        &self,
+        bulk: &Bulk,
+        states: Vec<JobState>,
+    ) -> Outcome<Result<(Vec<JobId>, BulkAnswer), BulkAnswer>> {
+        let max = usize::try_from(bulk.max).ok().filter(|max| (1..=bulk_max()).contains(max));
+        let max = max.ok_or_else(|| {
+            Rejection::invalid("max", format!("must lie in 1..={BULK_MAX}, is {}", bulk.max))
+        })?;
+        check_text("reason", bulk.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
+        check_text("idempotencyKey", bulk.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
+        let filter = JobFilter { states: Some(states), ..bulk.filter.clone() };
+        let ids = self.reader.matching_jobs(&filter, max + 1).await?;
+        let mut answer =
+            BulkAnswer { matched_count: ids.len(), changed_count: 0, cursor: None, refusal: None };
+        if ids.len() > max {
+            let message = format!("more than {max} jobs match; narrow the filter, or allow more with `max`");
+            answer.refusal = Some(Rejection::at(UserErrorCode::TooManyMatches, "max", message));
+            return Ok(Err(answer));
+        }
+        answer.cursor = Some(self.writer.cursor());
+        Ok(Ok((ids, answer)))
+    }
+
+    async fn retry_some(
+        &self,
+        viewer: &Viewer,
+        bulk: &Bulk,
+        ids: &[JobId],
+        answer: &mut BulkAnswer,
+    ) -> Outcome<()> {
+        let mut found = self.reader.jobs_by_id(ids).await?;
+        found.sort_by_key(|job| job.id);
+        let anew = |job: &crate::domain::job::Job| {
+            let given = bulk.idempotency_key.as_ref().filter(|key| !key.is_empty());
+            let digest = hex(&Sha256::digest(format!("retry {}", job.id)));
+            let key = key(viewer, given.map(|key| format!("{key}/{}", job.id)), digest);
+            NewJob { reason: bulk.reason.clone(), ..like(job, viewer, key) }
+        };
+        let jobs: Vec<_> = found.iter().map(anew).collect();
+        let committed = self.writer.apply(Enqueue { jobs, queued_max: self.settings.queued_max }).await?;
+        self.nudge_dispatcher.notify_one();
+        answer.cursor = Some(committed.cursor);
+        for (job, made) in found.iter().zip(committed.answer) {
+            match made {
+                Ok(_) => answer.changed_count += 1,
+                Err(rejection) => {
+                    let message = format!("{} was not made anew: {}", job.id, rejection.message);
+                    answer.refusal.get_or_insert(Rejection::new(rejection.code, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bulk_max() -> usize {
+    usize::try_from(BULK_MAX).expect("a small number")
+}
+
+/// Does the work to its end, whether or not the caller is still there: a bulk mutation stops nowhere in between.
+async fn whole(work: impl Future<Output = Outcome<BulkAnswer>> + Send + 'static) -> Outcome<BulkAnswer> {
+    task::spawn(work).await.unwrap_or_else(|error| {
+        let message = format!("a bulk mutation broke off; how much of it was done is not known: {error}");
+        Err(Fault::new(FaultKind::Io, message).into())
+    })
+}
