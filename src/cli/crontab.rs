@@ -170,7 +170,9 @@ impl<'a> Reader<'a> {
             }
             _ => None,
         };
-        remark.into_iter().for_each(|text| self.remark(number, text));
+        if let Some(text) = remark {
+            self.remark(number, text);
+        }
         if !name.starts_with("BEADLE_") {
             self.variables.insert(name, value);
         }

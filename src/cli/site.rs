@@ -73,16 +73,11 @@ fn files(path: &Path) -> Result<Vec<(PathBuf, Language)>, Stop> {
     let trouble =
         |error: io::Error| Stop::new(exit::USAGE, format!("cannot read {}: {error}", path.display()));
     if !fs::metadata(path).map_err(trouble)?.is_dir() {
-        return match language(path) {
-            Some(language) => Ok(vec![(path.to_owned(), language)]),
-            None => {
-                let message =
-                    format!("{}: a definition file is called *.toml, *.yaml or *.yml", path.display());
-                Err(Stop::new(exit::USAGE, message))
-            }
-        };
+        let unknown = || format!("{}: a definition file is called *.toml, *.yaml or *.yml", path.display());
+        let language = language(path).ok_or_else(|| Stop::new(exit::USAGE, unknown()))?;
+        return Ok(vec![(path.to_owned(), language)]);
     }
-    let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut found: Vec<_> = entries
         .map_err(trouble)?
         .into_iter()

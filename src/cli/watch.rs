@@ -29,8 +29,7 @@ pub struct FollowArgs {
 /// `wait`.
 #[derive(Debug, clap::Args)]
 pub struct WaitArgs {
-    /// The jobs: 1234 or job_1234
-    #[arg(required = true, value_name = "ID", value_parser = input::job_id)]
+    #[arg(help = "The jobs: 1234 or job_1234", required = true, value_name = "ID", value_parser = input::job_id)]
     ids: Vec<String>,
     /// Exit with 124 after this time; the jobs go on
     #[arg(long, visible_alias = "wait-timeout", value_name = "LENGTH", value_parser = input::own_length)]

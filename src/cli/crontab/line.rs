@@ -43,12 +43,10 @@ pub fn read(line: &str, has_users: bool) -> Line {
 
 /// `name = value`; either may be quoted. A job's line is none, because a blank and another word follow its first.
 fn variable(text: &str) -> Option<(String, String)> {
-    let (name, rest) = match text.chars().next()? {
-        quote @ ('"' | '\'') => text[1..].split_once(quote)?,
-        _ => {
-            let end = text.find(|c: char| c == '=' || c.is_whitespace())?;
-            (&text[..end], &text[end..])
-        }
+    let (name, rest) = if let Some(quote) = text.chars().next().filter(|first| "\"'".contains(*first)) {
+        text[1..].split_once(quote)?
+    } else {
+        text.split_at(text.find(|c: char| c == '=' || c.is_whitespace())?)
     };
     let value = rest.trim_start().strip_prefix('=')?.trim();
     let is_quoted = |quote: char| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);

@@ -62,9 +62,8 @@ fn of_command(command: &str) -> String {
 
 /// The word of a simple command that says what it does.
 fn program<'a>(words: &[&'a str]) -> Option<&'a str> {
-    let mut words = words.iter().map(|word| word.trim_matches(['"', '\'', '(', ')', '{', '}'])).peekable();
     let mut first = None;
-    while let Some(word) = words.next() {
+    for word in words.iter().map(|word| word.trim_matches(['"', '\'', '(', ')', '{', '}'])) {
         let base = word.rsplit('/').next().unwrap_or(word);
         let is_assignment =
             word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains('/'));
@@ -78,7 +77,7 @@ fn program<'a>(words: &[&'a str]) -> Option<&'a str> {
         let is_wrapper = WRAPPERS.contains(&base);
         // Behind a wrapper stand its own arguments: numbers, durations, lock files.
         let is_argument =
-            first.is_none() && !base.starts_with(|c: char| c.is_alphabetic()) || base.ends_with(".lock");
+            first.is_none() && !base.starts_with(|c: char| c.is_alphabetic()) || base.contains(".lock");
         if is_wrapper || is_argument {
             continue;
         }

@@ -308,12 +308,12 @@ mod tests {
             read("a: &x {k: 1}\nb: *x\n", Language::Yaml),
             json!({ "a": { "k": 1 }, "b": { "k": 1 } })
         );
-        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for step in 1..9 {
-            let before = vec![format!("*a{}", step - 1); 10].join(", ");
-            bomb.push_str(&format!("a{step}: &a{step} [{before}]\n"));
-        }
-        assert!(parse(&bomb, Language::Yaml).unwrap_err().message.contains("more than 100000"));
+        let tenfold = |step: i32| {
+            let before = if step == 0 { "x".to_owned() } else { format!("*a{}", step - 1) };
+            format!("a{step}: &a{step} [{}]\n", vec![before; 10].join(", "))
+        };
+        let bomb: Vec<_> = (0..9).map(tenfold).collect();
+        assert!(parse(&bomb.concat(), Language::Yaml).unwrap_err().message.contains("more than 100000"));
         let deep = "[".repeat(DEPTH_MAX + 2);
         assert!(parse(&deep, Language::Yaml).is_err());
     }
