@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +23,10 @@ use crate::base::task::{self, panic_message};
 use crate::base::telemetry;
 use crate::domain::access::{Grant, GrantVerb, Viewer};
 use crate::domain::health::HealthStatus;
+use crate::domain::id::AttemptId;
+use crate::domain::log::LogStream;
 use crate::engine::dispatcher::{self, Slots};
+use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::{
     Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
@@ -32,8 +35,8 @@ use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
-use crate::store::{Reader, Refusal, Store, Writer};
-use crate::web::{self, Backend, DoorConfig};
+use crate::store::{Fault, Reader, Refusal, Store, Writer};
+use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText};
 
 mod daemon;
 
@@ -381,6 +384,24 @@ impl Backend for Door {
             }
         }
         Ok(())
+    }
+
+    async fn log(
+        &self,
+        viewer: &Viewer,
+        attempt: AttemptId,
+        only: Option<LogStream>,
+    ) -> Result<LogText, LogRefusal> {
+        let failed = |fault: Fault| LogRefusal::Failed(fault.to_string());
+        graphql::access::permit(viewer, &["jobLog"]).map_err(LogRefusal::Forbidden)?;
+        let attempt = self.reader().attempt(attempt).await.map_err(failed)?.ok_or(LogRefusal::NotFound)?;
+        match self.engine.download(attempt.id, only).await.map_err(failed)? {
+            Download::Forgotten => Err(LogRefusal::Forgotten),
+            Download::Text(parts) => Ok(LogText {
+                file_name: format!("{}-attempt_{}.log", attempt.job_id, attempt.number),
+                parts: parts.map_err(|fault| fault.to_string()).boxed(),
+            }),
+        }
     }
 
     fn schema_sdl(&self) -> Arc<str> {

@@ -143,7 +143,7 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("state", Some(job.state.clone())),
         ("failure", failure.map(|failure| failure.message.clone())),
         ("error line", failure.and_then(|failure| failure.error_line.clone())),
-        ("progress", job.progress.as_ref().map(|progress| bar::words(progress, None))),
+        ("progress", job.progress.as_ref().map(bar::words)),
         ("output", job.output.as_ref().map(ToString::to_string)),
         ("task", task),
         ("command", Some(whole_command(&job.command))),

@@ -1,4 +1,7 @@
-//! Owns `logs`: what a job wrote, so far or as it comes.
+//! Owns `logs`: what a job wrote, so far, as it comes, or whole and byte by byte.
+
+use std::fs::File;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -29,9 +32,18 @@ pub struct LogsArgs {
     /// Only this stream
     #[arg(long, value_enum)]
     stream: Option<Stream>,
+    /// Only lines that hold this text, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
     /// Go on until nothing more can come
     #[arg(long)]
     follow: bool,
+    /// The whole log byte by byte, both streams to stdout
+    #[arg(long, conflicts_with_all = ["tail", "grep", "follow"])]
+    raw: bool,
+    /// The same into a file, which must not exist
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["tail", "grep", "follow", "raw"])]
+    output: Option<PathBuf>,
     /// Of this attempt [default: the current one, else the last]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
     attempt: Option<i32>,
@@ -41,6 +53,15 @@ pub struct LogsArgs {
 enum Stream {
     Stdout,
     Stderr,
+}
+
+impl Stream {
+    fn word(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
 }
 
 /// Whose log is read.
@@ -53,15 +74,11 @@ enum Source {
 
 /// Prints a log.
 pub fn logs(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
-    let streams: Vec<String> = args
-        .stream
-        .map(|stream| match stream {
-            Stream::Stdout => "STDOUT".to_owned(),
-            Stream::Stderr => "STDERR".to_owned(),
-        })
-        .into_iter()
-        .collect();
-    let mut part = LogPart { streams, ..LogPart::default() };
+    if args.raw || args.output.is_some() {
+        return download(context, args);
+    }
+    let streams = args.stream.map(|stream| stream.word().to_uppercase()).into_iter().collect();
+    let mut part = LogPart { streams, grep: args.grep.clone(), ..LogPart::default() };
     if args.follow && args.tail.is_none() {
         return follow(context, args, part);
     }
@@ -76,11 +93,7 @@ pub fn logs(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
     }
     let end = so_far(context, &client, &source, part.clone(), args.follow)?;
     if args.follow && !end.is_complete {
-        return follow(
-            context,
-            args,
-            LogPart { after: Some(end.cursor), streams: part.streams, ..LogPart::default() },
-        );
+        return follow(context, args, LogPart { after: Some(end.cursor), first: None, last: None, ..part });
     }
     Ok(exit::OK)
 }
@@ -113,8 +126,11 @@ fn so_far(
                 context.screen.data(&data)?;
             }
         }
-        if batch.dropped_bytes != "0" {
-            context.screen.note(&format!("{} bytes of output were dropped", batch.dropped_bytes));
+        if batch.is_forgotten {
+            let bytes = &batch.dropped_bytes;
+            context.screen.note(&format!("the log of {bytes} bytes was forgotten to make room"));
+        } else if batch.has_more {
+            context.screen.note("older lines were not searched: leave out --tail");
         }
         return Ok(batch);
     }
@@ -149,19 +165,55 @@ fn joined(older: Option<Value>, mut newer: Value, path: &str) -> Value {
     newer
 }
 
-/// The id of a job's attempt, by its number.
-fn attempt_id(client: &Client, id: &str, number: i32) -> Result<String, Stop> {
+/// The id of a job's attempt, by its number; of its last one without.
+fn attempt_id(client: &Client, id: &str, number: impl Into<Option<i32>>) -> Result<String, Stop> {
+    let number = number.into();
     let mut page = PageOf { first: ATTEMPT_PAGE, after: None, filter: () };
     loop {
         let attempts = operations::job_attempts(client, id, &page)?.value;
-        if let Some(attempt) = attempts.nodes.iter().find(|attempt| attempt.number == i64::from(number)) {
-            return Ok(attempt.id.clone());
+        let is_last = attempts.nodes.is_empty() || !attempts.page_info.has_next_page;
+        let found = match number {
+            Some(number) => attempts.nodes.iter().find(|attempt| attempt.number == i64::from(number)),
+            None => attempts.nodes.last().filter(|_| is_last),
+        };
+        match (found, number) {
+            (Some(attempt), _) => return Ok(attempt.id.clone()),
+            (None, Some(number)) if is_last => {
+                return Err(ClientError::not_found(&format!("attempt {number} of {id}")).into());
+            }
+            (None, None) if is_last => {
+                return Err(ClientError::not_found(&format!("an attempt of {id}")).into());
+            }
+            _ => page.after = attempts.page_info.end_cursor,
         }
-        if attempts.nodes.is_empty() || !attempts.page_info.has_next_page {
-            return Err(ClientError::not_found(&format!("attempt {number} of {id}")).into());
-        }
-        page.after = attempts.page_info.end_cursor;
     }
+}
+
+/// The whole log as one text. What breaks off is an error, for half a log looks like a whole one.
+fn download(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
+    let client = context.client()?;
+    let attempt = attempt_id(&client, &args.id, args.attempt)?;
+    let mut text = client.download(&attempt, args.stream.map(Stream::word))?;
+    let broken = |error: &std::io::Error| ClientError::lost(&format!("the log is not whole: {error}"));
+    match &args.output {
+        None => match context.screen.copy(&mut text) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(broken(&error).into()),
+            copied => drop(copied?),
+        },
+        Some(path) => {
+            let cannot = |error: &std::io::Error| {
+                Stop::new(exit::REFUSED, format!("{} cannot be written: {error}", path.display()))
+            };
+            let mut file = File::create_new(path).map_err(|error| cannot(&error))?;
+            if let Err(error) = std::io::copy(&mut text, &mut file).and_then(|_| file.sync_all()) {
+                // We made it, and it would be taken for the whole.
+                let _ = std::fs::remove_file(path);
+                return Err(broken(&error).into());
+            }
+            context.screen.note(&format!("{attempt} is in {}", path.display()));
+        }
+    }
+    Ok(exit::OK)
 }
 
 /// The log as it comes, over lost connections.

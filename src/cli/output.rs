@@ -187,6 +187,11 @@ impl<'a> Screen<'a> {
         }
         self.clear_bar();
         for line in &batch.lines {
+            if !matches!(line.dropped_before.as_str(), "" | "0") {
+                self.out.flush()?;
+                let start = if self.is_at_line_start { "" } else { "\n" };
+                self.say(&format!("{start}beadle: {} bytes of output were not kept\n", line.dropped_before));
+            }
             self.is_at_line_start = !line.is_truncated;
             let end = if line.is_truncated { "" } else { "\n" };
             if line.stream == "STDOUT" {
@@ -198,6 +203,13 @@ impl<'a> Screen<'a> {
             }
         }
         self.out.flush()
+    }
+
+    /// Bytes as they come, to stdout; with `--json` too.
+    pub fn copy(&mut self, mut bytes: impl io::Read) -> io::Result<u64> {
+        let count = io::copy(&mut bytes, self.out)?;
+        self.out.flush()?;
+        Ok(count)
     }
 
     /// A line about what we do, to stderr.
@@ -311,6 +323,8 @@ mod tests {
         let argv = ["sh", "-c", "echo 'a b'", ""].map(str::to_owned).to_vec();
         let command: Command = serde_json::from_value(json!({ "argv": argv, "script": null })).unwrap();
         assert_eq!(brief(&command), "sh -c 'echo '\\''a b'\\''' ''");
+        let handler = json!({ "argv": [], "script": null, "handler": "resize" });
+        assert_eq!(brief(&serde_json::from_value(handler).unwrap()), "handler resize");
         assert_eq!(cut(&"x".repeat(61)), "x".repeat(60) + "...");
     }
 }

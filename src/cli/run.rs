@@ -78,6 +78,9 @@ pub struct RunArgs {
     /// Run also when one of the jobs before did not succeed, once all have ended
     #[arg(long, requires = "after")]
     even_if_failed: bool,
+    /// One pipe for both outputs, so that their order is the true one; all of it is standard output then
+    #[arg(long)]
+    merge_output: bool,
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
@@ -160,6 +163,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         is_held: args.hold.then_some(true),
         depends_on: args.after,
         on_dependency_failure: args.even_if_failed.then(|| "RUN".to_owned()),
+        merge_output: args.merge_output.then_some(true),
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.

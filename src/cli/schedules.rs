@@ -1,10 +1,10 @@
 //! Owns `schedule`: definitions of when to run a task.
 
 use crate::client::answers::{
-    Answer, DueTime, Outcome, ScheduleDetail, ScheduleRow, Timing as Shown, WithSchedule,
+    Answer, DueTime, Outcome, ScheduleDetail, ScheduleRow, TickRow, Timing as Shown, WithSchedule,
 };
 use crate::client::inputs::{
-    Ref, Referred, ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, Timing,
+    Ref, Referred, ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, Timing,
 };
 use crate::client::operations::{self, PageOf};
 
@@ -57,7 +57,7 @@ pub enum ScheduleCommand {
     Trigger {
         /// The schedule
         name: String,
-        /// Even when its last job still runs
+        /// Beside what runs and waits of it, whatever its overlap policy says
         #[arg(long)]
         ignore_overlap: bool,
         /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -117,6 +117,9 @@ pub struct PutArgs {
     /// What to do when the last job still runs [default: skip]
     #[arg(long, value_enum)]
     overlap: Option<Overlap>,
+    /// A parameter for its jobs, as NAME=VALUE; a value that is JSON is taken as such (repeatable)
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = input::parameter)]
+    parameters: Vec<(String, serde_json::Value)>,
     /// Begin paused
     #[arg(long)]
     paused: bool,
@@ -131,7 +134,15 @@ enum Misfire {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Overlap {
+    /// Make no job
     Skip,
+    /// Let one job wait for its end
+    QueueOne,
+    /// Let every job wait for its turn
+    QueueAll,
+    /// Stop it and start anew
+    CancelRunning,
+    /// Start beside it
     Allow,
 }
 
@@ -151,6 +162,12 @@ pub struct PreviewArgs {
     /// The time zone of the pattern
     #[arg(long, value_name = "ZONE", conflicts_with = "name", default_value = "UTC")]
     time_zone: String,
+    /// Its jitter, which its name decides about
+    #[arg(long, value_name = "LENGTH", conflicts_with = "name", requires = "called", value_parser = input::length)]
+    jitter: Option<String>,
+    /// The name that it will have
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    called: Option<String>,
     /// How many
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
@@ -210,6 +227,9 @@ fn put_input(args: PutArgs) -> SchedulePut {
     });
     let overlap = args.overlap.map(|policy| match policy {
         Overlap::Skip => "SKIP",
+        Overlap::QueueOne => "QUEUE_ONE",
+        Overlap::QueueAll => "QUEUE_ALL",
+        Overlap::CancelRunning => "CANCEL_RUNNING",
         Overlap::Allow => "ALLOW",
     });
     SchedulePut {
@@ -221,6 +241,7 @@ fn put_input(args: PutArgs) -> SchedulePut {
         misfire: misfire.map(str::to_owned),
         misfire_window: args.misfire_window,
         overlap: overlap.map(str::to_owned),
+        parameters: (!args.parameters.is_empty()).then(|| args.parameters.into_iter().collect()),
         is_paused: args.paused.then_some(true),
     }
 }
@@ -278,18 +299,17 @@ fn show(context: &mut Context, name: &str) -> Result<u8, Stop> {
     if schedule.ticks.nodes.is_empty() {
         return Ok(exit::OK);
     }
-    let rows: Vec<_> = schedule
-        .ticks
-        .nodes
-        .iter()
-        .map(|tick| {
-            let job = tick.job.as_ref().map(|job| format!("{} {}", job.id, job.state));
-            [tick.due_at.clone(), tick.outcome.clone(), tick.count.to_string(), or_dash(job)]
-        })
-        .collect();
+    let rows: Vec<_> = schedule.ticks.nodes.iter().map(tick_row).collect();
     context.screen.line("")?;
-    context.screen.table(["DUE", "OUTCOME", "COUNT", "JOB"], &rows)?;
+    context.screen.table(["DUE", "OUTCOME", "COUNT", "SINCE", "JOB"], &rows)?;
     Ok(exit::OK)
+}
+
+/// A row that stands for several due times also says when they began.
+fn tick_row(tick: &TickRow) -> [String; 5] {
+    let since = (tick.first_due_at != tick.due_at).then_some(&tick.first_due_at);
+    let job = tick.job.as_ref().map(|job| format!("{} {}", job.id, job.state));
+    [tick.due_at.clone(), tick.outcome.clone(), tick.count.to_string(), or_dash(since), or_dash(job)]
 }
 
 fn facts(schedule: &ScheduleDetail) -> Vec<(&'static str, Option<String>)> {
@@ -301,19 +321,30 @@ fn facts(schedule: &ScheduleDetail) -> Vec<(&'static str, Option<String>)> {
         ("jitter", Some(length(&schedule.jitter))),
         ("misfire", Some(format!("{} within {}", schedule.misfire, length(&schedule.misfire_window)))),
         ("overlap", Some(schedule.overlap.clone())),
+        ("parameters", schedule.parameters.as_ref().map(ToString::to_string)),
         ("paused", pause_note(schedule.is_paused, schedule.pause_reason.as_ref())),
-        ("paused until", schedule.paused_until.clone()),
+        ("paused by", schedule.paused_by.clone().filter(|_| schedule.is_paused)),
+        ("paused since", schedule.paused_at.clone().filter(|_| schedule.is_paused)),
+        ("paused until", schedule.paused_until.clone().filter(|_| schedule.is_paused)),
         ("next", schedule.next_due_at.clone()),
     ]
 }
 
 fn preview(context: &mut Context, args: PreviewArgs) -> Result<u8, Stop> {
     let client = context.client()?;
-    let first = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let timing = TimingArgs { every: args.every, cron: args.cron }.timing();
-    let answer = match args.name {
-        Some(name) => operations::schedule_upcoming(&client, &name, first)?,
-        None => operations::schedule_preview(&client, &timing, &args.time_zone, first)?,
+    let PreviewArgs { name, every, cron, time_zone, jitter, called, limit } = args;
+    let answer = if let Some(name) = name {
+        let first = usize::try_from(limit).unwrap_or(usize::MAX);
+        operations::schedule_upcoming(&client, &name, first)?
+    } else {
+        let preview = SchedulePreview {
+            timing: TimingArgs { every, cron }.timing(),
+            time_zone,
+            first: i32::try_from(limit).unwrap_or(i32::MAX),
+            jitter: jitter.unwrap_or_else(|| "0s".to_owned()),
+            name: called,
+        };
+        operations::schedule_preview(&client, &preview)?
     };
     context.screen.data(&answer.data)?;
     let row = |due: &DueTime| [due.at.clone(), due.local.clone(), due.note.clone().unwrap_or_default()];

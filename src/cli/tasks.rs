@@ -105,6 +105,9 @@ pub struct PutArgs {
     /// Do not start again what a stop of the daemon interrupted
     #[arg(long)]
     no_restart: bool,
+    /// One pipe for both outputs, so that their order is the true one; all of it is standard output then
+    #[arg(long)]
+    merge_output: bool,
     /// Refuse when the task has another revision than this one
     #[arg(long, value_name = "NUMBER")]
     expect_revision: Option<i32>,
@@ -162,6 +165,7 @@ fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
         parameters_schema: args.schema.map(|text| parameters::json("--schema", &text)).transpose()?,
         concurrency_limit: args.concurrency_limit,
         is_restartable: args.no_restart.then_some(false),
+        merge_output: args.merge_output.then_some(true),
     })
 }
 

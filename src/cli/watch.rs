@@ -187,8 +187,11 @@ impl Journey {
         if let Some(batch) = &progress.log {
             self.show_log(context, batch)?;
         }
-        match progress.job.progress.as_ref().filter(|_| progress.job.state == "RUNNING") {
-            Some(known) => context.screen.bar(&bar::line(known, SystemClock.now())),
+        let now = SystemClock.now();
+        let job = &progress.job;
+        let known = bar::line(job.progress.as_ref(), job.estimated_finish_at.as_deref(), now);
+        match known.filter(|_| job.state == "RUNNING") {
+            Some(line) => context.screen.bar(&line),
             None => context.screen.clear_bar(),
         }
         self.cursors.after = Some(progress.cursor);

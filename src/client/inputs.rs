@@ -205,6 +205,8 @@ inputs! {
         depends_on: Vec<String>,
         /// `SKIP` or `RUN`.
         on_dependency_failure: Option<String>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -303,6 +305,8 @@ inputs! {
         concurrency_limit: Option<i32>,
         /// Whether an interrupted job starts again.
         is_restartable: Option<bool>,
+        /// Whether both outputs are one.
+        merge_output: Option<bool>,
     }
     /// `TaskArchiveInput`, `ScheduleResumeInput` and `ScheduleDeleteInput`.
     Referred {
@@ -334,8 +338,23 @@ inputs! {
         misfire_window: Option<String>,
         /// When the last job still runs.
         overlap: Option<String>,
+        /// What its jobs are told.
+        parameters: Option<serde_json::Map<String, serde_json::Value>>,
         /// Whether it begins paused.
         is_paused: Option<bool>,
+    }
+    /// The arguments of `schedulePreview`.
+    SchedulePreview {
+        /// When.
+        timing: Timing,
+        /// Where the clock stands that a pattern is read by.
+        time_zone: String,
+        /// How many.
+        first: i32,
+        /// The most that a start is put off by.
+        jitter: String,
+        /// It decides how much of the jitter.
+        name: Option<String>,
     }
     /// `SchedulePauseInput`.
     SchedulePause {

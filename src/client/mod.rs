@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::http::StatusCode;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, BodyReader};
 
 pub mod answers;
 mod error;
@@ -122,6 +122,26 @@ impl Client {
             return Err(ClientError::foreign(&self.url, &format!("one answer instead of a stream: {data}")));
         }
         Ok(Payloads::new(self.url.clone(), BufReader::new(response.into_body().into_reader())))
+    }
+
+    /// Opens the whole log of an attempt, or of one stream of it, byte by byte as it was written.
+    ///
+    /// # Errors
+    /// Every kind; what breaks off later is an error of the reader.
+    pub fn download(&self, attempt: &str, stream: Option<&str>) -> Result<BodyReader<'static>, ClientError> {
+        let query = stream.map(|stream| format!("?stream={stream}")).unwrap_or_default();
+        let request = self.agent.get(format!("{}/logs/{attempt}{query}", self.url));
+        let request = match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        let mut response = request.call().map_err(|error| ClientError::unreachable(&self.url, &error))?;
+        let is_text = content_type(&response).is_some_and(|kind| kind.starts_with("text/plain"));
+        if !(is_text && response.status().is_success()) {
+            let answer = self.answer(&mut response)?;
+            return Err(ClientError::foreign(&self.url, &format!("an answer instead of a log: {answer}")));
+        }
+        Ok(response.into_body().into_reader())
     }
 
     fn send(

@@ -12,7 +12,8 @@ use super::answers::{
 };
 use super::inputs::{
     EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
-    Referred, ScheduleFilter, SchedulePause, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut, Timing,
+    Referred, ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter,
+    TaskPut,
 };
 use super::{Client, ClientError, Payloads};
 
@@ -102,6 +103,9 @@ pub struct LogPart {
     /// Empty means every stream.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
+    /// Only lines with this text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
 }
 
 /// Where a stream about a job goes on. Empty at its beginning.
@@ -356,11 +360,9 @@ pub fn schedule_upcoming(
 /// The next due times that a schedule would have.
 pub fn schedule_preview(
     client: &Client,
-    timing: &Timing,
-    time_zone: &str,
-    first: usize,
+    preview: &SchedulePreview,
 ) -> Result<Answer<Vec<DueTime>>, ClientError> {
-    let variables = json!({ "timing": timing, "timeZone": time_zone, "first": first });
+    let variables = json!(preview);
     one(client, SCHEDULE_PREVIEW, "schedulePreview", variables, "preview")
 }
 

@@ -80,7 +80,7 @@ pub struct DependencyBlocker {
 pub struct ConcurrencyBlocker {
     /// One sentence for people.
     pub message: String,
-    /// The job's `concurrencyKey`; for the limit of a task, `task:` and its name.
+    /// The job's `concurrencyKey`; for the limit of a task, `task:` and its name; for that of a schedule, its id.
     pub key: String,
     /// Jobs of the key that may run at once.
     pub limit: i32,
@@ -233,6 +233,7 @@ fn queued(job: &WaitingJob) -> Vec<Blocker> {
 fn gated(job: &WaitingJob, gate: &Gate) -> Blocker {
     let key = match &gate.key {
         LimitKey::Key(key) => key.clone(),
+        LimitKey::Schedule(id) => id.to_string(),
         LimitKey::Task(id) => format!("task:{}", job.task_name.clone().unwrap_or_else(|| id.to_string())),
     };
     let first = match gate.holders.as_slice() {

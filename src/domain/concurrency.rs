@@ -1,8 +1,8 @@
-//! Owns the keys that jobs share a limit by: a key of their own, or their task.
+//! Owns the keys that jobs share a limit by: a key of their own, their task, or their schedule.
 
 use std::fmt;
 
-use super::id::TaskId;
+use super::id::{ScheduleId, TaskId};
 use super::task::Task;
 
 /// What jobs share a limit by.
@@ -12,6 +12,8 @@ pub enum LimitKey {
     Key(String),
     /// Their task.
     Task(TaskId),
+    /// The schedule that makes them one after another.
+    Schedule(ScheduleId),
 }
 
 impl fmt::Display for LimitKey {
@@ -20,6 +22,7 @@ impl fmt::Display for LimitKey {
         match self {
             LimitKey::Key(key) => write!(f, "key:{key}"),
             LimitKey::Task(id) => write!(f, "task:{}", id.0),
+            LimitKey::Schedule(id) => write!(f, "schedule:{}", id.0),
         }
     }
 }
@@ -30,6 +33,7 @@ impl LimitKey {
         match text.split_once(':')? {
             ("key", key) => Some(LimitKey::Key(key.to_owned())),
             ("task", id) => id.parse().ok().map(|id| LimitKey::Task(TaskId(id))),
+            ("schedule", id) => id.parse().ok().map(|id| LimitKey::Schedule(ScheduleId(id))),
             _ => None,
         }
     }
@@ -38,7 +42,7 @@ impl LimitKey {
     pub fn given(&self) -> Option<&str> {
         match self {
             LimitKey::Key(key) => Some(key),
-            LimitKey::Task(_) => None,
+            LimitKey::Task(_) | LimitKey::Schedule(_) => None,
         }
     }
 }
@@ -71,11 +75,15 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_whatever_it_holds() {
-        for key in [LimitKey::Key("a:b".to_owned()), LimitKey::Key(String::new()), LimitKey::Task(TaskId(7))]
-        {
+        for key in [
+            LimitKey::Key("a:b".to_owned()),
+            LimitKey::Key(String::new()),
+            LimitKey::Task(TaskId(7)),
+            LimitKey::Schedule(ScheduleId(7)),
+        ] {
             assert_eq!(LimitKey::parse(&key.to_string()), Some(key));
         }
-        for bad in ["", "key", "task:x", "other:1"] {
+        for bad in ["", "key", "task:x", "schedule:", "other:1"] {
             assert_eq!(LimitKey::parse(bad), None, "{bad}");
         }
     }

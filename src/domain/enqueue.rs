@@ -73,6 +73,9 @@ pub struct JobEnqueueInput {
     /// What to do when one of the jobs that it waits for does not succeed.
     #[graphql(default_with = "DependencyFailure::Skip")]
     pub on_dependency_failure: DependencyFailure,
+    /// Give it one pipe for both streams: everything is `STDOUT`, in its true order. A task may say so for all its jobs.
+    #[graphql(default)]
+    pub merge_output: bool,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -114,6 +117,8 @@ pub struct EnqueueOptions {
     pub depends_on_positions: Vec<i32>,
     /// What becomes of it when one of them does not succeed.
     pub on_dependency_failure: DependencyFailure,
+    /// Whether both streams are asked to be one.
+    pub merges_output: bool,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -176,6 +181,7 @@ impl JobEnqueueInput {
             depends_on,
             depends_on_positions,
             on_dependency_failure: self.on_dependency_failure,
+            merges_output: self.merge_output,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

@@ -71,7 +71,8 @@ pub enum EventType {
     TaskChanged,
     /// A schedule was put, paused, resumed or deleted.
     ScheduleChanged,
-    /// A due time of a schedule was dealt with.
+    /// A due time of a schedule was dealt with. Of a run of skips only the first one is told: the ledger's row counts
+    /// on by itself.
     ScheduleTicked,
     /// A queue was put, paused or resumed.
     QueueChanged,

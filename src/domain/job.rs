@@ -218,8 +218,8 @@ pub struct Job {
     pub gated_at: Option<Timestamp>,
     /// What becomes of it when a job that it depends on does not succeed; null when it depends on none.
     pub on_dependency_failure: Option<DependencyFailure>,
-    /// Whether both streams of its output are one.
-    #[graphql(skip)]
+    /// Whether both streams of its output are one, `STDOUT`, in their true order.
+    #[graphql(name = "mergeOutput")]
     pub merges_output: bool,
     /// The longest that an attempt may run with all the time that it asks for; null means ten times its timeout.
     #[graphql(name = "maxTimeout")]

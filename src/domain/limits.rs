@@ -36,6 +36,8 @@ pub const PRIORITY_MAX: i32 = 100;
 pub const SPAN_MILLIS_MAX: i64 = 366 * 86_400 * 1_000;
 /// Milliseconds of waiting that raise a job's effective priority by one step.
 pub const AGEING_STEP_MILLIS: i64 = 60_000;
+/// Bytes of the parameters that a schedule hands to its jobs, as JSON text.
+pub const SCHEDULE_PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Due times shown by a preview.
 pub const PREVIEW_MAX: i32 = 200;
 /// Jobs made for missed ticks under `RUN_ALL`.
@@ -46,19 +48,34 @@ pub const COUNT_CAP: i64 = 10_000;
 pub const LOG_LINES_MAX: i32 = 1_000;
 /// Bytes in one page of a log.
 pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of the text that lines of a log are searched for.
+pub const LOG_GREP_BYTES_MAX: usize = 200;
+/// Chunks of a log, and bytes in them, that one page with a filter looks at: it ends there, with what was found.
+pub const LOG_SCAN_CHUNKS_MAX: usize = 1_024;
+/// See `LOG_SCAN_CHUNKS_MAX`.
+pub const LOG_SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many times as much a search of the newest lines looks at, for it cannot be continued.
+pub const LOG_SCAN_LAST_FACTOR: usize = 16;
 /// Events read at once by a subscription.
 pub const EVENT_PAGE_MAX: usize = 500;
 /// Bytes of the error line that a failure keeps.
 pub const ERROR_LINE_BYTES_MAX: usize = 500;
+/// Successes of a task whose median is the estimate for the next one.
+pub const ESTIMATE_SUCCESSES: i64 = 20;
+/// The newest jobs of a task among which its successes are looked for.
+pub const ESTIMATE_JOBS_MAX: i64 = 200;
+/// Milliseconds between two pushes of what a running job reports.
+pub const PROGRESS_PUSH_MILLIS: u64 = 250;
 /// Bytes of one line of the report channel; a longer one is ignored.
 pub const REPORT_LINE_BYTES_MAX: usize = 96 * 1024;
 /// Bytes of a job's structured result, everything that was reported merged.
 pub const REPORT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
-/// Secrets that one attempt may hide.
+/// Secrets that one attempt may ask to be hidden, beside those of its command's environment.
 pub const MASKS_MAX: usize = 32;
 /// Bytes of the shortest secret that is hidden: shorter ones stand in any text.
 pub const MASK_BYTES_MIN: usize = 4;
-/// A longer secret is refused: every byte of output would be compared with all of it.
+/// A longer secret is refused, and one of the environment hidden in pieces: every byte of output would be compared
+/// with all of it.
 pub const MASK_BYTES_MAX: usize = 8 * 1024;
 /// Starts that a queue's rate may allow in its period: each is a row while the period lasts.
 pub const RATE_STARTS_MAX: i32 = 100_000;

@@ -1,10 +1,13 @@
-//! Owns the words for output: lines, batches of lines, and the cursor that names a position in a log.
+//! Owns the words for output: lines, batches of lines, the cursor that names a position in a log, and which lines
+//! are wanted.
 
 use std::fmt;
 
 use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
 
 use super::id::AttemptId;
+use super::limits::LOG_GREP_BYTES_MAX;
+use super::rejection::{Rejection, check_text};
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
 
@@ -91,6 +94,45 @@ pub struct LogLine {
     pub text: String,
     /// Whether the line goes on in the next piece of the same stream.
     pub is_truncated: bool,
+    /// Bytes of output that stood before it, behind the last line shown, and were not kept.
+    pub dropped_before: BigInt,
+}
+
+/// Which lines of a log are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    streams: Vec<LogStream>,
+    /// In lower case, as far as it is ASCII.
+    text: Option<String>,
+}
+
+impl LogFilter {
+    /// Lines of these streams (none means all) that hold `grep`. A plain text, so that nobody can send a pattern
+    /// that takes long to match.
+    pub fn new(streams: Vec<LogStream>, grep: Option<String>) -> Result<LogFilter, Rejection> {
+        if let Some(grep) = &grep {
+            check_text("grep", grep, LOG_GREP_BYTES_MAX)?;
+            if grep.is_empty() {
+                return Err(Rejection::invalid("grep", "must not be empty"));
+            }
+        }
+        Ok(LogFilter { streams, text: grep.map(|grep| grep.to_ascii_lowercase()) })
+    }
+
+    /// Whether every line is wanted.
+    pub fn is_all(&self) -> bool {
+        self.streams.is_empty() && self.text.is_none()
+    }
+
+    /// Whether lines of the stream can be wanted.
+    pub fn takes(&self, stream: LogStream) -> bool {
+        self.streams.is_empty() || self.streams.contains(&stream)
+    }
+
+    /// Whether the text of a line, as it is shown, is wanted. In time that grows with the text alone.
+    pub fn fits(&self, shown: &str) -> bool {
+        self.text.as_ref().is_none_or(|text| shown.to_ascii_lowercase().contains(text))
+    }
 }
 
 /// Lines in order; `after: cursor` continues exactly behind the last one. A gap is counted, never silent.
@@ -102,12 +144,15 @@ pub struct LogBatch {
     pub lines: Vec<LogLine>,
     /// Lies behind the last line.
     pub cursor: LogCursor,
-    /// Whether more lines can be read at once.
+    /// Whether more lines can be read at once. A page with a filter may end with few lines or none because enough
+    /// was looked at; with `last` it says that older lines were not looked at.
     pub has_more: bool,
     /// Whether the attempt has ended and nothing follows.
     pub is_complete: bool,
     /// Bytes of output between the first and the last line that were not kept.
     pub dropped_bytes: BigInt,
+    /// Whether the log was forgotten to make room for newer ones: then `droppedBytes` is all of it.
+    pub is_forgotten: bool,
 }
 
 /// A line on its way into the store: bytes as they came.
@@ -121,4 +166,45 @@ pub struct NewLine {
     pub bytes: Vec<u8>,
     /// Whether a newline ended it.
     pub is_line_end: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_anywhere_and_in_any_case() {
+        for (grep, line, is_found) in [
+            ("error", "an Error: no", true),
+            ("ERROR", "terrors", true),
+            ("error", "err or", false),
+            (".*", "any", false),
+            (".*", "a.*b", true),
+            ("\u{e9}", "caf\u{e9}", true),
+            // Only ASCII has two cases here.
+            ("\u{c9}", "caf\u{e9}", false),
+            (" ", "a b", true),
+            ("x", "", false),
+        ] {
+            let filter = LogFilter::new(Vec::new(), Some(grep.to_owned())).unwrap();
+            assert_eq!(filter.fits(line), is_found, "{grep:?} in {line:?}");
+        }
+        assert!(LogFilter::default().fits("anything") && LogFilter::default().is_all());
+    }
+
+    #[test]
+    fn a_text_to_search_for_has_a_length() {
+        let filter = |grep: &str| LogFilter::new(Vec::new(), Some(grep.to_owned()));
+        assert!(filter(&"x".repeat(LOG_GREP_BYTES_MAX)).is_ok());
+        for bad in ["", "a\0b", &"x".repeat(LOG_GREP_BYTES_MAX + 1)] {
+            assert!(filter(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn streams_are_all_or_those_that_are_named() {
+        assert!(LogFilter::default().takes(LogStream::System));
+        let errors = LogFilter::new(vec![LogStream::Stderr], None).unwrap();
+        assert!(errors.takes(LogStream::Stderr) && !errors.takes(LogStream::Stdout) && !errors.is_all());
+    }
 }

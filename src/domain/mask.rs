@@ -9,14 +9,17 @@ pub const MASK: &[u8] = b"***";
 /// The secrets of one attempt.
 #[derive(Debug, Clone)]
 pub struct Masks {
+    /// In the order of their bytes, so that those which begin alike stand together.
     secrets: Vec<Vec<u8>>,
+    /// How many of them were given from outside, beside the job's own.
+    given_count: usize,
     /// Whether a secret begins with the byte: most bytes are passed over by this alone.
     begins: [bool; 256],
 }
 
 impl Default for Masks {
     fn default() -> Masks {
-        Masks { secrets: Vec::new(), begins: [false; 256] }
+        Masks { secrets: Vec::new(), given_count: 0, begins: [false; 256] }
     }
 }
 
@@ -24,16 +27,48 @@ impl Masks {
     /// Hides `secret` from now on; `false` when it is too short to be told from other text, or one too many.
     pub fn add(&mut self, secret: &str) -> bool {
         let secret = secret.as_bytes();
-        if self.secrets.iter().any(|known| known == secret) {
+        if self.is_known(secret) {
             return true;
         }
         let fits = (MASK_BYTES_MIN..=MASK_BYTES_MAX).contains(&secret.len());
-        if !fits || self.secrets.len() >= MASKS_MAX {
+        if !fits || self.secrets.len() - self.given_count >= MASKS_MAX {
             return false;
         }
-        self.begins[usize::from(secret[0])] = true;
-        self.secrets.push(secret.to_vec());
+        self.put(secret);
         true
+    }
+
+    /// Hides a secret that the job is given, whatever it hides itself. One that is too short is passed over; a long
+    /// one is hidden piece by piece, so that all of it is hidden where all of it stands.
+    pub fn give(&mut self, secret: &str) {
+        let secret = secret.as_bytes();
+        let last = secret.len().saturating_sub(MASK_BYTES_MAX);
+        for begin in (0..secret.len()).step_by(MASK_BYTES_MAX) {
+            // The last piece is as long as the others, over the one before it.
+            let piece = &secret[begin.min(last)..];
+            let piece = &piece[..piece.len().min(MASK_BYTES_MAX)];
+            if piece.len() >= MASK_BYTES_MIN && !self.is_known(piece) {
+                self.put(piece);
+                self.given_count += 1;
+            }
+        }
+    }
+
+    fn is_known(&self, secret: &[u8]) -> bool {
+        self.secrets.binary_search_by(|known| known.as_slice().cmp(secret)).is_ok()
+    }
+
+    fn put(&mut self, secret: &[u8]) {
+        self.begins[usize::from(secret[0])] = true;
+        let at = self.secrets.partition_point(|known| known.as_slice() < secret);
+        self.secrets.insert(at, secret.to_vec());
+    }
+
+    /// The secrets that begin with the byte.
+    fn beginning_with(&self, byte: u8) -> &[Vec<u8>] {
+        let from = self.secrets.partition_point(|known| known[0] < byte);
+        let to = self.secrets.partition_point(|known| known[0] <= byte);
+        &self.secrets[from..to]
     }
 
     /// How many secrets are hidden.
@@ -62,10 +97,11 @@ impl Masks {
         if !self.begins[usize::from(rest[0])] {
             return Look::Plain;
         }
-        if !is_end && self.secrets.iter().any(|one| one.len() > rest.len() && one.starts_with(rest)) {
+        let alike = self.beginning_with(rest[0]);
+        if !is_end && alike.iter().any(|one| one.len() > rest.len() && one.starts_with(rest)) {
             return Look::Undecided;
         }
-        let longest = self.secrets.iter().filter(|one| rest.starts_with(one)).map(Vec::len).max();
+        let longest = alike.iter().filter(|one| rest.starts_with(one)).map(Vec::len).max();
         longest.map_or(Look::Plain, Look::Secret)
     }
 }
@@ -219,5 +255,64 @@ mod tests {
         }
         assert!(!masks.add("one too many"));
         assert!(masks.add("secret-0"), "what is hidden already costs nothing");
+    }
+
+    /// Numbers that are the same in every run.
+    fn next(state: &mut u64) -> usize {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*state >> 33).expect("31 bits fit")
+    }
+
+    #[test]
+    fn cut_anywhere_and_often_the_same_is_shown() {
+        let secrets = ["hunter2", "ter2two", "multi\nline", "\u{fc}ber", "aaaa"];
+        let words =
+            ["hunter2", "hun", "ter2", "two", "multi\n", "line", "\u{fc}", "ber", "aaaa", "a", " ", "\n"];
+        let masks = masks(&secrets);
+        let mut state = 4711;
+        for round in 0..300 {
+            let text: String = (0..40).map(|_| words[next(&mut state) % words.len()]).collect();
+            let whole = masks.hide(&text);
+            assert_eq!(whole.as_bytes(), expected(text.as_bytes(), &secrets), "{text:?}");
+            for secret in secrets {
+                assert!(!whole.contains(secret), "{secret:?} shows in {whole:?}");
+            }
+            let (mut stream, mut seen, mut rest) = (MaskedStream::default(), Vec::new(), text.as_bytes());
+            while !rest.is_empty() {
+                let (part, behind) = rest.split_at((next(&mut state) % 9).min(rest.len()));
+                seen.extend(stream.push(&masks, part));
+                rest = behind;
+            }
+            seen.extend(stream.finish(&masks));
+            assert_eq!(String::from_utf8_lossy(&seen), whole, "round {round}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_job_is_given_is_hidden_beside_what_it_hides_itself() {
+        let mut masks = Masks::default();
+        for number in 0..200 {
+            masks.give(&format!("given-{number}-key"));
+        }
+        masks.give("abc");
+        assert_eq!(masks.count(), 200);
+        for number in 0..MASKS_MAX {
+            assert!(masks.add(&format!("own-{number}")));
+        }
+        assert!(!masks.add("one too many"));
+        assert_eq!(masks.hide("given-7-key own-3 given-199-key abc"), "*** *** *** abc");
+    }
+
+    #[test]
+    fn a_given_secret_of_any_length_is_hidden_whole() {
+        for length in [MASK_BYTES_MAX, MASK_BYTES_MAX + 1, 3 * MASK_BYTES_MAX - 5, 4 * MASK_BYTES_MAX] {
+            let secret: String =
+                (0..length).map(|at| b"kyQ7#_x.m"[at * at % 83 % 9]).map(char::from).collect();
+            let mut masks = Masks::default();
+            masks.give(&secret);
+            let shown = masks.hide(&format!("<{secret}>"));
+            let bare = shown.trim_start_matches('<').trim_end_matches('>').replace('*', "");
+            assert_eq!(bare, "", "{length}");
+        }
     }
 }

@@ -57,6 +57,15 @@ pub struct Reported {
 }
 
 impl Reported {
+    /// Nothing yet, of a job that was given these secrets: they are hidden from its first word on.
+    pub fn hiding<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Reported {
+        let mut reported = Reported::default();
+        for secret in secrets {
+            reported.masks.give(secret);
+        }
+        reported
+    }
+
     /// Takes one line of the channel.
     pub fn hear(&mut self, line: &[u8], now: Timestamp) {
         if line.trim_ascii().is_empty() {
@@ -284,6 +293,15 @@ fn hide_value(masks: &Masks, value: Value) -> Value {
         }
         value => value,
     }
+}
+
+/// The middle one of some lengths of time in microseconds; of an even number the mean of the two in the middle.
+pub fn median(mut micros: Vec<i64>) -> Option<Duration> {
+    micros.sort_unstable();
+    let upper = *micros.get(micros.len() / 2)?;
+    let lower = micros[(micros.len() - 1) / 2];
+    let middle = lower + (upper - lower) / 2;
+    Some(Duration::from_micros(u64::try_from(middle).unwrap_or(0)))
 }
 
 #[cfg(test)]

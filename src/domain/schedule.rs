@@ -4,11 +4,14 @@ use async_graphql::{Enum, InputObject, OneofObject, SimpleObject};
 use serde::{Deserialize, Serialize};
 
 use super::command::check_span;
+use super::concurrency::{KeyLimit, LimitKey};
 use super::duration::Span;
 use super::id::{JobId, ScheduleId, TaskId};
+use super::limits::SCHEDULE_PARAMETERS_BYTES_MAX;
 use super::rejection::{Rejection, check_name};
+use super::scalars::Json;
 use super::task::TaskRef;
-use super::timing::{CompiledTiming, Timing, TimingError};
+use super::timing::{CompiledTiming, DueTime, Timing, TimingError};
 use crate::base::clock::Timestamp;
 
 /// What happens to due times that passed while nothing could run.
@@ -23,14 +26,34 @@ pub enum MisfirePolicy {
     RunAll,
 }
 
-/// What happens at a due time while a job of the schedule is not final.
+/// What happens at a due time while a job of the schedule is not final. Jobs that were started by hand count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OverlapPolicy {
     /// The due time is skipped.
     Skip,
-    /// A job is made all the same.
+    /// One job waits for the end of the one that runs; while one waits, due times are skipped.
+    QueueOne,
+    /// Every due time makes a job; they run one after another.
+    QueueAll,
+    /// What runs is asked to stop, what waits is cancelled, and the new job starts when the way is free.
+    CancelRunning,
+    /// A job is made all the same, and starts beside the others.
     Allow,
+}
+
+impl OverlapPolicy {
+    /// The limit of a job that is made under this policy, when its task gives it `of_task`. A job counts for one
+    /// limit: the task's one at a time is as good, any wider one gives way.
+    pub fn limit(self, schedule: ScheduleId, of_task: Option<KeyLimit>) -> Option<KeyLimit> {
+        match self {
+            OverlapPolicy::Skip | OverlapPolicy::Allow => of_task,
+            OverlapPolicy::QueueOne | OverlapPolicy::QueueAll | OverlapPolicy::CancelRunning => {
+                let strict = of_task.filter(|limit| limit.limit == Some(1));
+                strict.or(Some(KeyLimit { key: LimitKey::Schedule(schedule), limit: Some(1) }))
+            }
+        }
+    }
 }
 
 /// What became of a due time.
@@ -71,6 +94,11 @@ impl TickOutcome {
             .into_iter()
             .find(|outcome| outcome.word() == word)
     }
+
+    /// Whether a run of these is one row of the ledger that counts on.
+    pub fn is_rolled_up(self) -> bool {
+        matches!(self, TickOutcome::SkippedOverlap | TickOutcome::SkippedPaused)
+    }
 }
 
 /// A rule that makes jobs of a task.
@@ -89,8 +117,9 @@ pub struct Schedule {
     #[graphql(flatten)]
     pub definition: ScheduleDefinition,
     /// Since when it is paused.
-    #[graphql(skip)]
     pub paused_at: Option<Timestamp>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
     /// Why it is paused.
     pub pause_reason: Option<String>,
     /// When the pause ends by itself.
@@ -118,14 +147,19 @@ pub struct ScheduleDefinition {
     pub misfire_window: Span,
     /// What happens while a job of the schedule is not final.
     pub overlap: OverlapPolicy,
+    /// What its jobs are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Json>,
 }
 
-/// What became of one due time.
+/// What became of one due time, or of a run of them.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
 pub struct Tick {
-    /// The due time, without jitter.
+    /// The due time, without jitter; the newest one where the row stands for several.
     pub due_at: Timestamp,
+    /// The oldest due time that this row stands for.
+    pub first_due_at: Timestamp,
     /// What became of it.
     pub outcome: TickOutcome,
     /// The job that was made.
@@ -186,6 +220,8 @@ pub struct SchedulePutInput {
     /// What happens while a job of the schedule is not final.
     #[graphql(default_with = "OverlapPolicy::Skip")]
     pub overlap: OverlapPolicy,
+    /// What its jobs are told: an object of at most 64 KiB.
+    pub parameters: Option<Json>,
     /// Pause or resume it; null leaves it as it is.
     pub is_paused: Option<bool>,
 }
@@ -208,6 +244,8 @@ impl SchedulePutInput {
     pub fn check(self) -> Result<SchedulePut, Rejection> {
         check_name("name", &self.name)?;
         check_span("misfireWindow", self.misfire_window, 0)?;
+        let parameters = self.parameters.filter(|parameters| !parameters.0.is_null());
+        parameters.as_ref().map_or(Ok(()), |parameters| check_parameters("parameters", parameters))?;
         let definition = ScheduleDefinition {
             timing: self.timing.into(),
             time_zone: self.time_zone,
@@ -215,7 +253,9 @@ impl SchedulePutInput {
             misfire: self.misfire,
             misfire_window: self.misfire_window,
             overlap: self.overlap,
+            parameters,
         };
+        check_jitter(&definition.timing, definition.jitter)?;
         definition.compile(&self.name)?;
         Ok(SchedulePut { name: self.name, task: self.task, definition, is_paused: self.is_paused })
     }
@@ -228,6 +268,56 @@ impl ScheduleDefinition {
     }
 }
 
+/// What a schedule tells its jobs: an object, as every job's parameters are.
+fn check_parameters(path: &str, parameters: &Json) -> Result<(), Rejection> {
+    if !parameters.0.is_object() {
+        return Err(Rejection::invalid(path, "must be an object, as in {\"name\": \"value\"}"));
+    }
+    if holds_nul(&parameters.0) {
+        return Err(Rejection::invalid(path, "must not contain the character U+0000"));
+    }
+    let bytes = parameters.0.to_string().len();
+    if bytes > SCHEDULE_PARAMETERS_BYTES_MAX {
+        let message = format!("must be at most {SCHEDULE_PARAMETERS_BYTES_MAX} bytes of JSON, has {bytes}");
+        return Err(Rejection::invalid(path, message));
+    }
+    Ok(())
+}
+
+fn holds_nul(value: &serde_json::Value) -> bool {
+    use serde_json::Value as V;
+    match value {
+        V::String(text) => text.contains('\0'),
+        V::Array(items) => items.iter().any(holds_nul),
+        V::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        V::Null | V::Bool(_) | V::Number(_) => false,
+    }
+}
+
+/// More jitter than the interval says nothing: every due time would be moved past the next one.
+pub fn check_jitter(timing: &Timing, jitter: Span) -> Result<(), Rejection> {
+    match timing {
+        Timing::Interval { every } if jitter > *every => {
+            let message = format!("is at most the interval, {every}, not {jitter}");
+            Err(Rejection::invalid("jitter", message))
+        }
+        Timing::Interval { .. } | Timing::Cron { .. } => Ok(()),
+    }
+}
+
+/// A pattern that does not fire within so many years never does: 29 February falls on a given weekday at least once in
+/// 40 years, and the tables of time zones know no rules that are further away.
+const FIRES_WITHIN_YEARS: i64 = 41;
+
+/// The first due time after `now`; a pattern that has none is refused, for it would never make a job.
+pub fn first_due(timing: &CompiledTiming, zone: &str, now: Timestamp) -> Result<DueTime, Rejection> {
+    let horizon = now.plus_millis(FIRES_WITHIN_YEARS * 366 * 86_400_000);
+    timing.next_after(now).filter(|due| due.at <= horizon).ok_or_else(|| {
+        let message = format!("never fires: in {zone} nothing matches it within {FIRES_WITHIN_YEARS} years");
+        Rejection::invalid("timing.cron", message)
+    })
+}
+
 /// A rule in a form that can be asked for due times; refusals name the field.
 pub fn compile(timing: &Timing, zone: &str, jitter: Span, name: &str) -> Result<CompiledTiming, Rejection> {
     CompiledTiming::compile(timing, zone, jitter, name).map_err(|TimingError { field, message }| {
@@ -237,4 +327,115 @@ pub fn compile(timing: &Timing, zone: &str, jitter: Span, name: &str) -> Result<
         };
         Rejection::invalid(&path, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rejection::UserErrorCode;
+    use serde_json::json;
+
+    fn input(timing: TimingInput) -> SchedulePutInput {
+        SchedulePutInput {
+            name: "s".to_owned(),
+            task: TaskRef::Name("t".to_owned()),
+            timing,
+            time_zone: "UTC".to_owned(),
+            jitter: Span::ZERO,
+            misfire: MisfirePolicy::RunOnce,
+            misfire_window: Span::from_secs(60),
+            overlap: OverlapPolicy::Skip,
+            parameters: None,
+            is_paused: None,
+        }
+    }
+
+    fn every(seconds: i64) -> SchedulePutInput {
+        input(TimingInput::Every(Span::from_secs(seconds)))
+    }
+
+    fn cron(pattern: &str) -> SchedulePutInput {
+        input(TimingInput::Cron(pattern.to_owned()))
+    }
+
+    #[test]
+    fn a_slip_is_refused_with_the_path_of_its_field() {
+        let with = |parameters: serde_json::Value| SchedulePutInput {
+            parameters: Some(Json(parameters)),
+            ..every(60)
+        };
+        let zone = |zone: &str| SchedulePutInput { time_zone: zone.to_owned(), ..cron("@daily") };
+        let long = "x".repeat(SCHEDULE_PARAMETERS_BYTES_MAX);
+        for (input, path, part) in [
+            (every(0), "timing.every", "from PT1S"),
+            (every(367 * 86_400), "timing.every", "to P366D"),
+            (cron("61 * * * *"), "timing.cron", "minute"),
+            (cron("0 0 30 2 *"), "timing.cron", "never fires"),
+            (zone("Europe/Berln"), "timeZone", "Europe/Berlin"),
+            (SchedulePutInput { jitter: Span::from_secs(61), ..every(60) }, "jitter", "at most the interval"),
+            (SchedulePutInput { jitter: Span::from_secs(86_401), ..cron("@daily") }, "jitter", "to P1D"),
+            (SchedulePutInput { jitter: Span::from_secs(-1), ..every(60) }, "jitter", "from PT0S"),
+            (SchedulePutInput { misfire_window: Span::from_secs(-1), ..every(60) }, "misfireWindow", ""),
+            (SchedulePutInput { name: "a b".to_owned(), ..every(60) }, "name", "letter"),
+            (with(json!([1])), "parameters", "an object"),
+            (with(json!({"a": [{"b": "\0"}]})), "parameters", "U+0000"),
+            (with(json!({"a\0": 1})), "parameters", "U+0000"),
+            (with(json!({"a": long})), "parameters", "at most 65536 bytes"),
+        ] {
+            let refused = input.check().map(|_| ()).expect_err(part);
+            assert_eq!(refused.code, UserErrorCode::Invalid, "{path}: {}", refused.message);
+            assert_eq!(refused.path.map(|path| path.join(".")).as_deref(), Some(path));
+            assert!(refused.message.contains(part), "{path}: {}", refused.message);
+        }
+    }
+
+    #[test]
+    fn the_bounds_themselves_are_good() {
+        let full = "x".repeat(SCHEDULE_PARAMETERS_BYTES_MAX - r#"{"a":""}"#.len());
+        let parameters = Some(Json(json!({ "a": full })));
+        let put =
+            SchedulePutInput { parameters: parameters.clone(), jitter: Span::from_secs(60), ..every(60) };
+        assert_eq!(put.check().expect("it is full, not over").definition.parameters, parameters);
+        let none = SchedulePutInput { parameters: Some(Json(json!(null))), ..every(60) };
+        assert_eq!(none.check().expect("null is none").definition.parameters, None);
+    }
+
+    #[test]
+    fn a_pattern_that_only_ever_falls_into_the_gap_never_fires() {
+        let compiled = |pattern: &str| cron(pattern).check().expect("it is a pattern").definition;
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("an instant");
+        let in_berlin = |pattern: &str| {
+            let definition =
+                ScheduleDefinition { time_zone: "Europe/Berlin".to_owned(), ..compiled(pattern) };
+            first_due(&definition.compile("s").expect("it is good"), "Europe/Berlin", now)
+        };
+        // Elapsed time skips the hour of the gap; a fixed time fires at its end.
+        let refused = in_berlin("*/5 2 * 3 SUNL").expect_err("the clock never shows it");
+        assert_eq!(refused.path, Some(vec!["timing".to_owned(), "cron".to_owned()]));
+        assert!(in_berlin("0 2 * 3 SUNL").is_ok());
+    }
+
+    #[test]
+    fn jobs_that_wait_for_each_other_share_a_limit_of_one() {
+        let id = ScheduleId(3);
+        let own = Some(KeyLimit { key: LimitKey::Schedule(id), limit: Some(1) });
+        let of_task = |limit| Some(KeyLimit { key: LimitKey::Task(TaskId(1)), limit });
+        for policy in [OverlapPolicy::QueueOne, OverlapPolicy::QueueAll, OverlapPolicy::CancelRunning] {
+            assert_eq!(policy.limit(id, None), own, "{policy:?}");
+            assert_eq!(policy.limit(id, of_task(Some(2))), own, "{policy:?}");
+            assert_eq!(policy.limit(id, of_task(Some(1))), of_task(Some(1)), "{policy:?}");
+        }
+        for policy in [OverlapPolicy::Skip, OverlapPolicy::Allow] {
+            assert_eq!(policy.limit(id, of_task(Some(2))), of_task(Some(2)), "{policy:?}");
+            assert_eq!(policy.limit(id, None), None, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_from_before_parameters_is_read() {
+        let definition = cron("@daily").check().expect("it is good").definition;
+        let text = serde_json::to_string(&definition).expect("it is plain JSON");
+        assert!(!text.contains("parameters"), "{text}");
+        assert_eq!(serde_json::from_str::<ScheduleDefinition>(&text).expect("it reads back"), definition);
+    }
 }

@@ -1,7 +1,8 @@
-//! Owns the decision about due times: what becomes of those that have passed. Pure.
+//! Owns the decision about due times: what becomes of those that have passed. Pure. Whether another job is in the
+//! way is not asked here but in the store, where nobody comes in between.
 
 use super::limits::CATCH_UP_MAX;
-use super::schedule::{MisfirePolicy, OverlapPolicy, Schedule, TickOutcome};
+use super::schedule::{MisfirePolicy, Schedule, TickOutcome};
 use super::timing::{CompiledTiming, DueTime};
 use crate::base::clock::Timestamp;
 
@@ -11,8 +12,10 @@ pub const ON_TIME_MILLIS: i64 = 5_000;
 /// One row of the ledger to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedTick {
-    /// The due time without jitter.
+    /// The due time without jitter; the newest of those that it stands for.
     pub due_at: Timestamp,
+    /// The oldest of them.
+    pub first_due_at: Timestamp,
     /// What becomes of it.
     pub outcome: TickOutcome,
     /// Due times that it stands for.
@@ -34,9 +37,9 @@ pub struct Plan {
     pub ends_pause: bool,
 }
 
-/// Decides about every due time of the schedule that has passed at `now`.
-/// `has_open_job`: whether a job of it is not final.
-pub fn settle(schedule: &Schedule, timing: &CompiledTiming, has_open_job: bool, now: Timestamp) -> Plan {
+/// Decides about every due time of the schedule that has passed at `now`. What was settled stays so: a clock that goes
+/// back brings no due time again.
+pub fn settle(schedule: &Schedule, timing: &CompiledTiming, now: Timestamp) -> Plan {
     let mut ticks = Vec::new();
     let mut from = schedule.settled_until;
     let pause_end = schedule.paused_until.filter(|until| *until <= now);
@@ -44,12 +47,12 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, has_open_job: bool, 
         let until = pause_end.unwrap_or(now);
         let paused = timing.missed(from, until, 1);
         if let Some(due) = paused.newest.last() {
-            ticks.push(row(due, TickOutcome::SkippedPaused, paused.count, false));
+            ticks.push(several(timing, from, due, TickOutcome::SkippedPaused, paused.count, false));
         }
         from = from.max(until);
     }
     if schedule.paused_at.is_none() || pause_end.is_some() {
-        settle_open(schedule, timing, has_open_job, (from, now), &mut ticks);
+        settle_open(schedule, timing, (from, now), &mut ticks);
     }
     let settled_until = schedule.settled_until.max(now);
     Plan {
@@ -60,16 +63,28 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, has_open_job: bool, 
     }
 }
 
-fn row(due: &DueTime, outcome: TickOutcome, count: u64, makes_job: bool) -> PlannedTick {
+fn one(due: &DueTime, outcome: TickOutcome) -> PlannedTick {
+    PlannedTick { due_at: due.tick, first_due_at: due.tick, outcome, count: 1, makes_job: true }
+}
+
+/// The row of the `count` due times behind `from` of which `newest` is the last.
+fn several(
+    timing: &CompiledTiming,
+    from: Timestamp,
+    newest: &DueTime,
+    outcome: TickOutcome,
+    count: u64,
+    makes_job: bool,
+) -> PlannedTick {
+    let first = timing.next_after(from).map_or(newest.tick, |due| due.tick);
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    PlannedTick { due_at: due.tick, outcome, count, makes_job }
+    PlannedTick { due_at: newest.tick, first_due_at: first.min(newest.tick), outcome, count, makes_job }
 }
 
 /// The due times in `(span.0, span.1]` of a schedule that is not paused.
 fn settle_open(
     schedule: &Schedule,
     timing: &CompiledTiming,
-    has_open_job: bool,
     span: (Timestamp, Timestamp),
     ticks: &mut Vec<PlannedTick>,
 ) {
@@ -79,38 +94,46 @@ fn settle_open(
     let Some(newest) = passed.newest.last() else { return };
     let is_on_time = now <= newest.at.plus_millis(ON_TIME_MILLIS);
     let is_lone = passed.count == 1;
-    let blocked = has_open_job && schedule.definition.overlap == OverlapPolicy::Skip;
     if is_on_time && is_lone {
-        ticks.push(job_row(newest, TickOutcome::Started, 1, blocked));
+        ticks.push(one(newest, TickOutcome::Started));
         return;
     }
-    let window_start = now.plus_millis(-schedule.definition.misfire_window.millis());
+    let all = |newest: &DueTime, outcome: TickOutcome, count: u64, makes_job: bool| {
+        several(timing, span.0, newest, outcome, count, makes_job)
+    };
+    // Behind this instant lies what the window leaves; what is on time is never too old.
+    let window_start = Timestamp(now.plus_millis(-schedule.definition.misfire_window.millis()).0 - 1);
+    let window_start = if is_on_time { window_start.min(Timestamp(newest.at.0 - 1)) } else { window_start };
+    let recent_from = window_start.max(span.0);
     match schedule.definition.misfire {
-        MisfirePolicy::RunOnce if is_on_time || newest.at >= window_start => {
-            ticks.push(job_row(newest, TickOutcome::CaughtUp, passed.count, blocked));
+        MisfirePolicy::RunOnce => {
+            let recent = timing.missed(recent_from, now, 1);
+            let dropped = timing.missed(span.0, recent_from, 1);
+            if let Some(last) = dropped.newest.last() {
+                ticks.push(all(last, TickOutcome::DroppedMisfire, dropped.count, false));
+            }
+            if let Some(newest) = recent.newest.last() {
+                let on_time = is_on_time && recent.count == 1;
+                let outcome = if on_time { TickOutcome::Started } else { TickOutcome::CaughtUp };
+                ticks.push(several(timing, recent_from, newest, outcome, recent.count, true));
+            }
         }
         MisfirePolicy::Skip if is_on_time => {
             let before = &passed.newest[passed.newest.len() - 2];
-            ticks.push(row(before, TickOutcome::DroppedMisfire, passed.count - 1, false));
-            ticks.push(job_row(newest, TickOutcome::Started, 1, blocked));
+            ticks.push(all(before, TickOutcome::DroppedMisfire, passed.count - 1, false));
+            ticks.push(one(newest, TickOutcome::Started));
         }
-        MisfirePolicy::RunOnce | MisfirePolicy::Skip => {
-            ticks.push(row(newest, TickOutcome::DroppedMisfire, passed.count, false));
-        }
+        MisfirePolicy::Skip => ticks.push(all(newest, TickOutcome::DroppedMisfire, passed.count, false)),
         MisfirePolicy::RunAll => {
-            let kept = passed.newest.iter().filter(|due| due.at >= window_start).count().min(CATCH_UP_MAX);
+            let kept = passed.newest.iter().filter(|due| due.at > recent_from).count().min(CATCH_UP_MAX);
             let (dropped, kept) = passed.newest.split_at(passed.newest.len() - kept);
             if let Some(last) = dropped.last() {
                 let count = passed.count - kept.len() as u64;
-                ticks.push(row(last, TickOutcome::DroppedMisfire, count, false));
+                ticks.push(all(last, TickOutcome::DroppedMisfire, count, false));
             }
-            ticks.extend(kept.iter().map(|due| job_row(due, TickOutcome::CaughtUp, 1, blocked)));
+            ticks.extend(kept.iter().map(|due| one(due, TickOutcome::CaughtUp)));
         }
     }
-}
-
-fn job_row(due: &DueTime, outcome: TickOutcome, count: u64, blocked: bool) -> PlannedTick {
-    if blocked { row(due, TickOutcome::SkippedOverlap, count, false) } else { row(due, outcome, count, true) }
 }
 
 #[cfg(test)]
@@ -118,19 +141,20 @@ mod tests {
     use super::*;
     use crate::domain::duration::Span;
     use crate::domain::id::{ScheduleId, TaskId};
-    use crate::domain::schedule::ScheduleDefinition;
+    use crate::domain::schedule::{OverlapPolicy, ScheduleDefinition};
     use crate::domain::timing::Timing;
 
     const T0: Timestamp = Timestamp(1_700_000_000_000_000);
 
-    fn schedule(misfire: MisfirePolicy, overlap: OverlapPolicy) -> (Schedule, CompiledTiming) {
+    fn schedule(misfire: MisfirePolicy) -> (Schedule, CompiledTiming) {
         let definition = ScheduleDefinition {
             timing: Timing::Interval { every: Span::from_millis(10_000) },
             time_zone: "UTC".to_owned(),
             jitter: Span::from_millis(0),
             misfire,
             misfire_window: Span::from_millis(3_600_000),
-            overlap,
+            overlap: OverlapPolicy::Skip,
+            parameters: None,
         };
         let timing = definition.compile("s").unwrap();
         let schedule = Schedule {
@@ -139,6 +163,7 @@ mod tests {
             task_id: TaskId(1),
             definition,
             paused_at: None,
+            paused_by: None,
             pause_reason: None,
             paused_until: None,
             next_due_at: Some(T0.plus_millis(10_000)),
@@ -147,69 +172,107 @@ mod tests {
         (schedule, timing)
     }
 
-    fn outcomes(
-        schedule: &(Schedule, CompiledTiming),
-        open: bool,
-        after_ms: i64,
-    ) -> Vec<(TickOutcome, i64, bool)> {
-        let plan = settle(&schedule.0, &schedule.1, open, T0.plus_millis(after_ms));
+    fn outcomes(schedule: &(Schedule, CompiledTiming), after_ms: i64) -> Vec<(TickOutcome, i64, bool)> {
+        let plan = settle(&schedule.0, &schedule.1, T0.plus_millis(after_ms));
         plan.ticks.into_iter().map(|tick| (tick.outcome, tick.count, tick.makes_job)).collect()
     }
 
     #[test]
     fn a_due_time_on_time_starts_one_job() {
-        let one = schedule(MisfirePolicy::RunOnce, OverlapPolicy::Skip);
-        assert_eq!(outcomes(&one, false, 9_999), vec![]);
-        assert_eq!(outcomes(&one, false, 10_003), vec![(TickOutcome::Started, 1, true)]);
-        assert_eq!(outcomes(&one, true, 10_003), vec![(TickOutcome::SkippedOverlap, 1, false)]);
-        let allow = schedule(MisfirePolicy::RunOnce, OverlapPolicy::Allow);
-        assert_eq!(outcomes(&allow, true, 10_003), vec![(TickOutcome::Started, 1, true)]);
+        let one = schedule(MisfirePolicy::RunOnce);
+        assert_eq!(outcomes(&one, 9_999), vec![]);
+        assert_eq!(outcomes(&one, 10_003), vec![(TickOutcome::Started, 1, true)]);
     }
 
     #[test]
     fn missed_due_times_follow_the_policy() {
-        let once = schedule(MisfirePolicy::RunOnce, OverlapPolicy::Skip);
-        assert_eq!(outcomes(&once, false, 57_000), vec![(TickOutcome::CaughtUp, 5, true)]);
-        assert_eq!(outcomes(&once, false, 50_001), vec![(TickOutcome::CaughtUp, 5, true)]);
-        assert_eq!(outcomes(&once, false, 7_200_000 + 9_000), vec![(TickOutcome::CaughtUp, 720, true)]);
-        let skip = schedule(MisfirePolicy::Skip, OverlapPolicy::Skip);
-        assert_eq!(outcomes(&skip, false, 57_000), vec![(TickOutcome::DroppedMisfire, 5, false)]);
+        let once = schedule(MisfirePolicy::RunOnce);
+        assert_eq!(outcomes(&once, 57_000), vec![(TickOutcome::CaughtUp, 5, true)]);
+        assert_eq!(outcomes(&once, 50_001), vec![(TickOutcome::CaughtUp, 5, true)]);
+        let split = vec![(TickOutcome::DroppedMisfire, 360, false), (TickOutcome::CaughtUp, 360, true)];
+        assert_eq!(outcomes(&once, 7_200_000 + 9_000), split, "the window is an hour");
+        let skip = schedule(MisfirePolicy::Skip);
+        assert_eq!(outcomes(&skip, 57_000), vec![(TickOutcome::DroppedMisfire, 5, false)]);
         let both = vec![(TickOutcome::DroppedMisfire, 4, false), (TickOutcome::Started, 1, true)];
-        assert_eq!(outcomes(&skip, false, 50_001), both);
-        let all = schedule(MisfirePolicy::RunAll, OverlapPolicy::Allow);
-        assert_eq!(outcomes(&all, false, 30_001), vec![(TickOutcome::CaughtUp, 1, true); 3]);
+        assert_eq!(outcomes(&skip, 50_001), both);
+        let all = schedule(MisfirePolicy::RunAll);
+        assert_eq!(outcomes(&all, 30_001), vec![(TickOutcome::CaughtUp, 1, true); 3]);
     }
 
     #[test]
     fn run_all_is_bounded_and_says_what_it_dropped() {
-        let all = schedule(MisfirePolicy::RunAll, OverlapPolicy::Allow);
-        let rows = outcomes(&all, false, 3_000_000);
+        let all = schedule(MisfirePolicy::RunAll);
+        let rows = outcomes(&all, 3_000_000);
         assert_eq!(rows[0], (TickOutcome::DroppedMisfire, 200, false));
         assert_eq!(rows.len(), 1 + CATCH_UP_MAX);
     }
 
     #[test]
     fn a_window_that_has_passed_drops_everything() {
-        let mut once = schedule(MisfirePolicy::RunOnce, OverlapPolicy::Skip);
+        let mut once = schedule(MisfirePolicy::RunOnce);
         once.0.definition.misfire_window = Span::from_millis(1_000);
-        assert_eq!(outcomes(&once, false, 57_000), vec![(TickOutcome::DroppedMisfire, 5, false)]);
+        assert_eq!(outcomes(&once, 57_000), vec![(TickOutcome::DroppedMisfire, 5, false)]);
+        // What is on time is never too old.
+        let both = vec![(TickOutcome::DroppedMisfire, 4, false), (TickOutcome::Started, 1, true)];
+        assert_eq!(outcomes(&once, 50_001), both);
+        once.0.definition.misfire_window = Span::ZERO;
+        assert_eq!(outcomes(&once, 53_000), both);
+        once.0.definition.misfire = MisfirePolicy::RunAll;
+        let both = vec![(TickOutcome::DroppedMisfire, 4, false), (TickOutcome::CaughtUp, 1, true)];
+        assert_eq!(outcomes(&once, 53_000), both);
+    }
+
+    /// Whatever the policies and the jitter: the rows are apart, in order, and stand for every due time once.
+    #[test]
+    fn every_due_time_that_has_passed_stands_in_one_row() {
+        for misfire in [MisfirePolicy::RunOnce, MisfirePolicy::Skip, MisfirePolicy::RunAll] {
+            for jitter in [0, 7_000] {
+                for after_ms in [0, 9_999, 10_000, 17_003, 44_000, 1_234_567, 90_000_000] {
+                    for pause in [None, Some(25_000)] {
+                        let (mut one, _) = schedule(misfire);
+                        one.definition.jitter = Span::from_millis(jitter);
+                        one.paused_at = pause.map(|_| T0);
+                        one.paused_until = pause.map(|end| T0.plus_millis(end));
+                        let timing = one.definition.compile("s").unwrap();
+                        let now = T0.plus_millis(after_ms);
+                        let plan = settle(&one, &timing, now);
+                        let due: Vec<_> =
+                            timing.due_in(T0, now, usize::MAX).iter().map(|due| due.tick).collect();
+                        let mut next = 0;
+                        for row in &plan.ticks {
+                            assert_eq!(
+                                row.first_due_at, due[next],
+                                "{misfire:?} {jitter} {after_ms} {pause:?}"
+                            );
+                            next += usize::try_from(row.count).unwrap();
+                            assert_eq!(
+                                row.due_at,
+                                due[next - 1],
+                                "{misfire:?} {jitter} {after_ms} {pause:?}"
+                            );
+                        }
+                        assert_eq!(next, due.len(), "{misfire:?} {jitter} {after_ms} {pause:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
     fn a_pause_skips_what_falls_into_it_and_nothing_else() {
-        let mut paused = schedule(MisfirePolicy::RunAll, OverlapPolicy::Allow);
+        let mut paused = schedule(MisfirePolicy::RunAll);
         paused.0.paused_at = Some(T0);
-        assert_eq!(outcomes(&paused, false, 30_001), vec![(TickOutcome::SkippedPaused, 3, false)]);
+        assert_eq!(outcomes(&paused, 30_001), vec![(TickOutcome::SkippedPaused, 3, false)]);
         paused.0.paused_until = Some(T0.plus_millis(20_001));
         let expected = vec![(TickOutcome::SkippedPaused, 2, false), (TickOutcome::Started, 1, true)];
-        assert_eq!(outcomes(&paused, false, 30_001), expected);
-        assert!(settle(&paused.0, &paused.1, false, T0.plus_millis(30_001)).ends_pause);
+        assert_eq!(outcomes(&paused, 30_001), expected);
+        assert!(settle(&paused.0, &paused.1, T0.plus_millis(30_001)).ends_pause);
     }
 
     #[test]
     fn a_clock_that_goes_back_settles_nothing_twice() {
-        let one = schedule(MisfirePolicy::RunOnce, OverlapPolicy::Skip);
-        let plan = settle(&one.0, &one.1, false, T0.plus_millis(-3_600_000));
+        let one = schedule(MisfirePolicy::RunOnce);
+        let plan = settle(&one.0, &one.1, T0.plus_millis(-3_600_000));
         assert_eq!(plan.ticks, vec![]);
         assert_eq!(plan.settled_until, T0);
     }

@@ -67,6 +67,10 @@ pub struct TaskDefinition {
     /// The longest that an attempt may run with all the time that it asks for; null means ten times its timeout.
     #[serde(default)]
     pub max_timeout: Option<Span>,
+    /// Whether both streams of its jobs' output are one, `STDOUT`, in their true order.
+    #[serde(default)]
+    #[graphql(name = "mergeOutput")]
+    pub merges_output: bool,
 }
 
 /// One revision of a task: what it said from then until the next one.
@@ -133,6 +137,9 @@ pub struct TaskPutInput {
     /// The longest that an attempt may run with all the time that it asks for; needs a timeout, and is not
     /// shorter; null means ten times that.
     pub max_timeout: Option<Span>,
+    /// Give its jobs one pipe for both streams: everything is `STDOUT`, in its true order.
+    #[graphql(default)]
+    pub merge_output: bool,
 }
 
 /// A checked `TaskPutInput`.
@@ -185,6 +192,7 @@ impl TaskPutInput {
                 parameters_schema: self.parameters_schema,
                 concurrency_limit: self.concurrency_limit,
                 max_timeout: self.max_timeout,
+                merges_output: self.merge_output,
             },
         })
     }

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 use super::Engine;
 use super::feed::StreamEnd;
+use super::progress::{Reason, Watched};
 use crate::base::clock;
 use crate::domain::attempt::Attempt;
 use crate::domain::event::EventCursor;
-use crate::domain::id::{AttemptId, JobId};
+use crate::domain::id::JobId;
 use crate::domain::job::Job;
 use crate::domain::limits::LOG_LINES_MAX;
-use crate::domain::log::{LogBatch, LogCursor, LogStream};
-use crate::domain::scalars::BigInt;
+use crate::domain::log::{LogBatch, LogCursor, LogFilter};
 use crate::store::{Fault, FaultKind};
 
 /// After news that did not concern us: others' changes are not looked at more often than this.
@@ -47,8 +47,10 @@ pub struct FollowRequest {
     pub log_after: Option<LogCursor>,
     /// Whether the log is wanted.
     pub wants_log: bool,
-    /// Only these streams; empty means all.
-    pub streams: Vec<LogStream>,
+    /// Whether what the job reports is wanted as it comes.
+    pub wants_progress: bool,
+    /// Only these lines.
+    pub filter: LogFilter,
     /// Only this attempt, and end with it.
     pub attempt: Option<i32>,
 }
@@ -60,6 +62,7 @@ struct Follow {
     lines: watch::Receiver<u64>,
     /// Position of the job's last event that was given.
     shown: Option<i64>,
+    watched: Watched,
     /// The attempt whose log is being given.
     at: Option<Attempt>,
     line: i64,
@@ -84,6 +87,7 @@ impl Engine {
             events: self.writer.newest(),
             lines: self.recorder.news().watch(),
             shown: request.after.map(|after| after.seq),
+            watched: Watched::new(self.clock.clone()),
             at: None,
             line: 0,
             is_log_complete: !request.wants_log,
@@ -99,32 +103,6 @@ impl Engine {
                 Err(end) => Some((Err(end), None)),
             }
         })))
-    }
-
-    /// A page of an attempt's log behind `after`.
-    pub async fn read_log(
-        &self,
-        attempt: &Attempt,
-        after: i64,
-        streams: &[LogStream],
-        limit: usize,
-    ) -> Result<LogBatch, Fault> {
-        // Whether it has ended is asked first: what is read after that is all there is.
-        let end = self.logs.end(attempt.id).await?;
-        let read = self.logs.read(LogCursor { attempt: attempt.id, line: after }, streams, limit).await?;
-        let at_end = match end {
-            Some(end) => read.cursor.line >= end.line_count || (!read.has_more && read.lines.is_empty()),
-            // The log store gave up on it: what is there is all there will be.
-            None => read.lines.is_empty() && self.recorder.news().reached(attempt.id).is_none(),
-        };
-        Ok(LogBatch {
-            attempt: attempt.number,
-            lines: read.lines,
-            cursor: read.cursor,
-            has_more: read.has_more,
-            is_complete: at_end && !read.has_more && attempt.outcome.is_some(),
-            dropped_bytes: BigInt(read.dropped_bytes),
-        })
     }
 }
 
@@ -164,11 +142,16 @@ impl Follow {
             if self.is_done {
                 return Ok(None);
             }
-            self.wait().await?;
+            if self.wait().await? == Reason::Reported
+                && let Some(job) = self.watched.reported()
+            {
+                return Ok(Some(self.step(job, None)));
+            }
         }
     }
 
-    async fn wait(&mut self) -> Result<(), StreamEnd> {
+    /// Waits until there may be something: in the store, or in what the job says.
+    async fn wait(&mut self) -> Result<Reason, StreamEnd> {
         let began = self.engine.clock.monotonic();
         loop {
             let left = LOOK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
@@ -176,17 +159,21 @@ impl Follow {
                 tokio::select! {
                     changed = self.events.changed() => changed.map(|()| true),
                     changed = self.lines.changed() => changed.map(|()| self.has_new_lines()),
+                    reason = self.watched.due(), if self.request.wants_progress => match reason {
+                        Reason::Reported => return Ok(None),
+                        Reason::Held => Ok(true),
+                    },
                 }
+                .map(Some)
             })
             .await;
             match woken {
-                None => return Ok(()),
-                Some(Ok(true)) => break,
-                Some(Ok(false)) => {}
+                None | Some(Ok(Some(true))) => return Ok(Reason::Held),
+                Some(Ok(None)) => return Ok(Reason::Reported),
+                Some(Ok(Some(false))) => {}
                 Some(Err(_)) => return Err(Fault::new(FaultKind::Stopping, "stopping").into()),
             }
         }
-        Ok(())
     }
 
     fn has_new_lines(&self) -> bool {
@@ -196,7 +183,7 @@ impl Follow {
 
     /// What is new, or nothing. Sets `is_done` when nothing can follow.
     async fn look(&mut self) -> Result<Option<Followed>, StreamEnd> {
-        let Some(job) = self.engine.reader.job(self.request.id).await? else {
+        let Some(mut job) = self.engine.reader.job(self.request.id).await? else {
             // Retention took it away while somebody watched.
             self.is_done = true;
             return Ok(None);
@@ -208,15 +195,26 @@ impl Follow {
             Some(_) => self.is_log_complete,
             None => job.state.is_final() && self.is_log_complete,
         };
+        let is_news = if self.request.wants_progress {
+            self.watched.settle(&self.engine, &mut job, is_news)
+        } else {
+            is_news
+        };
         // A follower that resumes at the end of a final job is told so once.
         if !is_news && !has_lines && !self.is_done {
             clock::sleep(LOOK_PAUSE).await;
             return Ok(None);
         }
-        self.shown = Some(job.event_cursor.seq.max(self.shown.unwrap_or(0)));
-        let cursor = EventCursor { epoch: job.event_cursor.epoch, seq: self.shown.unwrap_or(0) };
+        self.watched.show(&job);
+        Ok(Some(self.step(job, log)))
+    }
+
+    fn step(&mut self, job: Job, log: Option<LogBatch>) -> Followed {
+        let shown = job.event_cursor.seq.max(self.shown.unwrap_or(0));
+        self.shown = Some(shown);
+        let cursor = EventCursor { epoch: job.event_cursor.epoch, seq: shown };
         let log_cursor = self.at.as_ref().map(|attempt| LogCursor { attempt: attempt.id, line: self.line });
-        Ok(Some(Followed { job, log, cursor, log_cursor }))
+        Followed { job, log, cursor, log_cursor }
     }
 
     async fn read_log(&mut self, job: &Job) -> Result<Option<LogBatch>, StreamEnd> {
@@ -229,16 +227,16 @@ impl Follow {
             // Its end may have come since we last looked.
             let Some(attempt) = self.engine.reader.attempt(attempt.id).await? else { return Ok(None) };
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
-            let batch = self.engine.read_log(&attempt, self.line, &self.request.streams, limit).await?;
+            let batch = self.engine.read_log(&attempt, self.line, &self.request.filter, limit).await?;
             self.line = batch.cursor.line;
             let is_last = self.request.attempt.is_some() || attempt.number >= job.attempt_count;
             let may_end = self.request.attempt.is_some() || job.state.is_final();
             self.is_log_complete = batch.is_complete && is_last && may_end;
             if batch.lines.is_empty() && batch.has_more {
-                // A page of other streams.
+                // A page of other lines.
                 continue;
             }
-            if batch.is_complete && !is_last && batch.lines.is_empty() {
+            if batch.is_complete && !is_last && batch.lines.is_empty() && batch.dropped_bytes.0 == 0 {
                 let next = self.engine.reader.attempt_by_number(job.id, attempt.number + 1).await?;
                 self.move_to(next);
                 continue;
@@ -270,10 +268,5 @@ impl Engine {
     /// The newest attempt of a job.
     pub async fn last_attempt(&self, job: JobId) -> Result<Option<Attempt>, Fault> {
         Ok(self.reader.last_attempts(&[job]).await?.pop())
-    }
-
-    /// The cursor at the beginning of an attempt's log; of no attempt when there is none.
-    pub fn log_start(attempt: Option<AttemptId>) -> LogCursor {
-        LogCursor { attempt: attempt.unwrap_or(AttemptId(0)), line: 0 }
     }
 }

@@ -1,8 +1,5 @@
 //! Owns what the engine knows of handlers: which there are, and what one is told and how it is heard.
 
-use std::any::Any;
-use std::sync::Arc;
-
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -10,7 +7,7 @@ use super::{Engine, listener};
 use crate::domain::command::Command;
 use crate::domain::rejection::Rejection;
 use crate::domain::report::Reported;
-use crate::exec::{Call, Heard, Told};
+use crate::exec::{Call, Heard, Place, Told};
 use crate::store::claim::Claimed;
 
 /// Names that a message lists at most.
@@ -45,7 +42,7 @@ pub fn call_of(
     engine: &Engine,
     claimed: &Claimed,
     (told, alive): (&watch::Sender<Reported>, &watch::Sender<bool>),
-    place: Arc<dyn Any + Send + Sync>,
+    place: Place,
 ) -> Call {
     let (told, alive, clock) = (told.clone(), alive.clone(), engine.clock.clone());
     let hear = move |heard: Heard| listener::tell(&told, &alive, &heard, clock.now());

@@ -152,6 +152,7 @@ impl Engine {
             limit: KeyLimit::of(options.concurrency_key.clone(), task),
             depends_on: options.depends_on.clone(),
             on_dependency_failure: options.on_dependency_failure,
+            merges_output: options.merges_output || definition.is_some_and(|one| one.merges_output),
             token_id: Some(viewer.token_id),
             parameters,
             ..NewJob::plain(command, &viewer.token_name)

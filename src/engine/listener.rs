@@ -20,7 +20,7 @@ pub struct Listened {
     pub bytes: i64,
     /// Bytes that could not be handed on and were not yet told of.
     pub lost_bytes: i64,
-    /// The last line of error output that is not empty.
+    /// The last line of error output that is not empty; of all output when both are one.
     pub error_line: Option<String>,
 }
 
@@ -108,8 +108,8 @@ impl<'a> Listener<'a> {
         if lines.is_empty() {
             return;
         }
-        let is_error =
-            |line: &&NewLine| line.stream == LogStream::Stderr && !line.bytes.trim_ascii().is_empty();
+        let errors = if self.claimed.job.merges_output { LogStream::Stdout } else { LogStream::Stderr };
+        let is_error = |line: &&NewLine| line.stream == errors && !line.bytes.trim_ascii().is_empty();
         if let Some(line) = lines.iter().rev().find(is_error) {
             self.listened.error_line = Some(error_line(&line.bytes));
         }

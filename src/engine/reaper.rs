@@ -84,7 +84,8 @@ async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
 
 /// Closes the log where the dead daemon left it. Trouble with logs does not hold up the recovery.
 async fn close_log(engine: &Engine, open: &OpenAttempt) -> LogEnd {
-    let nothing = LogEnd { attempt: open.attempt, line_count: 0, byte_count: 0, dropped_bytes: 0 };
+    let nothing =
+        LogEnd { attempt: open.attempt, line_count: 0, byte_count: 0, dropped_bytes: 0, is_forgotten: false };
     let closing = async {
         if let Some(end) = engine.logs.end(open.attempt).await? {
             return Ok(end);

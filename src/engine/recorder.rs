@@ -98,9 +98,27 @@ struct Kept {
     dropped_before: i64,
 }
 
+/// How the room of one log is shared out. Its beginning is kept whatever follows, and never all of the room: the end
+/// says why it ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Room {
+    cap_bytes: i64,
+    head_bytes: i64,
+    /// Bytes that close a chunk.
+    chunk_limit: usize,
+}
+
+impl Room {
+    fn of(cap_bytes: i64) -> Room {
+        let eighth = usize::try_from(cap_bytes / 8).unwrap_or(CHUNK_BYTES);
+        Room { cap_bytes, head_bytes: HEAD_BYTES.min(cap_bytes / 2), chunk_limit: CHUNK_BYTES.min(eighth) }
+    }
+}
+
 /// What is known of a log that is being written.
 #[derive(Debug, Default)]
 struct Open {
+    room: Room,
     next_line: i64,
     total_bytes: i64,
     dropped_bytes: i64,
@@ -118,7 +136,7 @@ struct Open {
 pub struct RecorderLoop {
     logs: Logs,
     clock: Arc<dyn Clock>,
-    cap_bytes: i64,
+    room: Room,
     queue: mpsc::Receiver<Message>,
     changes: watch::Sender<u64>,
     reached: Arc<Mutex<HashMap<AttemptId, i64>>>,
@@ -133,10 +151,10 @@ pub fn channel(logs: Logs, clock: Arc<dyn Clock>, cap_bytes: i64) -> (Recorder, 
     let (changes, changes_receiver) = watch::channel(0);
     let reached = Arc::new(Mutex::new(HashMap::new()));
     let news = LogNews { changes: changes_receiver, reached: reached.clone() };
-    let (open, ready) = (HashMap::new(), Vec::new());
+    let (open, ready, room) = (HashMap::new(), Vec::new(), Room::of(cap_bytes));
     (
         Recorder { queue: sender, news },
-        RecorderLoop { logs, clock, cap_bytes, queue, changes, reached, open, ready },
+        RecorderLoop { logs, clock, room, queue, changes, reached, open, ready },
     )
 }
 
@@ -177,12 +195,12 @@ impl RecorderLoop {
         for message in messages {
             match message {
                 Message::Lines { attempt, lines, gap } => {
-                    let open = self.open.entry(attempt).or_default();
+                    let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
                     open.lose(gap, attempt, &mut self.ready);
                     open.gathered.extend(lines);
                 }
                 Message::End { attempt, lost_bytes, reply } => {
-                    let open = self.open.entry(attempt).or_default();
+                    let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
                     open.lose(lost_bytes, attempt, &mut self.ready);
                     open.tell_gap(self.clock.now());
                     ended.push((attempt, reply));
@@ -192,7 +210,7 @@ impl RecorderLoop {
         let mut turn = LogTurn { chunks: std::mem::take(&mut self.ready), ..LogTurn::default() };
         for (attempt, open) in &mut self.open {
             open.cut(*attempt, &mut turn.chunks);
-            open.make_room(*attempt, self.cap_bytes, &mut turn.dropped);
+            open.make_room(*attempt, &mut turn.dropped);
         }
         turn.ends = ended.iter().map(|(attempt, _)| self.open[attempt].end(*attempt)).collect();
         if let Err(fault) = self.logs.write(&turn, self.clock.now()).await {
@@ -236,6 +254,10 @@ impl RecorderLoop {
 }
 
 impl Open {
+    fn new(room: Room) -> Open {
+        Open { room, ..Open::default() }
+    }
+
     /// Counts bytes that never came here; the next chunk tells of them.
     fn lose(&mut self, bytes: i64, attempt: AttemptId, ready: &mut Vec<NewChunk>) {
         if bytes == 0 {
@@ -262,8 +284,11 @@ impl Open {
         while lines.peek().is_some() {
             let mut part = Vec::new();
             let mut part_bytes = 0;
-            while part.len() < CHUNK_LINES && part_bytes < CHUNK_BYTES {
-                let Some(line) = lines.next() else { break };
+            while part.len() < CHUNK_LINES && part_bytes < self.room.chunk_limit {
+                let fits = |line: &NewLine| {
+                    part.is_empty() || part_bytes + line_bytes(line) <= self.room.chunk_limit
+                };
+                let Some(line) = lines.next_if(fits) else { break };
                 part_bytes += line_bytes(&line);
                 part.push(line);
             }
@@ -278,7 +303,8 @@ impl Open {
         let bytes = chunk_bytes(chunk);
         self.next_line += i64::try_from(chunk.lines.len()).unwrap_or(i64::MAX);
         self.total_bytes += bytes;
-        if self.head_bytes < HEAD_BYTES && self.tail.is_empty() {
+        let fits = self.head_bytes == 0 || self.head_bytes + bytes <= self.room.head_bytes;
+        if fits && self.tail.is_empty() {
             self.head_bytes += bytes;
         } else {
             self.tail_bytes += bytes;
@@ -288,8 +314,8 @@ impl Open {
     }
 
     /// Drops old chunks behind the head while the log is larger than it may be.
-    fn make_room(&mut self, attempt: AttemptId, cap_bytes: i64, dropped: &mut Vec<DroppedChunk>) {
-        while self.head_bytes + self.tail_bytes > cap_bytes && self.tail.len() > 1 {
+    fn make_room(&mut self, attempt: AttemptId, dropped: &mut Vec<DroppedChunk>) {
+        while self.head_bytes + self.tail_bytes > self.room.cap_bytes && self.tail.len() > 1 {
             let Some(oldest) = self.tail.pop_front() else { return };
             self.tail_bytes -= oldest.bytes;
             self.dropped_bytes += oldest.bytes;
@@ -342,6 +368,7 @@ impl Open {
             line_count: self.next_line,
             byte_count: self.total_bytes,
             dropped_bytes: self.dropped_bytes,
+            is_forgotten: false,
         }
     }
 }

@@ -5,26 +5,31 @@ use std::time::Duration;
 use super::Engine;
 use crate::base::clock;
 use crate::base::clock::Timestamp;
+use crate::domain::id::AttemptId;
 use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
 
-/// Pause between two looks.
+/// Pause between two looks, and before the first: a daemon that was started with other settings acts on them soon.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
+const LOOK_FIRST: Duration = Duration::from_secs(1);
 /// Pause between two batches, so that others come in between.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 /// Idempotency keys are kept at least this long: seven days, in milliseconds.
 const KEYS_MILLIS: i64 = 7 * 86_400_000;
-/// Logs that one look forgets to make room.
+/// Logs, and bytes in them, that one transaction forgets to make room; a larger log goes alone.
 const LOGS_MAX: usize = 200;
+const LOGS_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
 /// Forgets until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
+    let mut pause = LOOK_FIRST;
     loop {
         tokio::select! {
-            () = clock::sleep(LOOK_EVERY) => {}
+            () = clock::sleep(pause) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
         sweep(&engine).await?;
+        pause = LOOK_EVERY;
     }
 }
 
@@ -49,7 +54,7 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
             Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
         };
         if !pruned.attempts.is_empty() {
-            engine.logs.forget(&pruned.attempts).await.map_err(|fault| fault.to_string())?;
+            engine.logs.remove(&pruned.attempts).await.map_err(|fault| fault.to_string())?;
         }
         tracing::info!(rows = pruned.row_count, "old rows were forgotten");
         has_more = pruned.has_more;
@@ -58,20 +63,55 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
     make_room(engine).await
 }
 
+/// Forgets the oldest whole logs, whatever becomes of their jobs, until all together take no more than they may. Then
+/// the file gives back what it held above that.
 async fn make_room(engine: &Engine) -> Result<(), String> {
-    let total = engine.logs.total_bytes().await.map_err(|fault| fault.to_string())?;
-    let mut excess = total - engine.settings.retention_log_bytes;
-    if excess <= 0 {
-        return Ok(());
-    }
-    let mut gone = Vec::new();
-    for (attempt, bytes) in engine.logs.oldest(LOGS_MAX).await.map_err(|fault| fault.to_string())? {
+    let (logs, limit) = (&engine.logs, engine.settings.retention_log_bytes);
+    while !engine.shutdown.is_begun() {
+        let excess = logs.weight_bytes().await.map_err(|fault| fault.to_string())? - limit;
         if excess <= 0 {
             break;
         }
-        excess -= bytes;
-        gone.push(attempt);
+        let oldest = logs.oldest(LOGS_MAX).await.map_err(|fault| fault.to_string())?;
+        let gone = first_of(&oldest, excess.min(LOGS_BYTES_MAX));
+        if gone.is_empty() {
+            tracing::warn!(
+                excess,
+                "logs take more than they may, and all that are left belong to running jobs"
+            );
+            break;
+        }
+        logs.forget(gone.as_slice(), engine.clock.now()).await.map_err(|fault| fault.to_string())?;
+        tracing::info!(logs = gone.len(), "old logs made room");
+        clock::sleep(BATCH_PAUSE).await;
     }
-    tracing::info!(logs = gone.len(), "old logs made room");
-    engine.logs.forget(&gone).await.map_err(|fault| fault.to_string())
+    while !engine.shutdown.is_begun() && logs.shrink(limit).await.map_err(|fault| fault.to_string())? {
+        clock::sleep(BATCH_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// The first ones that weigh `bytes` together, at least one.
+fn first_of(oldest: &[(AttemptId, i64)], bytes: i64) -> Vec<AttemptId> {
+    let mut weight = 0;
+    let enough = oldest.iter().position(|(_, own)| {
+        weight += own;
+        weight >= bytes
+    });
+    let count = enough.map_or(oldest.len(), |last| last + 1);
+    oldest[..count].iter().map(|(attempt, _)| *attempt).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_logs_go_as_are_needed_and_no_more() {
+        let logs = [(1, 10), (2, 0), (3, 100), (4, 5)].map(|(id, bytes)| (AttemptId(id), bytes));
+        for (bytes, count) in [(1, 1), (10, 1), (11, 3), (110, 3), (111, 4), (1_000, 4)] {
+            assert_eq!(first_of(&logs, bytes).len(), count, "{bytes}");
+        }
+        assert!(first_of(&[], 1).is_empty());
+    }
 }

@@ -1,8 +1,6 @@
 //! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
-use std::any::Any;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +17,7 @@ use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::parameters;
 use crate::domain::report::Reported;
-use crate::exec::{self, Identity, Spec};
+use crate::exec::{self, Identity, Place, Spec};
 use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -42,7 +40,7 @@ enum StopCause {
 }
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn Any + Send + Sync>) {
+pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
     let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
@@ -51,16 +49,15 @@ pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Arc<dyn
     tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
 }
 
-async fn execute(
-    engine: &Engine,
-    claimed: &Claimed,
-    stop: watch::Receiver<bool>,
-    place: Arc<dyn Any + Send + Sync>,
-) -> Ended {
+async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
         return unstarted(engine, claimed, ended).await;
     }
-    let (told, heard) = watch::channel(Reported::default());
+    // What the command is given as a secret is hidden from its first byte on.
+    let environment = claimed.job.command.environment.iter();
+    let secrets = environment.filter(|one| one.is_secret).map(|one| one.value.as_str());
+    let (told, heard) = watch::channel(Reported::hiding(secrets));
+    engine.running.listen(claimed.attempt, claimed.number, heard.clone());
     // True while the listener holds output in its hands: every change is a sign of life.
     let (alive, silence) = watch::channel(false);
     let handler = claimed.job.command.handler.as_deref();
@@ -87,6 +84,7 @@ async fn execute(
     let (underway, output) = match begun {
         Ok(begun) => begun,
         Err(message) => {
+            let message = told.borrow().masks().hide(&message);
             let ended = Ended::without_process(AttemptOutcome::SpawnFailed, message);
             return unstarted(engine, claimed, ended).await;
         }
@@ -169,6 +167,7 @@ fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
         directory: Some(directory.unwrap_or_else(|| engine.settings.work_directory.clone())),
         environment,
         cookie: claimed.cookie.clone(),
+        merges_output: claimed.job.merges_output,
     }
 }
 

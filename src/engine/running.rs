@@ -6,20 +6,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::domain::id::{AttemptId, JobId};
+use crate::domain::report::Reported;
 
-type Stops = HashMap<AttemptId, (JobId, watch::Sender<bool>)>;
+type Listed = HashMap<AttemptId, Here>;
+
+/// What is known of an attempt that runs here.
+#[derive(Debug)]
+struct Here {
+    job: JobId,
+    stop: watch::Sender<bool>,
+    /// What it reports, with its number within its job, once it is listened to.
+    heard: Option<(i32, watch::Receiver<Reported>)>,
+}
 
 /// The attempts that run here. Listed by attempt: the next attempt of a job may begin before the runner of the
 /// last one has left.
 #[derive(Debug, Clone)]
 pub struct Running {
-    stops: Arc<Mutex<Stops>>,
+    listed: Arc<Mutex<Listed>>,
     count: watch::Sender<usize>,
 }
 
 impl Default for Running {
     fn default() -> Running {
-        Running { stops: Arc::default(), count: watch::Sender::new(0) }
+        Running { listed: Arc::default(), count: watch::Sender::new(0) }
     }
 }
 
@@ -34,31 +44,45 @@ pub struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut stops = self.running.lock();
-        stops.remove(&self.attempt);
-        self.running.count.send_replace(stops.len());
+        let mut listed = self.running.lock();
+        listed.remove(&self.attempt);
+        self.running.count.send_replace(listed.len());
     }
 }
 
 impl Running {
-    fn lock(&self) -> MutexGuard<'_, Stops> {
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists an attempt as running.
     pub fn enter(&self, attempt: AttemptId, job: JobId) -> Entry {
         let (sender, stop) = watch::channel(false);
-        let mut stops = self.lock();
-        stops.insert(attempt, (job, sender));
-        self.count.send_replace(stops.len());
+        let mut listed = self.lock();
+        listed.insert(attempt, Here { job, stop: sender, heard: None });
+        self.count.send_replace(listed.len());
         Entry { running: self.clone(), attempt, stop }
     }
 
     /// Asks the job to stop, if it runs here.
     pub fn stop(&self, job: JobId) {
-        for (_, sender) in self.lock().values().filter(|(running, _)| *running == job) {
-            sender.send_replace(true);
+        for here in self.lock().values().filter(|here| here.job == job) {
+            here.stop.send_replace(true);
         }
+    }
+
+    /// Lets followers hear what a listed attempt reports.
+    pub fn listen(&self, attempt: AttemptId, number: i32, heard: watch::Receiver<Reported>) {
+        if let Some(here) = self.lock().get_mut(&attempt) {
+            here.heard = Some((number, heard));
+        }
+    }
+
+    /// What the attempt of this number reports, if it runs here.
+    pub fn reports(&self, job: JobId, number: i32) -> Option<watch::Receiver<Reported>> {
+        let listed = self.lock();
+        let mut heard = listed.values().filter(|here| here.job == job).filter_map(|here| here.heard.as_ref());
+        heard.find(|(known, _)| *known == number).map(|(_, heard)| heard.clone())
     }
 
     /// Whether the attempt runs here.

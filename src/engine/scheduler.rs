@@ -9,22 +9,21 @@ use crate::domain::concurrency::KeyLimit;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
 use crate::domain::rejection::Rejection;
-use crate::domain::schedule::{OverlapPolicy, Schedule, TickOutcome};
+use crate::domain::schedule::{Schedule, ScheduleRef, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
+use crate::store::Fault;
 use crate::store::ticks::{NewTick, Settle};
 use crate::store::writer::Refusal;
 
 /// Schedules that one look settles.
 const LOOK_MAX: usize = 100;
-/// A clock may be stepped: nobody waits longer than this without looking.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Settles due times until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
     loop {
         let nudged = engine.nudge_scheduler.notified();
-        let wait = tick(&engine).await?;
+        let wait = look(&engine).await?;
         tokio::select! {
             () = nudged => {}
             () = clock::sleep(wait) => {}
@@ -33,7 +32,8 @@ pub async fn run(engine: Engine) -> Result<(), String> {
     }
 }
 
-async fn tick(engine: &Engine) -> Result<Duration, String> {
+/// One look at the clock and the store: settles what is due, and gives how long to wait for the next look.
+pub async fn look(engine: &Engine) -> Result<Duration, String> {
     loop {
         let now = engine.clock.now();
         let due = engine.reader.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
@@ -52,19 +52,17 @@ async fn tick(engine: &Engine) -> Result<Duration, String> {
         }
     }
     let next = engine.reader.next_schedule_due().await.map_err(|fault| fault.to_string())?;
-    // A schedule that could not be settled stays due: it is tried again after a poll interval.
-    let now = engine.clock.now();
-    let wait = next
-        .map_or(WAIT_MAX, |next| if next <= now { engine.settings.poll_interval } else { next.since(now) });
+    // A clock may be stepped, and another daemon may put a schedule: nobody waits longer than a poll interval without
+    // looking. A schedule that could not be settled stays due and is tried again then.
+    let (now, poll) = (engine.clock.now(), engine.settings.poll_interval);
+    let wait = next.filter(|next| *next > now).map_or(poll, |next| next.since(now));
     // Rounded up: a wait that ends early would look once more for nothing.
-    Ok((wait + Duration::from_millis(1)).min(WAIT_MAX))
+    Ok((wait + Duration::from_millis(1)).min(poll))
 }
 
 async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> {
     let timing = schedule.definition.compile(&schedule.name).map_err(|rejection| rejection.message)?;
-    let has_open_job = schedule.definition.overlap == OverlapPolicy::Skip
-        && engine.reader.has_open_job(schedule.id).await.map_err(|fault| fault.to_string())?;
-    let plan = settle::settle(schedule, &timing, has_open_job, engine.clock.now());
+    let plan = settle::settle(schedule, &timing, engine.clock.now());
     let task = engine.reader.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
     let change = settle_of(engine, schedule, task.as_ref(), plan);
     match engine.writer.apply(change).await {
@@ -76,6 +74,16 @@ async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> 
         Err(Refusal::Fault(fault)) => Err(fault.to_string()),
         Err(Refusal::Rejected(rejection)) => Err(rejection.message),
     }
+}
+
+/// Settles one schedule before its rule or its pause changes: what was due until now is dealt with as the rule said.
+pub(super) async fn settle_before(engine: &Engine, schedule: &ScheduleRef) -> Result<(), Fault> {
+    let Some(schedule) = engine.reader.schedule(schedule).await? else { return Ok(()) };
+    let is_due = schedule.next_due_at.is_some_and(|due| due <= engine.clock.now());
+    if is_due && let Err(message) = settle_one(engine, &schedule).await {
+        tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
+    }
+    Ok(())
 }
 
 fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Plan) -> Settle {
@@ -90,17 +98,17 @@ fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Pl
         .ticks
         .into_iter()
         .map(|tick| {
-            let job = template.clone().filter(|_| tick.makes_job);
+            let job = template.clone().filter(|_| tick.makes_job).map(|job| in_line(schedule, job));
             // A task out of use, or with another schema by now, makes no jobs; the ledger says that the due time was dropped.
             let is_dropped = tick.makes_job && job.is_none();
             let outcome = if is_dropped { TickOutcome::DroppedMisfire } else { tick.outcome };
-            NewTick { due_at: tick.due_at, outcome, count: tick.count, job }
+            NewTick { due_at: tick.due_at, first_due_at: tick.first_due_at, outcome, count: tick.count, job }
         })
         .collect();
     Settle {
         id: schedule.id,
         expected: schedule.clone(),
-        skips_overlap: schedule.definition.overlap == OverlapPolicy::Skip,
+        overlap: schedule.definition.overlap,
         settled_until: plan.settled_until,
         next_due_at: plan.next_due_at,
         ends_pause: plan.ends_pause,
@@ -113,7 +121,7 @@ fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Pl
 pub fn job_of(schedule: &Schedule, runnable: &RunnableTask) -> Result<NewJob, Rejection> {
     let task = &runnable.task;
     let definition = &task.definition;
-    let (command, parameters) = runnable.resolve(None)?;
+    let (command, parameters) = runnable.resolve(schedule.definition.parameters.clone())?;
     Ok(NewJob {
         parameters,
         limit: KeyLimit::of(None, Some(task)),
@@ -127,7 +135,14 @@ pub fn job_of(schedule: &Schedule, runnable: &RunnableTask) -> Result<NewJob, Re
         idle_timeout: definition.idle_timeout,
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
+        merges_output: definition.merges_output,
         schedule_id: Some(schedule.id),
         ..NewJob::plain(command, &schedule.name)
     })
+}
+
+/// The job with the limit that the schedule's overlap policy gives it.
+pub(super) fn in_line(schedule: &Schedule, job: NewJob) -> NewJob {
+    let limit = schedule.definition.overlap.limit(schedule.id, job.limit);
+    NewJob { limit, ..job }
 }

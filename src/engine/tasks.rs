@@ -42,7 +42,9 @@ impl Engine {
         viewer: &Viewer,
         input: SchedulePutInput,
     ) -> Outcome<(ScheduleId, EventCursor)> {
-        let change = PutSchedule { schedule: input.check()?, actor: viewer.token_name.clone() };
+        let schedule = input.check()?;
+        scheduler::settle_before(self, &ScheduleRef::Name(schedule.name.clone())).await?;
+        let change = PutSchedule { schedule, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
         self.nudge_scheduler.notify_one();
         Ok((committed.answer, committed.cursor))
@@ -55,6 +57,9 @@ impl Engine {
         schedule: ScheduleRef,
         action: ScheduleAction,
     ) -> Outcome<(ScheduleId, EventCursor)> {
+        if matches!(action, ScheduleAction::Pause { .. }) {
+            scheduler::settle_before(self, &schedule).await?;
+        }
         let change = ChangeSchedule { schedule, action, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
         self.nudge_scheduler.notify_one();
@@ -84,6 +89,10 @@ impl Engine {
             return Err(Rejection::new(UserErrorCode::Conflict, "the schedule's task is archived").into());
         };
         let mut job = scheduler::job_of(&schedule, &RunnableTask::new(task)?)?;
+        if !ignore_overlap {
+            job = scheduler::in_line(&schedule, job);
+        }
+        job.token_id = Some(viewer.token_id);
         job.requested_by.clone_from(&viewer.token_name);
         job.idempotency = key;
         let queued_max = self.settings.queued_max;

@@ -29,6 +29,8 @@ pub struct Spec {
     pub environment: Vec<(String, String)>,
     /// A secret of this attempt, given as `BEADLE_COOKIE`, by which survivors are found.
     pub cookie: String,
+    /// Whether it gets one pipe for both outputs: then everything is standard output, in its true order.
+    pub merges_output: bool,
 }
 
 impl Spec {

@@ -34,8 +34,8 @@ impl DependencyFile {
     pub fn add(&mut self, entries: &[(String, String)]) -> io::Result<()> {
         let mut text = String::new();
         for (name, value) in entries {
-            text.push_str(if std::mem::take(&mut self.is_empty) { "{" } else { "," });
-            text.push_str(&format!("\n\"{name}\":{value}"));
+            let begin = if std::mem::take(&mut self.is_empty) { "{" } else { "," };
+            text.extend([begin, "\n\"", name, "\":", value]);
         }
         self.file.write_all(text.as_bytes())
     }

@@ -27,9 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::handler_context::{HandlerContext, Told};
+use super::handler_context::{HandlerContext, Hear, Told};
 use super::output::{BATCHES_MAX, Piece};
-use super::report::Heard;
 use crate::base::clock::Clock;
 use crate::base::task::{self, panic_message};
 use crate::domain::limits::HANDLERS_MAX;
@@ -179,16 +178,19 @@ impl Handlers {
     }
 }
 
+/// What is held until a function has really ended.
+pub type Place = Arc<dyn Any + Send + Sync>;
+
 /// What a call needs.
 pub struct Call {
     /// What the function is told.
     pub told: Told,
     /// Takes what it reports, as a process's channel gives it.
-    pub hear: Box<dyn Fn(Heard) + Send + Sync>,
+    pub hear: Hear,
     /// Dates its lines.
     pub clock: Arc<dyn Clock>,
     /// Held until the function has really ended.
-    pub place: Arc<dyn Any + Send + Sync>,
+    pub place: Place,
 }
 
 /// How a call ended.
@@ -278,7 +280,7 @@ impl Drop for Calling {
 
 /// What a call holds until it has really ended: its place is free before anybody learns of the end.
 struct Held {
-    place: Option<Arc<dyn Any + Send + Sync>>,
+    place: Option<Place>,
     gone: CancellationToken,
 }
 

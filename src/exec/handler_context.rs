@@ -15,6 +15,9 @@ use super::report::Heard;
 use crate::base::clock::Clock;
 use crate::domain::limits::REPORT_LINE_BYTES_MAX;
 
+/// Takes what is reported, as a process's channel gives it.
+pub type Hear = Box<dyn Fn(Heard) + Send + Sync>;
+
 /// What a function is told.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
@@ -38,7 +41,7 @@ struct Inner {
     told: Told,
     cancelled: CancellationToken,
     /// `None` once the call is over.
-    hear: Mutex<Option<Box<dyn Fn(Heard) + Send + Sync>>>,
+    hear: Mutex<Option<Hear>>,
     lines: mpsc::Sender<Vec<Piece>>,
     clock: Arc<dyn Clock>,
 }
@@ -52,7 +55,7 @@ impl fmt::Debug for HandlerContext {
 impl HandlerContext {
     pub(super) fn new(
         told: Told,
-        hear: Box<dyn Fn(Heard) + Send + Sync>,
+        hear: Hear,
         lines: mpsc::Sender<Vec<Piece>>,
         clock: Arc<dyn Clock>,
     ) -> HandlerContext {
@@ -163,7 +166,7 @@ impl HandlerContext {
         *self.hear() = None;
     }
 
-    fn hear(&self) -> MutexGuard<'_, Option<Box<dyn Fn(Heard) + Send + Sync>>> {
+    fn hear(&self) -> MutexGuard<'_, Option<Hear>> {
         self.0.hear.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

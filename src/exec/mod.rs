@@ -29,8 +29,8 @@ mod tests;
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::SpawnError;
-pub use handler::{Call, Calling, Handler, Handlers, Returned};
-pub use handler_context::{HandlerContext, Told};
+pub use handler::{Call, Calling, Handler, Handlers, Place, Returned};
+pub use handler_context::{HandlerContext, Hear, Told};
 pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
     Stream, TAIL_FLUSH,

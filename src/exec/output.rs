@@ -69,9 +69,13 @@ pub struct DrainReport {
     pub stderr_bytes: u64,
 }
 
-/// The two pipes, ready to be read in the runtime.
-pub(super) fn pipes(stdout: OwnedFd, stderr: OwnedFd) -> std::io::Result<[Source; 2]> {
-    Ok([Source::new(Stream::Stdout, stdout)?, Source::new(Stream::Stderr, stderr)?])
+/// The two pipes, ready to be read in the runtime; `stderr` is `None` when the first one is for both.
+pub(super) fn pipes(stdout: OwnedFd, stderr: Option<OwnedFd>) -> std::io::Result<[Source; 2]> {
+    let stderr = match stderr {
+        Some(stderr) => Source::new(Stream::Stderr, stderr)?,
+        None => Source { pipe: None, line: Line::new(Stream::Stderr), bytes_count: 0 },
+    };
+    Ok([Source::new(Stream::Stdout, stdout)?, stderr])
 }
 
 /// Reads both pipes until they end, or until the drain that `ended` begins gives up.

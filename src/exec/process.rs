@@ -73,15 +73,12 @@ pub fn spawn(
 ) -> Result<(Running, mpsc::Receiver<Vec<Piece>>), SpawnError> {
     spec.check()?;
     let program = spec.resolve()?;
-    let mut child = start(spec, &program)?;
-    let pipes = (child.stdout.take(), child.stderr.take());
-    let (Some(stdout), Some(stderr)) = pipes else { unreachable!("both were asked for as pipes") };
+    let (child, stdout, stderr) = start(spec, &program)?;
 
     let leader = Arc::new(Leader::hold(child)?);
     let identity = leader.identity()?;
     let watched = watch(&leader)?;
-    let pipes =
-        output::pipes(stdout.into(), stderr.into()).map_err(|error| os("watch the output", &error))?;
+    let pipes = output::pipes(stdout, stderr).map_err(|error| os("watch the output", &error))?;
 
     let ended = CancellationToken::new();
     let (tell_exit, exit) = oneshot::channel();
@@ -317,7 +314,8 @@ async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: o
     let _ = tell.send(exit);
 }
 
-fn start(spec: &Spec, program: &Path) -> Result<Child, SpawnError> {
+/// Starts it; gives the reading ends of its output, one when both outputs are one.
+fn start(spec: &Spec, program: &Path) -> Result<(Child, OwnedFd, Option<OwnedFd>), SpawnError> {
     #[expect(clippy::disallowed_methods, reason = "this is the one home of processes")]
     let mut command = Command::new(program);
     command
@@ -333,7 +331,28 @@ fn start(spec: &Spec, program: &Path) -> Result<Child, SpawnError> {
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }
-    command.spawn().map_err(|error| SpawnError::diagnose(&error, program, spec.argument_bytes()))
+    let merged = if spec.merges_output {
+        Some(merge(&mut command).map_err(|error| os("make a pipe", &error))?)
+    } else {
+        None
+    };
+    let spawned = command.spawn();
+    // It holds our copy of the writing end: with that open the output would never end.
+    drop(command);
+    let mut child = spawned.map_err(|error| SpawnError::diagnose(&error, program, spec.argument_bytes()))?;
+    if let Some(output) = merged {
+        return Ok((child, output, None));
+    }
+    let pipes = (child.stdout.take(), child.stderr.take());
+    let (Some(stdout), Some(stderr)) = pipes else { unreachable!("both were asked for as pipes") };
+    Ok((child, stdout.into(), Some(stderr.into())))
+}
+
+/// Makes one pipe both outputs; gives its reading end.
+fn merge(command: &mut Command) -> std::io::Result<OwnedFd> {
+    let (reader, writer) = std::io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    Ok(reader.into())
 }
 
 /// Reaps this one child. `peak_floor_bytes` is what its peak must exceed to be its own.

@@ -43,7 +43,11 @@ impl Attempt {
         #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
         #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+        #[graphql(
+            desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
+        )]
+        grep: Option<String>,
     ) -> async_graphql::Result<LogBatch> {
-        LogPage { first, after, last, streams }.read(ctx, Some(self)).await
+        LogPage { first, after, last, streams, grep }.read(ctx, Some(self)).await
     }
 }

@@ -5,11 +5,13 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
+use super::estimates;
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf};
 use super::logs::LogPage;
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
+use crate::base::clock::Timestamp;
 use crate::domain::attempt::Attempt;
 use crate::domain::blocker::Blocker;
 use crate::domain::concurrency::LimitKey;
@@ -144,6 +146,12 @@ impl Job {
         ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)
     }
 
+    /// When it will be done, while it runs: by its own progress, else by the median of the last 20 successes of its
+    /// task. Null when neither is known, or it runs longer than usual.
+    async fn estimated_finish_at(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Timestamp>> {
+        estimates::finish_of(ctx, self).await.map_err(fault)
+    }
+
     /// The structured result that its current, else its last attempt reported; null when it reported none.
     async fn output(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Json>> {
         ctx.loaders().0.load_one(OutputOf(self.id)).await.map_err(fault)
@@ -171,6 +179,10 @@ impl Job {
         #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
         #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+        #[graphql(
+            desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
+        )]
+        grep: Option<String>,
     ) -> async_graphql::Result<LogBatch> {
         let after = after.filter(|after| after.attempt.0 > 0);
         let attempt = match after {
@@ -179,7 +191,7 @@ impl Job {
             None => ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)?,
         };
         let attempt = attempt.filter(|attempt| attempt.job_id == self.id);
-        LogPage { first, after, last, streams }.read(ctx, attempt.as_ref()).await
+        LogPage { first, after, last, streams, grep }.read(ctx, attempt.as_ref()).await
     }
 
     /// The job that this one retries.

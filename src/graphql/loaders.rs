@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
@@ -12,6 +13,7 @@ use crate::domain::blocker::Blocker;
 use crate::domain::id::{JobId, ScheduleId, TaskId};
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
+use crate::domain::report::median;
 use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
@@ -33,6 +35,9 @@ pub struct OutputOf(pub JobId);
 /// Why a job waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockersOf(pub JobId);
+/// How long jobs of a task usually take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UsualOf(pub TaskId);
 
 /// The one loader for all keys.
 pub struct Loaders(pub DataLoader<Rows>);
@@ -93,6 +98,17 @@ impl Loader<BlockersOf> for Rows {
         let slots = self.0.free_slots().await?;
         let blockers = self.0.blockers(&jobs, slots, self.1.now()).await?;
         Ok(blockers.into_iter().map(|(job, blockers)| (BlockersOf(job), blockers)).collect())
+    }
+}
+
+impl Loader<UsualOf> for Rows {
+    type Value = Duration;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[UsualOf]) -> Result<HashMap<UsualOf, Duration>, Fault> {
+        let tasks: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.success_durations(&tasks).await?;
+        Ok(found.into_iter().filter_map(|(task, took)| Some((UsualOf(task), median(took)?))).collect())
     }
 }
 

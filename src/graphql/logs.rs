@@ -6,7 +6,7 @@ use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use crate::domain::attempt::Attempt;
 use crate::domain::limits::LOG_LINES_MAX;
-use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::log::{LogBatch, LogCursor, LogFilter, LogStream};
 use crate::domain::scalars::BigInt;
 use crate::engine::Engine;
 
@@ -24,6 +24,14 @@ pub struct LogPage {
     pub last: Option<i32>,
     /// Only of these streams.
     pub streams: Option<Vec<LogStream>>,
+    /// Only with this text.
+    pub grep: Option<String>,
+}
+
+/// What is wanted of a log, checked.
+pub fn filter(streams: Option<Vec<LogStream>>, grep: Option<String>) -> async_graphql::Result<LogFilter> {
+    let filter = LogFilter::new(streams.unwrap_or_default(), grep);
+    filter.map_err(|rejection| bad_input(format!("grep {}", rejection.message)))
 }
 
 impl LogPage {
@@ -37,6 +45,7 @@ impl LogPage {
             return Err(bad_input(format!("a page of a log has 1 to {LOG_LINES_MAX} lines, not {limit}")));
         }
         let limit = usize::try_from(limit).map_err(|_| bad_input("a page of a log has at least 1 line"))?;
+        let filter = filter(self.streams, self.grep)?;
         let Some(attempt) = attempt else {
             return Ok(LogBatch {
                 attempt: 0,
@@ -45,21 +54,12 @@ impl LogPage {
                 has_more: false,
                 is_complete: false,
                 dropped_bytes: BigInt(0),
+                is_forgotten: false,
             });
         };
-        let streams = self.streams.unwrap_or_default();
         let engine = ctx.engine();
         if self.last.is_some() {
-            let end = engine.logs.end(attempt.id).await.map_err(fault)?;
-            let read = engine.logs.read_last(attempt.id, &streams, limit).await.map_err(fault)?;
-            return Ok(LogBatch {
-                attempt: attempt.number,
-                lines: read.lines,
-                cursor: read.cursor,
-                has_more: false,
-                is_complete: end.is_some() && attempt.outcome.is_some(),
-                dropped_bytes: BigInt(read.dropped_bytes),
-            });
+            return engine.read_last_log(attempt, &filter, limit).await.map_err(fault);
         }
         let line = match self.after {
             Some(after) if after.attempt != attempt.id => {
@@ -68,6 +68,6 @@ impl LogPage {
             Some(after) => after.line,
             None => 0,
         };
-        engine.read_log(attempt, line, &streams, limit).await.map_err(fault)
+        engine.read_log(attempt, line, &filter, limit).await.map_err(fault)
     }
 }

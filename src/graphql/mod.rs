@@ -7,6 +7,7 @@ pub mod blockers;
 pub mod bulk;
 pub mod context;
 pub mod errors;
+pub mod estimates;
 pub mod events;
 pub mod jobs;
 pub mod loaders;

@@ -16,8 +16,10 @@ use crate::domain::filter::ScheduleFilter;
 use crate::domain::id::ScheduleId;
 use crate::domain::job::Job;
 use crate::domain::limits::{PREVIEW_MAX, TEXT_BYTES_MAX};
-use crate::domain::rejection::check_text;
-use crate::domain::schedule::{Schedule, SchedulePutInput, ScheduleRef, Tick, TimingInput, compile};
+use crate::domain::rejection::{Rejection, check_text};
+use crate::domain::schedule::{
+    Schedule, SchedulePutInput, ScheduleRef, Tick, TimingInput, check_jitter, compile, first_due,
+};
 use crate::domain::task::Task;
 use crate::domain::timing::{CompiledTiming, DueTime, Timing};
 use crate::store::schedules::ScheduleAction;
@@ -149,7 +151,7 @@ impl ScheduleQuery {
         )
     }
 
-    /// What a schedule written so would do, before it is saved.
+    /// What a schedule written so would do, before it is saved; a note says what a change of clocks does to a due time.
     #[graphql(complexity = "list_cost(first, child_complexity)")]
     async fn schedule_preview(
         &self,
@@ -157,13 +159,22 @@ impl ScheduleQuery {
         #[graphql(desc = "When.")] timing: TimingInput,
         #[graphql(default = "UTC", desc = "IANA time zone that cron fields are read in.")] time_zone: String,
         #[graphql(default = 10, desc = "How many due times, at most 200.")] first: i32,
+        #[graphql(default_with = "Span::ZERO", desc = "Move every due time by a fixed part of this.")]
+        jitter: Span,
+        #[graphql(desc = "The schedule's name, which decides how much of the jitter; needed with jitter.")]
+        name: Option<String>,
     ) -> async_graphql::Result<Vec<DueTime>> {
-        let timing = compile(&timing.into(), &time_zone, Span::from_millis(0), "preview");
-        let timing = timing.map_err(|rejection| {
-            let path = rejection.path.unwrap_or_default().join(".");
-            bad_input(format!("{path}: {}", rejection.message))
+        if name.is_none() && jitter != Span::ZERO {
+            return Err(bad_input("name: with jitter it decides when the schedule is due"));
+        }
+        let (timing, now) = (timing.into(), ctx.engine().clock.now());
+        let compiled = check_jitter(&timing, jitter)
+            .and_then(|()| compile(&timing, &time_zone, jitter, name.as_deref().unwrap_or_default()))
+            .and_then(|timing| first_due(&timing, &time_zone, now).map(|_| timing));
+        let timing = compiled.map_err(|Rejection { path, message, .. }| {
+            bad_input(format!("{}: {message}", path.unwrap_or_default().join(".")))
         })?;
-        preview(&timing, ctx.engine().clock.now(), first)
+        preview(&timing, now, first)
     }
 }
 
@@ -175,7 +186,7 @@ pub struct SchedulePauseInput {
     schedule: ScheduleRef,
     /// Why.
     reason: Option<String>,
-    /// When the pause ends by itself.
+    /// When the pause ends by itself; it must lie in the future.
     until: Option<Timestamp>,
 }
 
@@ -193,7 +204,9 @@ pub struct ScheduleTriggerInput {
     /// The schedule.
     #[graphql(name = "ref")]
     schedule: ScheduleRef,
-    /// Start it also while another job of the schedule is not final.
+    /// Start it beside the other jobs of the schedule, whatever its overlap policy says. Otherwise the run by hand is
+    /// refused (`SKIP`), waits for its turn (`QUEUE_ONE`, `QUEUE_ALL`) or takes the place of the others
+    /// (`CANCEL_RUNNING`).
     #[graphql(default)]
     ignore_overlap: bool,
     /// The same key gives the same job.

@@ -6,12 +6,13 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use super::context::ApiContext;
 use super::errors::{coded, stream_end};
 use super::events::check_filter;
+use super::logs;
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::health::Health;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
-use crate::domain::log::{LogBatch, LogCursor, LogStream};
+use crate::domain::log::{LogBatch, LogCursor, LogFilter, LogStream};
 use crate::engine::follow::FollowRequest;
 
 /// One step of a watched job.
@@ -75,7 +76,8 @@ impl Subscription {
             after,
             log_after: None,
             wants_log: false,
-            streams: Vec::new(),
+            wants_progress: true,
+            filter: LogFilter::default(),
             attempt: None,
         };
         let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
@@ -99,7 +101,8 @@ impl Subscription {
             after: resumed.or(after),
             log_after: log_resumed.or(log_after),
             wants_log: true,
-            streams: Vec::new(),
+            wants_progress: true,
+            filter: LogFilter::default(),
             attempt: None,
         };
         let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
@@ -122,13 +125,18 @@ impl Subscription {
         #[graphql(desc = "Only this attempt, counted from 1.")] attempt: Option<i32>,
         #[graphql(desc = "Only lines behind this position.")] after: Option<LogCursor>,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
+        #[graphql(
+            desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
+        )]
+        grep: Option<String>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<LogBatch>> + use<>> {
         let request = FollowRequest {
             id,
             after: None,
             log_after: ctx.resume().1.or(after),
             wants_log: true,
-            streams: streams.unwrap_or_default(),
+            wants_progress: false,
+            filter: logs::filter(streams, grep)?,
             attempt,
         };
         let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;

@@ -4,14 +4,19 @@
 
 use std::sync::Arc;
 
-use super::db::{Db, Kind, Row, Sql, Tx};
-use super::fault::{Fault, Result};
+use super::db::{Db, Kind, Sql, Tx};
+use super::fault::Result;
+pub use super::log_chunks::Chunk;
+use super::log_chunks::{pack, shown};
 use super::page;
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::id::AttemptId;
-use crate::domain::limits::LOG_PAGE_BYTES_MAX;
-use crate::domain::log::{LogCursor, LogLine, LogStream, NewLine};
+use crate::domain::limits::{
+    LOG_PAGE_BYTES_MAX, LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR,
+};
+use crate::domain::log::{LogCursor, LogFilter, LogLine, LogStream, NewLine};
+use crate::domain::scalars::BigInt;
 
 /// Bytes of a log that are kept from its beginning, whatever follows.
 pub const HEAD_BYTES: i64 = 1024 * 1024;
@@ -37,7 +42,8 @@ const END: Sql = Sql::both(
 );
 
 const READ_END: Sql = Sql::both(
-    "SELECT line_count, byte_count, dropped_bytes FROM log_ends WHERE attempt_id = $1",
+    "SELECT line_count, byte_count, dropped_bytes, CAST(coalesce(forgotten_at_us, 0) AS BIGINT)
+     FROM log_ends WHERE attempt_id = $1",
     &[Kind::Int],
 );
 
@@ -68,47 +74,9 @@ const POSITION: Sql = Sql::both(
     &[Kind::Int],
 );
 
-const DELETE_CHUNKS: Sql = Sql::both(
-    "DELETE FROM log_chunks WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
-    &[Kind::Text],
-);
-
-const DELETE_ENDS: Sql = Sql::both(
-    "DELETE FROM log_ends WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
-    &[Kind::Text],
-);
-
-const TOTAL: Sql = Sql::each(
-    "SELECT (page_count - freelist_count) * page_size
-     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
-    "SELECT pg_total_relation_size('log_chunks')",
-    &[],
-);
-
-const OLDEST_ENDED: Sql = Sql::both(
-    "SELECT log_chunks.attempt_id, CAST(sum(length(log_chunks.body)) AS BIGINT) FROM log_chunks
-     JOIN log_ends ON log_ends.attempt_id = log_chunks.attempt_id
-     GROUP BY log_chunks.attempt_id
-     ORDER BY log_chunks.attempt_id
-     LIMIT $1",
-    &[Kind::Int],
-);
-
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[
-    &INSERT,
-    &DROP,
-    &ADD_DROPPED,
-    &END,
-    &READ_END,
-    &READ,
-    &READ_LAST,
-    &POSITION,
-    &DELETE_CHUNKS,
-    &DELETE_ENDS,
-    &TOTAL,
-    &OLDEST_ENDED,
-];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&INSERT, &DROP, &ADD_DROPPED, &END, &READ_END, &READ, &READ_LAST, &POSITION];
 
 /// Lines of one attempt on their way into one chunk.
 #[derive(Debug, Clone)]
@@ -149,6 +117,8 @@ pub struct LogEnd {
     pub byte_count: i64,
     /// Bytes of output that were not kept.
     pub dropped_bytes: i64,
+    /// Whether its lines were forgotten to make room.
+    pub is_forgotten: bool,
 }
 
 /// What one turn of the recorder writes.
@@ -178,11 +148,33 @@ pub struct LogRead {
 /// The log store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Logs {
-    db: Arc<Db>,
+    pub(super) db: Arc<Db>,
 }
 
-/// Chunks that one read opens at most.
+/// Chunks that one statement gives: of a page, and of a search.
 const CHUNKS_PER_READ: i64 = 8;
+const CHUNKS_PER_SCAN: i64 = 32;
+
+/// What one page may look at.
+struct Budget {
+    chunks: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn times(factor: usize) -> Budget {
+        Budget { chunks: LOG_SCAN_CHUNKS_MAX * factor, bytes: LOG_SCAN_BYTES_MAX * factor }
+    }
+
+    fn spend(&mut self, chunk: &Chunk) {
+        self.chunks = self.chunks.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(chunk.bytes());
+    }
+
+    fn is_spent(&self) -> bool {
+        self.chunks == 0 || self.bytes == 0
+    }
+}
 
 impl Logs {
     /// The log store over `db`.
@@ -208,69 +200,84 @@ impl Logs {
         tx.commit().await
     }
 
-    /// Lines behind `after`, of the streams wanted (empty means all), at most `limit`.
-    pub async fn read(&self, after: LogCursor, streams: &[LogStream], limit: usize) -> Result<LogRead> {
-        let values = args![after.attempt.0, after.line, CHUNKS_PER_READ];
-        let rows = self.db.rows(&READ, &values).await?;
+    /// Lines behind `after` that the filter takes, at most `limit`. A page with a filter looks at so much and ends
+    /// there, be it without a line: `has_more` says that it goes on.
+    pub async fn read(&self, after: LogCursor, filter: &LogFilter, limit: usize) -> Result<LogRead> {
+        let attempt = after.attempt;
         let mut read = LogRead { lines: Vec::new(), cursor: after, has_more: false, dropped_bytes: 0 };
-        let mut bytes = 0;
-        for row in &rows {
-            let chunk = Chunk::open(row, after.attempt)?;
-            for (line, text) in chunk.lines(after.attempt) {
-                if line < after.line {
-                    continue;
-                }
-                if read.lines.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
-                    read.has_more = true;
-                    return Ok(read);
-                }
-                // The gap is told with the first line behind it.
-                if line == chunk.first_line {
-                    read.dropped_bytes += chunk.dropped_before;
-                }
-                read.cursor.line = line + 1;
-                if streams.is_empty() || streams.contains(&text.stream) {
-                    bytes += text.text.len();
-                    read.lines.push(text);
+        let (mut bytes, mut gap, mut budget) = (0, 0, Budget::times(1));
+        let at_once = if filter.is_all() { CHUNKS_PER_READ } else { CHUNKS_PER_SCAN };
+        loop {
+            let rows = self.db.rows(&READ, &args![attempt.0, read.cursor.line, at_once]).await?;
+            for row in &rows {
+                let chunk = Chunk::open(row, attempt)?;
+                budget.spend(&chunk);
+                for (number, line) in chunk.numbered() {
+                    if number < read.cursor.line {
+                        continue;
+                    }
+                    if read.lines.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
+                        read.has_more = true;
+                        return Ok(read);
+                    }
+                    // The gap is told with the first line behind it.
+                    if number == chunk.first_line {
+                        read.dropped_bytes += chunk.dropped_before;
+                        gap += chunk.dropped_before;
+                    }
+                    read.cursor.line = number + 1;
+                    if let Some(mut line) = wanted(filter, (number, line), attempt) {
+                        bytes += line.text.len();
+                        line.dropped_before = BigInt(std::mem::take(&mut gap));
+                        read.lines.push(line);
+                    }
                 }
             }
+            read.has_more = i64::try_from(rows.len()).is_ok_and(|count| count == at_once);
+            if !read.has_more || filter.is_all() || budget.is_spent() {
+                return Ok(read);
+            }
         }
-        read.has_more = i64::try_from(rows.len()).is_ok_and(|count| count == CHUNKS_PER_READ);
-        Ok(read)
     }
 
-    /// The newest lines of the streams wanted (empty means all), at most `limit`, oldest first.
-    pub async fn read_last(
-        &self,
-        attempt: AttemptId,
-        streams: &[LogStream],
-        limit: usize,
-    ) -> Result<LogRead> {
+    /// The newest lines that the filter takes, at most `limit`, oldest first. `has_more` says that the search ended
+    /// before it had looked at everything older.
+    pub async fn read_last(&self, attempt: AttemptId, filter: &LogFilter, limit: usize) -> Result<LogRead> {
         let mut newest_first: Vec<LogLine> = Vec::new();
         let (mut before, mut end, mut bytes, mut dropped_bytes) = (i64::MAX, None, 0, 0);
-        'chunks: loop {
-            let rows = self.db.rows(&READ_LAST, &args![attempt.0, before, 8_i64]).await?;
+        let mut budget = Budget::times(LOG_SCAN_LAST_FACTOR);
+        'chunks: while !budget.is_spent() {
+            let rows = self.db.rows(&READ_LAST, &args![attempt.0, before, CHUNKS_PER_READ]).await?;
             let Some(row) = rows.last() else { break };
             before = row.get(0)?;
             for row in &rows {
                 let chunk = Chunk::open(row, attempt)?;
-                let lines = chunk.lines(attempt);
-                end = end.or(lines.last().map(|(line, _)| line + 1));
-                for (_, line) in lines.into_iter().rev() {
+                budget.spend(&chunk);
+                for (number, line) in chunk.numbered().rev() {
+                    end = end.or(Some(number + 1));
                     if newest_first.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
                         break 'chunks;
                     }
-                    if streams.is_empty() || streams.contains(&line.stream) {
+                    if let Some(line) = wanted(filter, (number, line), attempt) {
                         bytes += line.text.len();
                         newest_first.push(line);
                     }
                 }
                 dropped_bytes += chunk.dropped_before;
+                if let Some(oldest) = newest_first.last_mut() {
+                    oldest.dropped_before.0 += chunk.dropped_before;
+                }
             }
         }
         newest_first.reverse();
         let cursor = LogCursor { attempt, line: end.unwrap_or(0) };
-        Ok(LogRead { lines: newest_first, cursor, has_more: false, dropped_bytes })
+        Ok(LogRead { lines: newest_first, cursor, has_more: budget.is_spent(), dropped_bytes })
+    }
+
+    /// The chunk that holds the line at the cursor, else the next one that is kept.
+    pub async fn chunk(&self, at: LogCursor) -> Result<Option<Chunk>> {
+        let row = self.db.optional(&READ, &args![at.attempt.0, at.line, 1_i64]).await?;
+        row.map(|row| Chunk::open(&row, at.attempt)).transpose()
     }
 
     /// The end of the attempt's log, once it is whole.
@@ -282,6 +289,7 @@ impl Logs {
                 line_count: row.get(0)?,
                 byte_count: row.get(1)?,
                 dropped_bytes: row.get(2)?,
+                is_forgotten: row.get::<i64>(3)? > 0,
             })
         })
         .transpose()
@@ -292,28 +300,14 @@ impl Logs {
         let row = page::one(self.db.optional(&POSITION, &args![attempt.0]).await?)?;
         let dropped_bytes: i64 = row.get(2)?;
         let kept: i64 = row.get(1)?;
-        Ok(LogEnd { attempt, line_count: row.get(0)?, byte_count: kept + dropped_bytes, dropped_bytes })
+        let byte_count = kept + dropped_bytes;
+        Ok(LogEnd { attempt, line_count: row.get(0)?, byte_count, dropped_bytes, is_forgotten: false })
     }
+}
 
-    /// Forgets the logs of these attempts.
-    pub async fn forget(&self, attempts: &[AttemptId]) -> Result<()> {
-        let ids = page::numbers(Some(attempts), |id| id.0);
-        let mut tx = self.db.begin().await?;
-        tx.execute(&DELETE_CHUNKS, &args![ids.clone()]).await?;
-        tx.execute(&DELETE_ENDS, &args![ids]).await?;
-        tx.commit().await
-    }
-
-    /// Bytes that all logs take on disk, compressed.
-    pub async fn total_bytes(&self) -> Result<i64> {
-        page::one(self.db.optional(&TOTAL, &[]).await?)?.get(0)
-    }
-
-    /// The oldest ended attempts with the bytes that their logs take, at most `limit`.
-    pub async fn oldest(&self, limit: usize) -> Result<Vec<(AttemptId, i64)>> {
-        let rows = self.db.rows(&OLDEST_ENDED, &args![i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
-        rows.iter().map(|row| Ok((AttemptId(row.get(0)?), row.get(1)?))).collect()
-    }
+/// The line as it is shown, when the filter takes it.
+fn wanted(filter: &LogFilter, line: (i64, &NewLine), attempt: AttemptId) -> Option<LogLine> {
+    filter.takes(line.1.stream).then(|| shown(line, attempt)).filter(|line| filter.fits(&line.text))
 }
 
 async fn write_chunk(tx: &mut Tx, chunk: &NewChunk, now: Timestamp) -> Result<()> {
@@ -337,92 +331,4 @@ pub fn line_bytes(line: &NewLine) -> usize {
         return 0;
     }
     line.bytes.len() + usize::from(line.is_line_end)
-}
-
-/// Each line: instant (8), stream (1), whether a newline ended it (1), length (4), bytes; then LZ4.
-fn pack(lines: &[NewLine]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(lines.iter().map(|line| line.bytes.len() + 14).sum());
-    for line in lines {
-        plain.extend_from_slice(&line.at.0.to_le_bytes());
-        plain.push(line.stream.number());
-        plain.push(u8::from(line.is_line_end));
-        plain.extend_from_slice(&u32::try_from(line.bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-        plain.extend_from_slice(&line.bytes);
-    }
-    lz4_flex::compress_prepend_size(&plain)
-}
-
-fn unpack(body: &[u8]) -> Option<Vec<NewLine>> {
-    let plain = lz4_flex::decompress_size_prepended(body).ok()?;
-    let mut rest = plain.as_slice();
-    let mut lines = Vec::new();
-    while !rest.is_empty() {
-        let (head, behind) = rest.split_at_checked(14)?;
-        let length = u32::from_le_bytes(head[10..14].try_into().ok()?) as usize;
-        let (bytes, behind) = behind.split_at_checked(length)?;
-        lines.push(NewLine {
-            at: Timestamp(i64::from_le_bytes(head[..8].try_into().ok()?)),
-            stream: LogStream::from_number(head[8])?,
-            is_line_end: head[9] == 1,
-            bytes: bytes.to_vec(),
-        });
-        rest = behind;
-    }
-    Some(lines)
-}
-
-struct Chunk {
-    first_line: i64,
-    dropped_before: i64,
-    lines: Vec<NewLine>,
-}
-
-impl Chunk {
-    fn open(row: &Row, attempt: AttemptId) -> Result<Chunk> {
-        let body: Vec<u8> = row.get(3)?;
-        Ok(Chunk {
-            first_line: row.get(0)?,
-            dropped_before: row.get(2)?,
-            lines: unpack(&body).ok_or_else(|| Fault::unreadable("a chunk of the log", attempt))?,
-        })
-    }
-
-    fn lines(&self, attempt: AttemptId) -> Vec<(i64, LogLine)> {
-        self.lines
-            .iter()
-            .zip(self.first_line..)
-            .map(|(line, number)| {
-                let shown = LogLine {
-                    cursor: LogCursor { attempt, line: number + 1 },
-                    at: line.at,
-                    stream: line.stream,
-                    text: String::from_utf8_lossy(&line.bytes).into_owned(),
-                    is_truncated: !line.is_line_end,
-                };
-                (number, shown)
-            })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_come_back_byte_by_byte() {
-        let lines: Vec<_> = [&b"plain"[..], b"", b"\xff\x00\xfe", &[b'x'; 16_384]]
-            .into_iter()
-            .enumerate()
-            .map(|(index, bytes)| NewLine {
-                at: Timestamp(1_700_000_000_000_000 + i64::try_from(index).unwrap()),
-                stream: [LogStream::Stdout, LogStream::Stderr, LogStream::System][index % 3],
-                bytes: bytes.to_vec(),
-                is_line_end: index % 2 == 0,
-            })
-            .collect();
-        assert_eq!(unpack(&pack(&lines)).unwrap(), lines);
-        let packed = pack(&lines);
-        assert_eq!(unpack(&packed[..packed.len() / 2]), None, "a cut chunk is refused, not guessed");
-    }
 }

@@ -49,7 +49,7 @@ macro_rules! migration {
 }
 
 const STATE: &[Migration] = &[migration!("state", "0001_init"), migration!("state", "0002_contract")];
-const LOGS: &[Migration] = &[migration!("logs", "0001_init")];
+const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 
 /// Taken while the table of migrations is made on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x0042_4541_444C_4502;

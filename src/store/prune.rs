@@ -173,6 +173,9 @@ const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::
 
 const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
 
+const OLDEST_TICK_AT: Sql =
+    Sql::both("SELECT recorded_at_us FROM ticks ORDER BY recorded_at_us LIMIT 1", &[]);
+
 impl Reader {
     /// Whether a prune would find something, without writing.
     pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
@@ -182,9 +185,14 @@ impl Reader {
         if old.is_some() {
             return Ok(true);
         }
-        let oldest = self.db.optional(&OLDEST_EVENT_AT, &[]).await?;
-        let oldest = oldest.map(|row| row.get::<i64>(0)).transpose()?;
-        Ok(oldest.is_some_and(|oldest| oldest < succeeded.min(failed).0))
+        // A run of skips leaves a tick that is younger than its event.
+        for sql in [&OLDEST_EVENT_AT, &OLDEST_TICK_AT] {
+            let oldest = self.db.optional(sql, &[]).await?.map(|row| row.get::<i64>(0)).transpose()?;
+            if oldest.is_some_and(|oldest| oldest < succeeded.min(failed).0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -203,4 +211,5 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &DELETE_LIMITS,
     &FIND_OLD_JOBS,
     &OLDEST_EVENT_AT,
+    &OLDEST_TICK_AT,
 ];

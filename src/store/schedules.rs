@@ -15,12 +15,13 @@ use crate::domain::event::{EventType, NewEvent};
 use crate::domain::filter::ScheduleFilter;
 use crate::domain::id::{ScheduleId, TaskId};
 use crate::domain::rejection::{Rejection, UserErrorCode};
-use crate::domain::schedule::{Schedule, SchedulePut, ScheduleRef};
+use crate::domain::schedule::{Schedule, SchedulePut, ScheduleRef, first_due};
 use crate::domain::task::TaskRef;
 
 macro_rules! schedule_columns {
     () => {
-        "id, name, task_id, definition, paused_at_us, pause_reason, paused_until_us, next_due_us, settled_until_us"
+        "id, name, task_id, definition, paused_at_us, pause_reason, paused_until_us, next_due_us, settled_until_us,
+         paused_by"
     };
 }
 
@@ -35,6 +36,7 @@ fn schedule_from(row: &Row) -> Result<Schedule> {
         definition: serde_json::from_str(&definition)
             .map_err(|_| Fault::unreadable("the definition", ScheduleId(id)))?,
         paused_at: at(4)?,
+        paused_by: row.get(9)?,
         pause_reason: row.get(5)?,
         paused_until: at(6)?,
         next_due_at: at(7)?,
@@ -58,7 +60,7 @@ const FIND: Sql = Sql::each(
     &[Kind::Int, Kind::Text],
 );
 
-async fn find(batch: &mut Batch<'_>, schedule: &ScheduleRef) -> Result<Option<Schedule>> {
+pub(super) async fn find(batch: &mut Batch<'_>, schedule: &ScheduleRef) -> Result<Option<Schedule>> {
     let (id, name) = match schedule {
         ScheduleRef::Id(id) => (Some(id.0), None),
         ScheduleRef::Name(name) if !page::is_storable(name) => return Ok(None),
@@ -67,7 +69,7 @@ async fn find(batch: &mut Batch<'_>, schedule: &ScheduleRef) -> Result<Option<Sc
     batch.tx.optional(&FIND, &args![id, name]).await?.map(|row| schedule_from(&row)).transpose()
 }
 
-fn missing() -> Rejection {
+pub(super) fn missing() -> Rejection {
     Rejection::at(UserErrorCode::NotFound, "ref", "there is no such schedule")
 }
 
@@ -85,13 +87,13 @@ pub(super) fn changed(id: ScheduleId, actor: &str, kind: EventType, data: serde_
 
 const PUT: Sql = Sql::both(
     "INSERT INTO schedules (id, name, task_id, definition, paused_at_us, pause_reason, paused_until_us, next_due_us,
-                            settled_until_us, created_at_us, updated_at_us)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+                            settled_until_us, created_at_us, updated_at_us, paused_by)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)
      ON CONFLICT (id) DO UPDATE
      SET task_id = excluded.task_id, definition = excluded.definition, paused_at_us = excluded.paused_at_us,
          pause_reason = excluded.pause_reason, paused_until_us = excluded.paused_until_us,
          next_due_us = excluded.next_due_us, settled_until_us = excluded.settled_until_us,
-         updated_at_us = excluded.updated_at_us",
+         updated_at_us = excluded.updated_at_us, paused_by = excluded.paused_by",
     &[
         Kind::Int,
         Kind::Text,
@@ -103,6 +105,7 @@ const PUT: Sql = Sql::both(
         Kind::Int,
         Kind::Int,
         Kind::Int,
+        Kind::Text,
     ],
 );
 
@@ -118,18 +121,10 @@ async fn write(batch: &mut Batch<'_>, schedule: &Schedule) -> Result<()> {
         schedule.next_due_at.map(|at| at.0),
         schedule.settled_until.0,
         batch.now.0,
+        schedule.paused_by.clone(),
     ];
     batch.tx.execute(&PUT, &values).await?;
     Ok(())
-}
-
-/// The first due time after now, as the rule says.
-fn next_due(schedule: &Schedule, after: Timestamp) -> Result<Option<Timestamp>> {
-    let timing = schedule
-        .definition
-        .compile(&schedule.name)
-        .map_err(|_| Fault::unreadable("the timing", schedule.id))?;
-    Ok(timing.next_after(after).map(|due| due.at))
 }
 
 /// Makes a schedule or changes one.
@@ -152,10 +147,6 @@ impl Change for PutSchedule {
         };
         let old = find(batch, &ScheduleRef::Name(put.name.clone())).await?;
         let now = batch.now;
-        let id = match &old {
-            Some(schedule) => schedule.id,
-            None => ScheduleId(batch.draw(Numbered::Schedule).await?),
-        };
         let was_paused = old.as_ref().and_then(|schedule| schedule.paused_at);
         let paused_at = match put.is_paused {
             Some(true) => was_paused.or(Some(now)),
@@ -165,28 +156,53 @@ impl Change for PutSchedule {
         // A changed rule begins anew; an equal one goes on where it stands, so that putting it again at every
         // deployment neither loses nor doubles a due time.
         let same = old.as_ref().filter(|old| old.definition == put.definition && was_paused == paused_at);
-        let mut schedule = Schedule {
+        if same.is_some_and(|old| old.task_id == task.id)
+            && let Some(old) = &old
+        {
+            return Ok(old.id);
+        }
+        let (next_due_at, settled_until) = match same {
+            Some(old) => (old.next_due_at, old.settled_until),
+            None => begin(put, old.as_ref(), now)?,
+        };
+        let id = match &old {
+            Some(schedule) => schedule.id,
+            None => ScheduleId(batch.draw(Numbered::Schedule).await?),
+        };
+        let still_paused = old.as_ref().filter(|old| old.paused_at.is_some() && paused_at.is_some());
+        let schedule = Schedule {
             id,
             name: put.name.clone(),
             task_id: task.id,
             definition: put.definition.clone(),
             paused_at,
-            pause_reason: old
-                .as_ref()
-                .filter(|_| paused_at.is_some())
-                .and_then(|old| old.pause_reason.clone()),
-            paused_until: old.as_ref().filter(|_| paused_at.is_some()).and_then(|old| old.paused_until),
-            next_due_at: same.and_then(|old| old.next_due_at),
-            settled_until: same.map_or(now, |old| old.settled_until),
+            paused_by: match still_paused {
+                Some(old) => old.paused_by.clone(),
+                None => paused_at.map(|_| self.actor.clone()),
+            },
+            pause_reason: still_paused.and_then(|old| old.pause_reason.clone()),
+            paused_until: still_paused.and_then(|old| old.paused_until),
+            next_due_at,
+            settled_until,
         };
-        if same.is_none() {
-            schedule.next_due_at = next_due(&schedule, now)?;
-        }
         write(batch, &schedule).await?;
         let data = json!({"action": "PUT", "name": schedule.name, "task": task.name});
         batch.emit(changed(id, &self.actor, EventType::ScheduleChanged, data));
         Ok(id)
     }
+}
+
+/// The first due time of a new rule, and from where on it holds. What was settled stays so, also when the clock went
+/// back since: no due time is dealt with under two rules.
+fn begin(
+    put: &SchedulePut,
+    old: Option<&Schedule>,
+    now: Timestamp,
+) -> std::result::Result<(Option<Timestamp>, Timestamp), Rejection> {
+    let timing = put.definition.compile(&put.name)?;
+    first_due(&timing, &put.definition.time_zone, now)?;
+    let settled_until = old.map_or(now, |old| old.settled_until.max(now));
+    Ok((timing.next_after(settled_until).map(|due| due.at), settled_until))
 }
 
 /// A change of a schedule that exists.
@@ -225,7 +241,12 @@ impl Change for ChangeSchedule {
         let Some(mut schedule) = find(batch, &self.schedule).await? else { return Err(missing().into()) };
         let id = schedule.id;
         let data = match &self.action {
+            ScheduleAction::Pause { until: Some(until), .. } if *until <= batch.now => {
+                let message = format!("the pause would have ended at {until}, which has passed");
+                return Err(Rejection::invalid("until", message).into());
+            }
             ScheduleAction::Pause { reason, until } => {
+                schedule.paused_by = Some(self.actor.clone());
                 schedule.paused_at = schedule.paused_at.or(Some(batch.now));
                 schedule.pause_reason.clone_from(reason);
                 schedule.paused_until = *until;

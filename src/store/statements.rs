@@ -2,9 +2,9 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, claim, dependencies, events, expiry, ids, job_lists, jobs, keys, logs, open,
-    prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens, transition, unique, waiting,
-    workers, writer,
+    attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs, keys,
+    log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens,
+    transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -28,6 +28,7 @@ pub fn state() -> Vec<&'static Sql> {
         blockers::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,
+        estimates::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,
         task_history::STATEMENTS,
@@ -45,5 +46,5 @@ pub fn state() -> Vec<&'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    logs::STATEMENTS.to_vec()
+    [logs::STATEMENTS, log_room::STATEMENTS].concat()
 }

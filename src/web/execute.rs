@@ -128,6 +128,11 @@ impl<B: Backend> Door<B> {
         }
     }
 
+    /// Takes one of the seats of the caller's token for a long answer, until dropped.
+    pub fn seat(&self, caller: &Caller<B::Viewer>) -> Result<Seat, Refusal> {
+        self.seats.take(self.backend.token_key(&caller.viewer), self.limits.token_subscriptions)
+    }
+
     /// Runs any operation as a stream of answers. A subscription occupies one of its token's seats until
     /// dropped.
     pub fn run_stream(self: &Arc<Self>, admitted: Admitted) -> Result<BoxStream<'static, Answer>, Refusal> {
@@ -174,7 +179,7 @@ impl Seats {
 
 /// One subscription of a token; given back when dropped.
 #[derive(Debug)]
-struct Seat {
+pub struct Seat {
     seats: Seats,
     key: i64,
 }

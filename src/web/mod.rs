@@ -4,6 +4,7 @@
 
 mod accept;
 mod document;
+mod download;
 mod errors;
 mod execute;
 mod guard;
@@ -19,6 +20,8 @@ mod subscription_root;
 mod transport;
 
 #[cfg(test)]
+mod tests_download;
+#[cfg(test)]
 mod tests_http;
 #[cfg(test)]
 mod tests_socket;
@@ -32,7 +35,11 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 
+use crate::domain::id::AttemptId;
+use crate::domain::log::LogStream;
+
 pub use accept::serve;
+pub use download::{LogRefusal, LogText};
 pub use limits::Limits;
 
 /// What the door asks of the floors below.
@@ -68,6 +75,17 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// What is missing, in words that strangers may read.
     fn ready(&self) -> Result<(), String>;
+
+    /// The whole log of an attempt as a text, or one stream of it. Here it is decided whether this viewer may see it.
+    ///
+    /// # Errors
+    /// Why it is not given.
+    fn log(
+        &self,
+        viewer: &Self::Viewer,
+        attempt: AttemptId,
+        only: Option<LogStream>,
+    ) -> impl Future<Output = Result<LogText, LogRefusal>> + Send;
 
     /// The schema as text.
     fn schema_sdl(&self) -> Arc<str>;

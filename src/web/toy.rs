@@ -15,14 +15,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, DoorConfig, Limits, serve};
+use super::{Backend, DoorConfig, Limits, LogRefusal, LogText, serve};
 use crate::base::task;
+use crate::domain::id::AttemptId;
+use crate::domain::log::LogStream;
 use crate::domain::resume::LastEventId;
 
 /// A token that may do everything.
 pub const ADMIN: &str = "admin-token";
 /// A token that may only query.
 pub const READER: &str = "reader-token";
+
+/// Attempts whose log is whole, breaks off, never ends, or is gone.
+pub const WHOLE_LOG: i64 = 1;
+pub const BROKEN_LOG: i64 = 2;
+pub const ENDLESS_LOG: i64 = 3;
+pub const FORGOTTEN_LOG: i64 = 4;
 
 /// What the resolvers work on.
 #[derive(Debug)]
@@ -261,6 +269,11 @@ impl Toy {
         self.world.executed.load(Ordering::SeqCst)
     }
 
+    /// Endless logs that are being sent.
+    pub fn sending(&self) -> usize {
+        *self.world.listening.borrow()
+    }
+
     /// Waits until so many event streams are open.
     pub async fn listening(&self, count: usize) {
         let mut open = self.world.listening.subscribe();
@@ -293,6 +306,36 @@ impl Backend for Toy {
 
     fn ready(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    async fn log(
+        &self,
+        viewer: &Viewer,
+        attempt: AttemptId,
+        _: Option<LogStream>,
+    ) -> Result<LogText, LogRefusal> {
+        if !viewer.may_write {
+            return Err(LogRefusal::Forbidden("the log needs the grant `read`".to_owned()));
+        }
+        let parts: Vec<Result<Vec<u8>, String>> = match attempt.0 {
+            WHOLE_LOG => vec![Ok(b"one\n".to_vec()), Ok(Vec::new()), Ok(b"two\n".to_vec())],
+            BROKEN_LOG => vec![Ok(b"one\n".to_vec()), Err("SELECT secret FROM vault".to_owned())],
+            ENDLESS_LOG => {
+                self.world.listening.send_modify(|count| *count += 1);
+                let listening = Listening(Arc::clone(&self.world));
+                let part = move || {
+                    let _listening = &listening;
+                    Ok(vec![b'x'; 64 * 1024])
+                };
+                return Ok(LogText {
+                    file_name: "endless.log".to_owned(),
+                    parts: stream::repeat_with(part).boxed(),
+                });
+            }
+            FORGOTTEN_LOG => return Err(LogRefusal::Forgotten),
+            _ => return Err(LogRefusal::NotFound),
+        };
+        Ok(LogText { file_name: "some.log".to_owned(), parts: stream::iter(parts).boxed() })
     }
 
     fn schema_sdl(&self) -> Arc<str> {

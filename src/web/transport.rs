@@ -20,7 +20,7 @@ use super::limits::{DRAIN_BYTES_MAX, DRAIN_TIME, EVENT_ID_BYTES_MAX};
 use super::media::{Accepted, Media, negotiate};
 use super::request::Parameters;
 use super::{
-    Backend,
+    Backend, download,
     errors::{Answer, Code, Refusal},
     socket, sse,
 };
@@ -45,6 +45,7 @@ pub fn routes<B: Backend>(door: Arc<Door<B>>) -> Router {
         .route("/readyz", get(readyz::<B>))
         .route("/schema.graphql", get(schema::<B>))
         .route("/graphql", any(graphql::<B>))
+        .route("/logs/{attempt}", get(download::log::<B>))
         .fallback(async || refused(Refusal::new(Code::NotFound, "no such path"), Media::Json))
         .with_state(door)
 }

@@ -5,6 +5,7 @@ mod api;
 mod daemon;
 mod embedded;
 mod examples;
+mod sim;
 mod store;
 mod support;
 mod tidy;

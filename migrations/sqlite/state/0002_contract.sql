@@ -68,3 +68,6 @@ CREATE TABLE dependency_ends (
     job_id INTEGER NOT NULL PRIMARY KEY,
     after_id INTEGER NOT NULL
 ) STRICT;
+
+-- The oldest due time that a row of the ledger stands for; null where it stands for one.
+ALTER TABLE ticks ADD COLUMN first_due_us INTEGER CHECK (first_due_us < due_at_us);

@@ -310,6 +310,25 @@ fn schedules_are_changed_as_it_was_said() {
         &put(&json!({ "cron": "@daily" }), &json!({ "timeZone": "Europe/Berlin", "isPaused": true })),
         "s next T\n",
     );
+    for (word, policy) in
+        [("queue-one", "QUEUE_ONE"), ("queue-all", "QUEUE_ALL"), ("cancel-running", "CANCEL_RUNNING")]
+    {
+        say(
+            &format!("schedule put s --task backup --every 5s --overlap {word} --param n=3 --param who=me"),
+            reply("schedulePut"),
+            &put(
+                &json!({ "every": "5s" }),
+                &json!({ "overlap": policy, "parameters": { "n": 3, "who": "me" } }),
+            ),
+            "s next T\n",
+        );
+    }
+    say(
+        "schedule pause s --reason disk --until 2099-01-01T00:00:00Z",
+        reply("schedulePause"),
+        &json!({ "ref": { "name": "s" }, "reason": "disk", "until": "2099-01-01T00:00:00Z" }),
+        "s PAUSED\n",
+    );
     say("schedule pause s", reply("schedulePause"), &by_name, "s PAUSED\n");
     say("schedule resume s", reply("scheduleResume"), &by_name, "s next T\n");
     let gone = done("scheduleDelete", json!({ "deletedId": "schedule_1" }));

@@ -112,20 +112,38 @@ fn schedules_are_listed_and_shown_and_previewed() {
     look("schedule ls", &data, &["SCHEDULE", "every 5s", "PAUSED: disk", "@daily"]);
 
     let mut schedule = row(json!({ "cron": "0 3 * * *" }));
-    let tick = json!({ "dueAt": "T1", "outcome": "STARTED", "count": 1, "job": { "id": "job_7", "state": "FAILED" } });
+    let tick = json!({
+        "dueAt": "T1", "firstDueAt": "T1", "outcome": "STARTED", "count": 1, "job": { "id": "job_7", "state": "FAILED" },
+    });
+    let skips =
+        json!({ "dueAt": "T5", "firstDueAt": "T2", "outcome": "SKIPPED_OVERLAP", "count": 4, "job": null });
     let more = json!({
         "jitter": "PT0S", "misfire": "RUN_ONCE", "misfireWindow": "P1D", "overlap": "SKIP", "pausedUntil": "T9",
-        "ticks": { "nodes": [tick] },
+        "pausedAt": "T0", "pausedBy": "admin", "parameters": { "n": 3 }, "ticks": { "nodes": [skips, tick] },
     });
     schedule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let parts =
-        ["0 3 * * *", "RUN_ONCE within 1d", "SKIP", "PAUSED: disk", "T9", "DUE", "STARTED", "job_7 FAILED"];
+    let parts = [
+        "0 3 * * *",
+        "RUN_ONCE within 1d",
+        "SKIP",
+        "{\"n\":3}",
+        "PAUSED: disk",
+        "admin",
+        "T0",
+        "T9",
+        "DUE",
+        "T5   SKIPPED_OVERLAP  4      T2",
+        "STARTED",
+        "job_7 FAILED",
+    ];
     look("schedule show s", &json!({ "schedule": schedule }), &parts);
 
     let due = json!([{ "at": "T1", "local": "L1", "note": "clocks go back" }]);
     let parts = ["DUE", "T1", "L1", "clocks go back"];
     look("schedule preview s", &json!({ "schedule": { "upcoming": due } }), &parts);
     look("schedule preview --cron @daily", &json!({ "schedulePreview": due }), &parts);
+    let words = "schedule preview --cron @daily --jitter 10m --called nightly";
+    look(words, &json!({ "schedulePreview": due }), &parts);
 }
 
 #[test]

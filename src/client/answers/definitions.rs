@@ -190,8 +190,17 @@ answers! {
         misfire_window: String,
         /// When the last job still runs.
         overlap: String,
+        /// What its jobs are told.
+        #[serde(default)]
+        parameters: Option<serde_json::Value>,
         /// Whether it makes nothing.
         is_paused: bool,
+        /// RFC 3339.
+        #[serde(default)]
+        paused_at: Option<String>,
+        /// Who.
+        #[serde(default)]
+        paused_by: Option<String>,
         /// Why.
         pause_reason: Option<String>,
         /// RFC 3339.
@@ -201,10 +210,12 @@ answers! {
         /// What became of the last due times.
         ticks: Page<TickRow>,
     }
-    /// What became of a due time.
+    /// What became of a due time, or of a run of them.
     TickRow {
-        /// RFC 3339.
+        /// RFC 3339; the newest of a run.
         due_at: String,
+        /// RFC 3339; the oldest of a run.
+        first_due_at: String,
         /// `STARTED`, ...
         outcome: String,
         /// How many alike are rolled up in this one.

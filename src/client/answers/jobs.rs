@@ -203,8 +203,11 @@ answers! {
         has_more: bool,
         /// Whether nothing more can come.
         is_complete: bool,
-        /// Bytes lost so far, a decimal number.
+        /// Bytes lost between the lines, a decimal number.
         dropped_bytes: String,
+        /// Whether it made room for newer logs.
+        #[serde(default)]
+        is_forgotten: bool,
     }
     /// One line, or a part of a long one.
     LogLine {
@@ -214,6 +217,9 @@ answers! {
         text: String,
         /// Whether the line goes on in the next one of its stream.
         is_truncated: bool,
+        /// Bytes lost right before it, a decimal number.
+        #[serde(default)]
+        dropped_before: String,
     }
     /// A message of `jobFollow`, and of `job` with nothing but the state.
     JobProgress {
@@ -239,6 +245,9 @@ answers! {
         /// By its own word.
         #[serde(default)]
         progress: Option<Progress>,
+        /// RFC 3339.
+        #[serde(default)]
+        estimated_finish_at: Option<String>,
     }
 }
 

@@ -139,3 +139,20 @@ fn a_secret_is_hidden_in_what_was_said_before_and_after() {
     let shown = json!({"early": "***", "x": ["a ***"], "***": 1, "pin": "12***8"});
     assert_eq!(reported.output().1, shown.as_object().unwrap());
 }
+
+#[test]
+fn the_middle_of_what_was_taken_is_the_estimate() {
+    let micros = |micros: &[i64]| median(micros.to_vec()).map(|middle| middle.as_micros());
+    assert_eq!(micros(&[]), None);
+    for (taken, middle) in [(&[7][..], 7), (&[9, 1, 5], 5), (&[4, 1, 100, 2], 3), (&[-5], 0)] {
+        assert_eq!(micros(taken), Some(middle), "{taken:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_the_job_was_given_is_hidden_from_the_first_word_on() {
+    let mut reported = Reported::hiding(["hunter2", "no"]);
+    reported.hear(br#"{"status": "no hunter2", "output": {"hunter2": ["hunter2"]}}"#, Timestamp(1));
+    assert_eq!(reported.progress().unwrap().status.as_deref(), Some("no ***"));
+    assert_eq!(Value::Object(reported.output().1.clone()).to_string(), r#"{"***":["***"]}"#);
+}

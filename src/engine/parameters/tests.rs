@@ -34,6 +34,7 @@ fn task(argv: &[&str], schema: Option<Value>) -> Task {
             parameters_schema: schema.map(Json),
             concurrency_limit: None,
             max_timeout: None,
+            merges_output: false,
         },
         created_at: Timestamp(0),
         updated_at: Timestamp(0),

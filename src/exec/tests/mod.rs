@@ -1,5 +1,6 @@
 //! Tests of the layer with real processes. They wait for what they see, never for a time to pass.
 
+mod handler;
 mod output;
 mod process;
 mod spawning;
@@ -49,6 +50,7 @@ fn spec(argv: &[&str]) -> Spec {
         directory: None,
         environment: vec![("PATH".into(), DEFAULT_PATH.into())],
         cookie: SystemRandom.hex(16),
+        merges_output: false,
     }
 }
 

@@ -132,7 +132,7 @@ async fn a_receiver_that_comes_after_the_drain_s_time_gets_what_both_pipes_hold(
             let (batches, received) = mpsc::channel(BATCHES_MAX);
             let ended = CancellationToken::new();
             ended.cancel();
-            let reading = output::read(output::pipes(stdout, stderr).unwrap(), batches, ended, clock());
+            let reading = output::read(output::pipes(stdout, Some(stderr)).unwrap(), batches, ended, clock());
             (crate::base::task::spawn(reading), received, (out_held, err_held))
         })
         .collect();
@@ -184,4 +184,17 @@ async fn a_chatty_holder_of_the_pipe_is_given_up_in_the_end() {
     assert_eq!(wait(&mut running).await.code, Some(4));
     assert!(running.drained().await.is_output_held_open);
     kill_survivors(&[Survivor { identity: None, cookie: spec.cookie }], &SystemClock);
+}
+
+#[tokio::test]
+async fn outputs_that_are_one_keep_their_order() {
+    let script =
+        "i=0; while [ $i -lt 1000 ]; do echo out $i; echo err $i >&2; i=$((i + 1)); done; printf end >&2";
+    let outcome = run(&Spec { merges_output: true, ..sh(script) }).await;
+    let expected: Vec<_> =
+        (0..1_000).flat_map(|number| ["out", "err"].map(|word| format!("{word} {number}"))).collect();
+    assert_eq!(outcome.text(), format!("{}\nend", expected.join("\n")));
+    assert_eq!(outcome.bytes(Stream::Stderr), b"");
+    assert!(!outcome.drain.is_output_held_open);
+    assert_eq!(outcome.drain.stderr_bytes, 0);
 }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod clients;
+mod download;
 mod filters;
 mod flood;
 mod follow;

@@ -24,17 +24,13 @@ fn script(text: &str) -> Value {
 /// The ids of the jobs that were made, in order; the first refusal of each of the others as `CODE path`.
 fn enqueue_many(daemon: &Daemon, jobs: &Value) -> Vec<Result<String, String>> {
     let answer = daemon.graphql(ENQUEUE_MANY, json!({ "jobs": jobs }));
-    let read = |result: &Value| match result["job"]["id"].as_str() {
-        Some(id) => Ok(id.to_owned()),
-        None => {
-            let error = &result["userErrors"][0];
-            let path = error["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            Err(format!(
-                "{} {}",
-                error["code"].as_str().unwrap_or_default(),
-                path.collect::<Vec<_>>().join(".")
-            ))
+    let read = |result: &Value| {
+        if let Some(id) = result["job"]["id"].as_str() {
+            return Ok(id.to_owned());
         }
+        let error = &result["userErrors"][0];
+        let path: Vec<_> = error["path"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        Err(format!("{} {}", error["code"].as_str().unwrap_or_default(), path.join(".")))
     };
     answer["jobEnqueueMany"]["results"].as_array().expect("a list").iter().map(read).collect()
 }
@@ -211,6 +207,29 @@ fn a_failure_skips_a_chain_and_an_anyway_runs_over_a_crash_of_the_daemon() {
     assert_eq!(ends(&daemon, &ids[2]), "SUCCEEDED");
     let all: BTreeSet<_> = ids.into_iter().chain([root, held]).collect();
     assert_eq!(faults(&read_all(&daemon), &all), Vec::<String>::new());
+}
+
+#[test]
+fn a_long_chain_is_skipped_to_its_end_without_a_free_slot_and_over_a_crash() {
+    let length = 600;
+    let mut daemon = Daemon::start_with(&["--slots", "1"]);
+    let busy = daemon.enqueue(&["/bin/sleep", "600"]);
+    until("the slot to be taken", PATIENCE, || (state(&daemon, &busy) == "RUNNING").then_some(()));
+    for is_killed in [false, true] {
+        let root = daemon.enqueue_with(json!({"run": run(&["/bin/true"]), "isHeld": true}));
+        let link = |at: usize| match at {
+            0 => json!({"run": run(&["/bin/true"]), "dependsOn": [root]}),
+            _ => json!({"run": run(&["/bin/true"]), "dependsOnPositions": [at - 1]}),
+        };
+        let ids = made(enqueue_many(&daemon, &(0..length).map(link).collect()));
+        change(&daemon, "jobCancel", &root);
+        if is_killed {
+            daemon.kill9();
+            daemon.restart();
+        }
+        assert_eq!(ends(&daemon, &ids[length - 1]), "SKIPPED");
+        assert_eq!(faults(&read_all(&daemon), &ids.into_iter().collect()), Vec::<String>::new());
+    }
 }
 
 #[test]

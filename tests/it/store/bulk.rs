@@ -30,9 +30,9 @@ fn thousands_of_jobs_are_stopped_in_batches_as_each_stands() {
     on_both(async |stage| {
         let worker = stage.worker().await;
         let labelled = |at: usize| NewJob {
-            labels: vec![label("part", if at % 2 == 0 { "even" } else { "odd" })],
-            run_at: (at % 3 == 0).then(|| T0.plus_millis(60_000)),
-            is_held: at % 7 == 0,
+            labels: vec![label("part", if at.is_multiple_of(2) { "even" } else { "odd" })],
+            run_at: (at.is_multiple_of(3)).then(|| T0.plus_millis(60_000)),
+            is_held: at.is_multiple_of(7),
             ..new_job()
         };
         for part in 0..3 {

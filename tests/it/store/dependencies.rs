@@ -47,10 +47,10 @@ async fn last_word(stage: &Stage, id: JobId) -> serde_json::Value {
     event.data.0
 }
 
-async fn count(stage: &Stage, state: JobState) -> i64 {
+async fn count(stage: &Stage, of: JobState) -> i64 {
     let counts = stage.reader().count_all_jobs().await.expect("the store can be read").counts;
-    let rows = stage.number(&format!("SELECT count(*) FROM jobs WHERE state = '{}'", state.word())).await;
-    assert_eq!(counts.get(&state).copied().unwrap_or(0), rows, "the kept count of {state:?}");
+    let rows = stage.number(&format!("SELECT count(*) FROM jobs WHERE state = '{}'", of.word())).await;
+    assert_eq!(counts.get(&of).copied().unwrap_or(0), rows, "the kept count of {of:?}");
     rows
 }
 
@@ -234,7 +234,7 @@ fn a_cancel_an_expiry_and_a_replacement_are_ends_too() {
 
 #[test]
 fn a_hold_comes_before_a_dependency_and_a_release_asks_for_it() {
-    let hold = |id| Hold { id, actor: "tester".to_owned() };
+    let keep = |id| Hold { id, actor: "tester".to_owned() };
     let release = |id| Release { id, actor: "tester".to_owned() };
     on_both(async |stage| {
         let (a, b) = (stage.running(new_job()).await, stage.running(new_job()).await);
@@ -245,7 +245,7 @@ fn a_hold_comes_before_a_dependency_and_a_release_asks_for_it() {
         let anyway = stage.enqueue(held(after_all(&[b.job.id]))).await;
         stage.apply(release(early)).await;
         assert_eq!(stage.state(early).await, JobState::Blocked);
-        assert_eq!(stage.rejection(hold(early)).await.code, UserErrorCode::Conflict);
+        assert_eq!(stage.rejection(keep(early)).await.code, UserErrorCode::Conflict);
         let update =
             Update { id: early, priority: Some(3), run_at: None, queue: None, actor: "tester".to_owned() };
         stage.apply(update).await;
@@ -254,7 +254,7 @@ fn a_hold_comes_before_a_dependency_and_a_release_asks_for_it() {
         assert_eq!(states(&stage, &[early, late]).await, [JobState::Queued, JobState::Held]);
         stage.apply(release(late)).await;
         assert_eq!(stage.state(late).await, JobState::Queued);
-        stage.apply(hold(late)).await;
+        stage.apply(keep(late)).await;
         stage.apply(release(late)).await;
         assert_eq!(stage.state(late).await, JobState::Queued);
         stage.end(&b, AttemptOutcome::Exited).await;

@@ -2,7 +2,7 @@
 
 use beadle::domain::id::AttemptId;
 use beadle::domain::limits::LOG_PAGE_BYTES_MAX;
-use beadle::domain::log::{LogCursor, LogStream, NewLine};
+use beadle::domain::log::{LogCursor, LogFilter, LogStream, NewLine};
 use beadle::store::logs::{DroppedChunk, LogEnd, LogRead, LogTurn, Logs, NewChunk};
 
 use super::stage::{Stage, T0, on_both};
@@ -30,6 +30,10 @@ async fn write(stage: &Stage, chunks: Vec<NewChunk>) -> Logs {
     logs
 }
 
+fn only(streams: &[LogStream]) -> LogFilter {
+    LogFilter::new(streams.to_vec(), None).expect("streams are always good")
+}
+
 fn at(line: i64) -> LogCursor {
     LogCursor { attempt: ATTEMPT, line }
 }
@@ -53,7 +57,7 @@ fn pages_give_every_line_once_whatever_their_size() {
         for limit in [1, 3, 31, 1_000] {
             let (mut cursor, mut met) = (at(0), Vec::new());
             loop {
-                let read = logs.read(cursor, &[], limit).await.unwrap();
+                let read = logs.read(cursor, &LogFilter::default(), limit).await.unwrap();
                 assert!(read.lines.len() <= limit);
                 assert!(read.lines.last().is_none_or(|last| last.cursor == read.cursor));
                 met.extend(read.lines.into_iter().map(|line| line.text));
@@ -66,16 +70,16 @@ fn pages_give_every_line_once_whatever_their_size() {
         }
         // A cursor in the middle of a chunk goes on right behind its line.
         for line in 0..next {
-            let read = logs.read(at(line), &[], 1).await.unwrap();
+            let read = logs.read(at(line), &LogFilter::default(), 1).await.unwrap();
             assert_eq!(texts(&read), [format!("line {line}")]);
         }
-        let end = logs.read(at(next), &[], 5).await.unwrap();
+        let end = logs.read(at(next), &LogFilter::default(), 5).await.unwrap();
         assert_eq!((end.lines.len(), end.cursor, end.has_more), (0, at(next), false));
         write(&stage, vec![chunk(next, 1)]).await;
-        let more = logs.read(end.cursor, &[], 5).await.unwrap();
+        let more = logs.read(end.cursor, &LogFilter::default(), 5).await.unwrap();
         assert_eq!(texts(&more), [format!("line {next}")], "a follower goes on where it stood");
         let other = LogCursor { attempt: AttemptId(8), line: 0 };
-        assert!(logs.read(other, &[], 5).await.unwrap().lines.is_empty());
+        assert!(logs.read(other, &LogFilter::default(), 5).await.unwrap().lines.is_empty());
     });
 }
 
@@ -85,14 +89,14 @@ fn streams_are_told_apart_and_the_cursor_moves_over_the_others() {
         let mut system = chunk(40, 1);
         system.lines[0].stream = LogStream::System;
         let logs = write(&stage, vec![chunk(0, 10), chunk(10, 30), system]).await;
-        let read = logs.read(at(0), &[LogStream::Stderr], 100).await.unwrap();
+        let read = logs.read(at(0), &only(&[LogStream::Stderr]), 100).await.unwrap();
         assert_eq!((read.lines.len(), read.cursor), (20, at(41)));
         assert!(read.lines.iter().all(|line| line.stream == LogStream::Stderr));
-        let read = logs.read(at(0), &[LogStream::System, LogStream::Stderr], 100).await.unwrap();
+        let read = logs.read(at(0), &only(&[LogStream::System, LogStream::Stderr]), 100).await.unwrap();
         assert_eq!(read.lines.len(), 21);
         let (mut cursor, mut met) = (at(0), 0);
         loop {
-            let read = logs.read(cursor, &[LogStream::Stdout], 3).await.unwrap();
+            let read = logs.read(cursor, &only(&[LogStream::Stdout]), 3).await.unwrap();
             met += read.lines.len();
             cursor = read.cursor;
             if !read.has_more {
@@ -109,16 +113,16 @@ fn the_last_lines_come_oldest_first_and_lead_on_to_what_follows() {
         let chunks = (0..20).map(|number| chunk(number * 5, 5)).collect();
         let logs = write(&stage, chunks).await;
         for limit in [1, 4, 5, 6, 63, 100, 500] {
-            let read = logs.read_last(ATTEMPT, &[], limit).await.unwrap();
+            let read = logs.read_last(ATTEMPT, &LogFilter::default(), limit).await.unwrap();
             let first = 100 - i64::try_from(limit).unwrap().min(100);
             let expected: Vec<_> = (first..100).map(|number| format!("line {number}")).collect();
             assert_eq!((texts(&read), read.cursor), (expected.iter().map(String::as_str).collect(), at(100)));
         }
-        let errors = logs.read_last(ATTEMPT, &[LogStream::Stderr], 2).await.unwrap();
+        let errors = logs.read_last(ATTEMPT, &only(&[LogStream::Stderr]), 2).await.unwrap();
         assert_eq!((texts(&errors), errors.cursor), (vec!["line 97", "line 99"], at(100)));
-        let none = logs.read_last(ATTEMPT, &[LogStream::System], 2).await.unwrap();
+        let none = logs.read_last(ATTEMPT, &only(&[LogStream::System]), 2).await.unwrap();
         assert_eq!((none.lines.len(), none.cursor), (0, at(100)));
-        let empty = logs.read_last(AttemptId(8), &[], 2).await.unwrap();
+        let empty = logs.read_last(AttemptId(8), &LogFilter::default(), 2).await.unwrap();
         assert_eq!((empty.lines.len(), empty.cursor.line), (0, 0));
     });
 }
@@ -130,13 +134,13 @@ fn a_page_is_bounded_in_bytes() {
         let lines = vec![line(LogStream::Stdout, &long); 100];
         let logs =
             write(&stage, vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines, dropped_before: 0 }]).await;
-        let read = logs.read(at(0), &[], 1_000).await.unwrap();
+        let read = logs.read(at(0), &LogFilter::default(), 1_000).await.unwrap();
         let bytes: usize = read.lines.iter().map(|line| line.text.len()).sum();
         assert!((LOG_PAGE_BYTES_MAX..LOG_PAGE_BYTES_MAX + 16_000).contains(&bytes), "{bytes}");
         assert!(read.has_more);
-        let rest = logs.read(read.cursor, &[], 1_000).await.unwrap();
+        let rest = logs.read(read.cursor, &LogFilter::default(), 1_000).await.unwrap();
         assert_eq!(read.lines.len() + rest.lines.len(), 66);
-        let last = logs.read_last(ATTEMPT, &[], 1_000).await.unwrap();
+        let last = logs.read_last(ATTEMPT, &LogFilter::default(), 1_000).await.unwrap();
         assert_eq!((last.lines.len(), last.cursor), (33, at(100)));
     });
 }
@@ -157,7 +161,7 @@ fn bytes_that_are_no_text_are_shown_and_never_break_a_page() {
         ];
         let logs =
             write(&stage, vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines, dropped_before: 0 }]).await;
-        let read = logs.read(at(0), &[], 10).await.unwrap();
+        let read = logs.read(at(0), &LogFilter::default(), 10).await.unwrap();
         let shown = texts(&read);
         assert_eq!(shown[0], String::from_utf8_lossy(&every_byte));
         assert_eq!(shown[1..], ["", "nul \0 here", "\u{fffd}", "naïve 🦀"]);
@@ -175,12 +179,12 @@ fn what_was_dropped_is_counted_where_it_is_missing() {
         let dropped =
             DroppedChunk { attempt: ATTEMPT, first_line: 5, next_first_line: 10, bytes: 35, own_bytes: 35 };
         logs.write(&LogTurn { dropped: vec![dropped], ..LogTurn::default() }, T0).await.unwrap();
-        let all = logs.read(at(0), &[], 100).await.unwrap();
+        let all = logs.read(at(0), &LogFilter::default(), 100).await.unwrap();
         assert_eq!((all.lines.len(), all.dropped_bytes, all.cursor), (15, 135, at(20)));
         assert_eq!(texts(&all)[4..6], ["line 4", "line 10"]);
         let (mut cursor, mut missing) = (at(0), 0);
         loop {
-            let read = logs.read(cursor, &[], 2).await.unwrap();
+            let read = logs.read(cursor, &LogFilter::default(), 2).await.unwrap();
             missing += read.dropped_bytes;
             cursor = read.cursor;
             if !read.has_more {
@@ -188,10 +192,10 @@ fn what_was_dropped_is_counted_where_it_is_missing() {
             }
         }
         assert_eq!(missing, 135, "a gap is told once, however small the pages are");
-        assert_eq!(logs.read(at(10), &[], 100).await.unwrap().dropped_bytes, 135);
-        assert_eq!(logs.read(at(11), &[], 100).await.unwrap().dropped_bytes, 0);
-        assert_eq!(logs.read_last(ATTEMPT, &[], 100).await.unwrap().dropped_bytes, 135);
-        assert_eq!(logs.read_last(ATTEMPT, &[], 3).await.unwrap().dropped_bytes, 0);
+        assert_eq!(logs.read(at(10), &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
+        assert_eq!(logs.read(at(11), &LogFilter::default(), 100).await.unwrap().dropped_bytes, 0);
+        assert_eq!(logs.read_last(ATTEMPT, &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
+        assert_eq!(logs.read_last(ATTEMPT, &LogFilter::default(), 3).await.unwrap().dropped_bytes, 0);
         let kept = logs.kept(ATTEMPT).await.unwrap();
         let bytes = 5 * 7 + 10 * 8 + 135;
         assert_eq!((kept.line_count, kept.byte_count, kept.dropped_bytes), (20, bytes, 135));
@@ -203,14 +207,23 @@ fn an_end_is_kept_as_it_was_told_first() {
     on_both(async |stage| {
         let logs = write(&stage, vec![chunk(0, 3)]).await;
         assert_eq!(logs.end(ATTEMPT).await.unwrap(), None);
-        let end = LogEnd { attempt: ATTEMPT, line_count: 3, byte_count: (1 << 53) + 1, dropped_bytes: 4 };
+        let end = LogEnd {
+            attempt: ATTEMPT,
+            line_count: 3,
+            byte_count: (1 << 53) + 1,
+            dropped_bytes: 4,
+            is_forgotten: false,
+        };
         logs.write(&LogTurn { ends: vec![end], ..LogTurn::default() }, T0).await.unwrap();
         let late = LogEnd { line_count: 9, ..end };
         logs.write(&LogTurn { ends: vec![late], ..LogTurn::default() }, T0).await.unwrap();
         assert_eq!(logs.end(ATTEMPT).await.unwrap(), Some(end));
         let stage = stage.reopen().await;
         assert_eq!(stage.hand.store().logs().end(ATTEMPT).await.unwrap(), Some(end));
-        assert_eq!(stage.hand.store().logs().read(at(0), &[], 9).await.unwrap().lines.len(), 3);
+        assert_eq!(
+            stage.hand.store().logs().read(at(0), &LogFilter::default(), 9).await.unwrap().lines.len(),
+            3
+        );
     });
 }
 
@@ -220,14 +233,18 @@ fn a_turn_that_fails_keeps_nothing_of_itself() {
         let logs = write(&stage, vec![chunk(0, 3)]).await;
         let twice = LogTurn { chunks: vec![chunk(3, 3), chunk(0, 3)], ..LogTurn::default() };
         assert!(logs.write(&twice, T0).await.is_err());
-        assert_eq!(logs.read(at(0), &[], 9).await.unwrap().lines.len(), 3);
+        assert_eq!(logs.read(at(0), &LogFilter::default(), 9).await.unwrap().lines.len(), 3);
         write(&stage, vec![chunk(3, 3)]).await;
-        assert_eq!(logs.read(at(0), &[], 9).await.unwrap().lines.len(), 6, "the next one is written");
+        assert_eq!(
+            logs.read(at(0), &LogFilter::default(), 9).await.unwrap().lines.len(),
+            6,
+            "the next one is written"
+        );
     });
 }
 
 #[test]
-fn a_forgotten_log_is_gone_and_the_others_stay() {
+fn a_removed_log_is_gone_and_the_others_stay() {
     on_both(async |stage| {
         let other = NewChunk { attempt: AttemptId(8), ..chunk(0, 2) };
         let logs = write(&stage, vec![chunk(0, 3), other]).await;
@@ -236,6 +253,7 @@ fn a_forgotten_log_is_gone_and_the_others_stay() {
             line_count: 3,
             byte_count: 21,
             dropped_bytes: 0,
+            is_forgotten: false,
         });
         assert!(logs.oldest(9).await.unwrap().is_empty(), "what is still written to is not old");
         logs.write(&LogTurn { ends: ends.to_vec(), ..LogTurn::default() }, T0).await.unwrap();
@@ -244,11 +262,11 @@ fn a_forgotten_log_is_gone_and_the_others_stay() {
         assert!(oldest.iter().all(|(_, bytes)| *bytes > 0));
         assert_eq!(logs.oldest(1).await.unwrap().len(), 1);
         assert!(logs.total_bytes().await.unwrap() > 0);
-        logs.forget(&[ATTEMPT, AttemptId(404)]).await.unwrap();
-        assert!(logs.read(at(0), &[], 9).await.unwrap().lines.is_empty());
+        logs.remove(&[ATTEMPT, AttemptId(404)]).await.unwrap();
+        assert!(logs.read(at(0), &LogFilter::default(), 9).await.unwrap().lines.is_empty());
         assert_eq!(logs.end(ATTEMPT).await.unwrap(), None);
         let left = LogCursor { attempt: AttemptId(8), line: 0 };
-        assert_eq!(logs.read(left, &[], 9).await.unwrap().lines.len(), 2);
-        logs.forget(&[]).await.unwrap();
+        assert_eq!(logs.read(left, &LogFilter::default(), 9).await.unwrap().lines.len(), 2);
+        logs.remove(&[]).await.unwrap();
     });
 }

@@ -144,29 +144,8 @@ impl Model {
     }
 
     async fn check(&self, stage: &Stage) {
-        for queue in QUEUES {
-            for state in beadle::domain::job::JOB_STATES {
-                let at = format!("queue = '{queue}' AND state = '{}'", state.word());
-                let rows = stage.number(&format!("SELECT count(*) FROM jobs WHERE {at}")).await;
-                let kept =
-                    format!("SELECT CAST(coalesce(sum(job_count), 0) AS BIGINT) FROM job_counts WHERE {at}");
-                assert_eq!(stage.number(&kept).await, rows, "the count of {at}");
-            }
-        }
-        let mut last: BTreeMap<JobId, JobState> = BTreeMap::new();
-        for event in stage.events(&EventFilter::default()).await {
-            let Some(id) = event.job_id else { continue };
-            let word = |key: &str| event.data.0[key].as_str().and_then(JobState::from_word);
-            match event.kind {
-                EventType::JobCreated => assert_eq!(last.insert(id, word("state").expect("a state")), None),
-                EventType::JobStateChanged => {
-                    let (from, to) = (word("from").expect("a state"), word("to").expect("a state"));
-                    assert_eq!(last.insert(id, to), Some(from), "{id} came from elsewhere");
-                    assert!(from == to || may_follow(from, to), "{id} went from {from:?} to {to:?}");
-                }
-                _ => {}
-            }
-        }
+        assert_counts(stage).await;
+        let last = told_states(stage).await;
         for (id, told) in &self.states {
             let job = stage.job(*id).await;
             assert_eq!(Some(&job.state), last.get(id), "{id} and its last event");
@@ -179,6 +158,38 @@ impl Model {
         let running = stage.number("SELECT count(*) FROM attempts WHERE outcome IS NULL").await;
         assert_eq!(usize::try_from(running).ok(), Some(self.running.len()));
     }
+}
+
+/// The kept counts are those of the rows.
+pub async fn assert_counts(stage: &Stage) {
+    for queue in QUEUES {
+        for state in beadle::domain::job::JOB_STATES {
+            let at = format!("queue = '{queue}' AND state = '{}'", state.word());
+            let rows = stage.number(&format!("SELECT count(*) FROM jobs WHERE {at}")).await;
+            let kept =
+                format!("SELECT CAST(coalesce(sum(job_count), 0) AS BIGINT) FROM job_counts WHERE {at}");
+            assert_eq!(stage.number(&kept).await, rows, "the count of {at}");
+        }
+    }
+}
+
+/// The state of each job by its last event; every event goes on where the one before ended, by a legal step.
+pub async fn told_states(stage: &Stage) -> BTreeMap<JobId, JobState> {
+    let mut last: BTreeMap<JobId, JobState> = BTreeMap::new();
+    for event in stage.events(&EventFilter::default()).await {
+        let Some(id) = event.job_id else { continue };
+        let word = |key: &str| event.data.0[key].as_str().and_then(JobState::from_word);
+        match event.kind {
+            EventType::JobCreated => assert_eq!(last.insert(id, word("state").expect("a state")), None),
+            EventType::JobStateChanged => {
+                let (from, to) = (word("from").expect("a state"), word("to").expect("a state"));
+                assert_eq!(last.insert(id, to), Some(from), "{id} came from elsewhere");
+                assert!(from == to || may_follow(from, to), "{id} went from {from:?} to {to:?}");
+            }
+            _ => {}
+        }
+    }
+    last
 }
 
 #[test]

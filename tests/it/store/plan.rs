@@ -69,6 +69,31 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs_schedule_open"],
         ),
         ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
+        (
+            "estimates::DURATIONS",
+            vec!["FROM jobs AS of_task"],
+            vec!["jobs_task", "SEARCH jobs USING INTEGER PRIMARY KEY", "SEARCH attempts"],
+        ),
+        (
+            "dependencies::LOOK",
+            vec!["SELECT ended.id, job_dependencies.job_id"],
+            vec!["job_dependencies_on (depends_on_id=? AND job_id>?)"],
+        ),
+        (
+            "dependencies::OPEN",
+            vec!["ORDER BY job_dependencies.depends_on_id DESC"],
+            vec!["sqlite_autoindex_job_dependencies_1 (job_id=?)"],
+        ),
+        (
+            "dependencies::FAILED",
+            vec!["SELECT first.job_id, jobs.id, jobs.state"],
+            vec!["sqlite_autoindex_job_dependencies_1 (job_id=?)"],
+        ),
+        (
+            "dependencies::OUTPUTS",
+            vec!["jobs.output", "job_dependencies.depends_on_id > $2"],
+            vec!["sqlite_autoindex_job_dependencies_1 (job_id=? AND depends_on_id>?)"],
+        ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {
         let steps = plan(stage, "beadle.db", statement(statements::state(), &parts)).await;

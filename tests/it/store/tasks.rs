@@ -16,6 +16,7 @@ use super::stage::{Stage, T0, on_both};
 /// A plain task.
 pub fn task_put(name: &str) -> TaskPut {
     let definition = TaskDefinition {
+        merges_output: false,
         description: None,
         command: Command { argv: vec!["true".to_owned()], ..Command::none() },
         queue_name: DEFAULT_QUEUE.to_owned(),

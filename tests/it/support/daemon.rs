@@ -44,6 +44,7 @@ pub const FINAL_STATES: [&str; 5] = ["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRE
 pub struct Daemon {
     directory: TempDir,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     running: Option<Running>,
     /// `127.0.0.1:PORT`, the same over restarts.
     address: String,
@@ -70,23 +71,30 @@ struct Running {
 impl Daemon {
     /// A daemon with the default settings, on a free port, beside whatever else runs.
     pub fn start() -> Daemon {
-        Daemon::start_in(machine::shared(), &[])
+        Daemon::start_in(machine::shared(), &[], &[])
     }
 
     /// A daemon with further `serve` flags.
     pub fn start_with(flags: &[&str]) -> Daemon {
-        Daemon::start_in(machine::shared(), flags)
+        Daemon::start_in(machine::shared(), flags, &[])
+    }
+
+    /// A daemon with variables in its environment.
+    pub fn start_in_environment(variables: &[(&str, &str)]) -> Daemon {
+        Daemon::start_in(machine::shared(), &[], variables)
     }
 
     /// A daemon that has the machine to itself, for measurements.
     pub fn start_alone() -> Daemon {
-        Daemon::start_in(machine::alone(), &[])
+        Daemon::start_in(machine::alone(), &[], &[])
     }
 
-    fn start_in(place: Place, flags: &[&str]) -> Daemon {
+    fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut daemon = Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            environment: variables.iter().map(own).collect(),
             running: None,
             address: "127.0.0.1:0".to_owned(),
             token: String::new(),
@@ -176,6 +184,7 @@ impl Daemon {
             .arg(self.data())
             .args(["--listen", &self.address])
             .args(&self.flags)
+            .envs(self.environment.iter().cloned())
             .env("HOME", self.directory.path());
         serve
     }
