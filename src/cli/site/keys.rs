@@ -121,6 +121,7 @@ const TASK: &[Key] = &[
     key("kill_grace", "killGrace", Length, "\"10s\""),
     key("retry", "retryPolicy", Table(RETRY), "{}"),
     key("is_restartable", "isRestartable", Switch, "true"),
+    key("merge_output", "mergeOutput", Switch, "false"),
     key("parameters_schema", "parametersSchema", Json, "null"),
 ];
 

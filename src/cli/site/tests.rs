@@ -39,7 +39,7 @@ fn what_is_left_out_is_the_apis_default() {
                 "maxAttempts": 1, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2.0, "retryOn": null,
                 "exitCodes": null, "signals": null, "retriesTemporaryFailure": false,
             },
-            "isRestartable": true,
+            "isRestartable": true, "mergeOutput": false,
         })
     );
     assert_eq!(sent("[tasks.t]\nhandler = \"mail\"")["command"], json!({ "handler": "mail" }));
@@ -73,6 +73,7 @@ idle_timeout = "PT5M"
 kill_grace = "3s"
 retry = { max_attempts = 3, initial_delay = "1s", max_delay = "1m", factor = 3, retry_on = ["timed_out", "exited"], exit_codes = [75, 1], signals = ["SIGSEGV", "SIGBUS"], retries_temporary_failure = true }
 concurrency_limit = 3
+merge_output = true
 max_timeout = "2h"
 parameters_schema = { type = "object", required = ["day"], properties.day.type = "string" }
 is_restartable = false
@@ -106,6 +107,7 @@ tasks:
     kill_grace: PT3S
     retry: {max_attempts: 3, initial_delay: 1s, max_delay: 60s, factor: 3.0, retry_on: [EXITED, timed-out], exit_codes: [1, 75], signals: [SIGBUS, SIGSEGV], retries_temporary_failure: true}
     concurrency_limit: 3
+    merge_output: true
     max_timeout: 120m
     parameters_schema: {type: object, required: [day], properties: {day: {type: string}}}
     is_restartable: false
@@ -239,7 +241,7 @@ fn answer() -> Value {
             "maxAttempts": 3, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2, "retryOn": null, "exitCodes": null,
             "signals": null, "retriesTemporaryFailure": false,
         },
-        "isRestartable": true,
+        "isRestartable": true, "mergeOutput": false,
     })
 }
 

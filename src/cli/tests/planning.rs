@@ -21,7 +21,7 @@ fn task_node(revision: i64, command: &str, is_secret: bool) -> Value {
             "maxAttempts": 1, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2.0, "retryOn": null,
             "exitCodes": null, "signals": null, "retriesTemporaryFailure": false,
         },
-        "isRestartable": true,
+        "isRestartable": true, "mergeOutput": false,
     })
 }
 
