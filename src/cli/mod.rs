@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::base::environment;
 use crate::base::settings::{Settings, data_dir};
@@ -14,7 +14,10 @@ use crate::client::{Client, Target};
 
 mod bar;
 mod bulk;
+mod crontab;
 mod events;
+mod help;
+mod import;
 mod input;
 mod jobs;
 mod logs;
@@ -23,17 +26,22 @@ mod output;
 mod pages;
 mod parameters;
 mod patience;
+mod plan;
 mod queues;
 mod report;
 mod retries;
 mod run;
 mod schedules;
 mod serve;
+mod site;
 mod status;
 mod tasks;
 mod tokens;
+mod top;
+mod upcoming;
 mod waiting;
 mod watch;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -84,12 +92,25 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Stream a job's log and exit with the job's code
     Follow(watch::FollowArgs),
-    /// Wait for a job and exit with the job's code
-    Wait(watch::FollowArgs),
+    /// Wait for jobs and exit with the code of the first that failed
+    Wait(watch::WaitArgs),
     /// Print what a job wrote
     Logs(logs::LogsArgs),
     /// Show the daemon at a glance
-    Status,
+    Status(status::StatusArgs),
+    /// Show what runs now and how far it is, drawn anew every second
+    Top(top::TopArgs),
+    /// List the next due times of all schedules
+    Next(upcoming::NextArgs),
+    /// Say why a job waits, or how it ended
+    Why(why::WhyArgs),
+    /// Show what applying definition files would change
+    Plan(plan::PlanArgs),
+    /// Make tasks, queues and schedules be as definition files say
+    Apply(plan::PlanArgs),
+    /// Translate other schedulers' files into a definition file
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// List jobs, newest first
     Jobs(jobs::JobsArgs),
     /// Show one job
@@ -153,14 +174,14 @@ impl Context<'_> {
 pub fn main(daemon: Daemon) -> ExitCode {
     // Not locked: the daemon's own threads may write too.
     let (mut out, mut err) = (BufWriter::new(io::stdout()), io::stderr());
-    let is_live = err.is_terminal();
+    let (is_live, is_drawn) = (err.is_terminal(), io::stdout().is_terminal());
     let environment = environment::variables();
     let code = program(
         std::env::args_os(),
         &environment,
         daemon,
         Patience::default(),
-        Streams { out: &mut out, err: &mut err, is_live },
+        Streams { out: &mut out, err: &mut err, is_live, is_drawn },
     );
     ExitCode::from(code)
 }
@@ -171,6 +192,8 @@ struct Streams<'a> {
     err: &'a mut dyn Write,
     /// Whether a person watches `err` on a terminal, where a line can be drawn anew.
     is_live: bool,
+    /// Whether `out` is a terminal, where a whole picture can be drawn anew.
+    is_drawn: bool,
 }
 
 /// `main` over plain values, so that a test can be the terminal.
@@ -179,9 +202,10 @@ fn program(
     environment: &[(String, String)],
     daemon: Daemon,
     patience: Patience,
-    Streams { out, err, is_live }: Streams,
+    Streams { out, err, is_live, is_drawn }: Streams,
 ) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = help::grouped(Cli::command()).try_get_matches_from(args);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return explain(&error, out, err),
     };
@@ -194,8 +218,10 @@ fn program(
         token: variable("BEADLE_TOKEN"),
         data_dir: data_dir(cli.global.data_dir.as_deref(), environment),
     };
-    let can_draw = is_live && variable("TERM").is_some_and(|term| term != "dumb");
-    let screen = Screen::new(out, err, cli.global.json).with_bar(can_draw);
+    let can_draw = variable("TERM").is_some_and(|term| term != "dumb");
+    let screen = Screen::new(out, err, cli.global.json)
+        .with_bar(is_live && can_draw)
+        .with_pictures(is_drawn && can_draw);
     let mut context = Context { target, environment, daemon, patience, screen };
     let result = dispatch(&mut context, cli.command, cli.global.data_dir)
         .and_then(|code| context.screen.flush().map(|()| code).map_err(Stop::from));
@@ -225,7 +251,13 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Follow(args) => watch::follow(context, &args),
         Command::Wait(args) => watch::wait(context, &args),
         Command::Logs(args) => logs::logs(context, &args),
-        Command::Status => status::status(context),
+        Command::Status(args) => status::status(context, &args),
+        Command::Top(args) => top::top(context, &args),
+        Command::Next(args) => upcoming::next(context, &args),
+        Command::Why(args) => why::why(context, &args),
+        Command::Plan(args) => plan::plan(context, &args),
+        Command::Apply(args) => plan::apply(context, &args),
+        Command::Import(command) => import::import(context, command),
         Command::Health => status::health(context),
         Command::Jobs(args) => jobs::jobs(context, args),
         Command::Job(args) => jobs::job(context, &args),

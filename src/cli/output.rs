@@ -21,12 +21,23 @@ enum Bar {
     Drawn,
 }
 
+/// A whole screen that is drawn anew in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Picture {
+    /// There is no terminal.
+    Never,
+    None,
+    /// Lines that are not shown yet.
+    Begun(Vec<u8>),
+}
+
 /// Where output goes.
 pub struct Screen<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     is_json: bool,
     bar: Bar,
+    picture: Picture,
     /// Whether the last line that was printed has its end: a bar would overwrite it else.
     is_at_line_start: bool,
 }
@@ -34,13 +45,54 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// Results to `out`, notes to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, is_json: bool) -> Screen<'a> {
-        Screen { out, err, is_json, bar: Bar::Never, is_at_line_start: true }
+        Screen { out, err, is_json, bar: Bar::Never, picture: Picture::Never, is_at_line_start: true }
     }
 
     /// Whether a line that is drawn anew may stand below the output, on `err`.
     pub fn with_bar(mut self, has_bar: bool) -> Screen<'a> {
         self.bar = if has_bar && !self.is_json { Bar::Away } else { Bar::Never };
         self
+    }
+
+    /// Whether `out` is a terminal that pictures can be drawn on.
+    pub fn with_pictures(mut self, has_pictures: bool) -> Screen<'a> {
+        self.picture = if has_pictures && !self.is_json { Picture::None } else { Picture::Never };
+        self
+    }
+
+    /// Whether pictures can be drawn.
+    pub fn is_drawn(&self) -> bool {
+        self.picture != Picture::Never
+    }
+
+    /// Collects the lines that follow.
+    pub fn begin_picture(&mut self) {
+        self.picture = Picture::Begun(Vec::new());
+    }
+
+    /// Shows the collected lines in place of what the terminal shows, as many as fit.
+    pub fn end_picture(&mut self) -> io::Result<()> {
+        let Picture::Begun(lines) = std::mem::replace(&mut self.picture, Picture::None) else {
+            return Ok(());
+        };
+        let text = String::from_utf8_lossy(&lines);
+        // One line stays free for the cursor. Without wrapping: a line that is too long is cut by the terminal.
+        let rows = terminal_rows().saturating_sub(1).max(1);
+        let shown: Vec<_> = text.lines().take(rows).map(|line| format!("{line}\x1b[K\n")).collect();
+        write!(self.out, "\x1b[H\x1b[?7l{}\x1b[J\x1b[?7h", shown.concat())?;
+        self.out.flush()
+    }
+
+    /// Forgets the collected lines.
+    pub fn drop_picture(&mut self) {
+        self.picture = Picture::None;
+    }
+
+    fn put(&mut self, line: &str) -> io::Result<()> {
+        match &mut self.picture {
+            Picture::Begun(lines) => writeln!(lines, "{line}"),
+            _ => writeln!(self.out, "{line}"),
+        }
     }
 
     /// Draws the line below the output, which any other output takes away.
@@ -82,7 +134,7 @@ impl<'a> Screen<'a> {
 
     /// For people: one line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        if self.is_json { Ok(()) } else { writeln!(self.out, "{}", tame(text)) }
+        if self.is_json { Ok(()) } else { self.put(&tame(text)) }
     }
 
     /// For people: aligned columns under their heads. Without rows only the heads.
@@ -99,7 +151,7 @@ impl<'a> Screen<'a> {
         for row in &rows {
             let cells: Vec<_> =
                 row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            writeln!(self.out, "{}", cells.join("  ").trim_end())?;
+            self.put(cells.join("  ").trim_end())?;
         }
         Ok(())
     }
@@ -180,6 +232,12 @@ impl<'a> Screen<'a> {
         // Without a stderr there is nobody to tell, and the result still counts.
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
+}
+
+/// Lines of the terminal on stdout; the usual 24 when it does not say.
+fn terminal_rows() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    if size == 0 { 24 } else { size.into() }
 }
 
 /// Without anything that a terminal would obey.

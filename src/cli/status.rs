@@ -5,10 +5,26 @@ use crate::client::operations;
 
 use super::outcome::{Stop, exit};
 use super::output::{bytes, or_dash};
-use super::{Context, queues};
+use super::{Context, queues, top};
+
+/// `beadle status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Draw it anew every second; once without a terminal
+    #[arg(long)]
+    watch: bool,
+}
 
 /// Shows the daemon at a glance.
-pub fn status(context: &mut Context) -> Result<u8, Stop> {
+pub fn status(context: &mut Context, args: &StatusArgs) -> Result<u8, Stop> {
+    if args.watch && context.screen.is_drawn() {
+        return top::redrawn(context, glance);
+    }
+    glance(context)?;
+    Ok(exit::OK)
+}
+
+fn glance(context: &mut Context) -> Result<(), Stop> {
     let client = context.client()?;
     let answer = operations::status(&client)?;
     context.screen.data(&answer.data)?;
@@ -36,12 +52,11 @@ pub fn status(context: &mut Context) -> Result<u8, Stop> {
         [worker.name.clone(), worker.status.clone(), format!("{}/{}", worker.busy_slots, worker.slots)]
     };
     let rows: Vec<_> = status.workers.nodes.iter().map(row).collect();
-    context.screen.table(["WORKER", "STATUS", "BUSY"], &rows)?;
-    Ok(exit::OK)
+    Ok(context.screen.table(["WORKER", "STATUS", "BUSY"], &rows)?)
 }
 
 /// What there is, in the order of a job's life. A capped number is "that many or more".
-fn counts(counts: &JobCounts) -> String {
+pub fn counts(counts: &JobCounts) -> String {
     let all = [
         ("held", counts.held),
         ("blocked", counts.blocked),

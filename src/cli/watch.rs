@@ -16,12 +16,22 @@ use super::outcome::{self, Stop, exit};
 use super::patience::Outage;
 use super::{Context, bar, input};
 
-/// `follow` and `wait`.
+/// `follow`.
 #[derive(Debug, clap::Args)]
 pub struct FollowArgs {
     #[arg(help = JOB_HELP, value_parser = input::job_id)]
     id: String,
     /// Exit with 124 after this time; the job goes on
+    #[arg(long, visible_alias = "wait-timeout", value_name = "LENGTH", value_parser = input::own_length)]
+    timeout: Option<Duration>,
+}
+
+/// `wait`.
+#[derive(Debug, clap::Args)]
+pub struct WaitArgs {
+    #[arg(help = "The jobs: 1234 or job_1234", required = true, value_name = "ID", value_parser = input::job_id)]
+    ids: Vec<String>,
+    /// Exit with 124 after this time; the jobs go on
     #[arg(long, visible_alias = "wait-timeout", value_name = "LENGTH", value_parser = input::own_length)]
     timeout: Option<Duration>,
 }
@@ -58,9 +68,15 @@ pub fn follow(context: &mut Context, args: &FollowArgs) -> Result<u8, Stop> {
     watch(context, &args.id, What::StateAndLog, args.timeout)
 }
 
-/// `beadle wait`.
-pub fn wait(context: &mut Context, args: &FollowArgs) -> Result<u8, Stop> {
-    watch(context, &args.id, What::State, args.timeout)
+/// Waits for all of the jobs; the code is that of the first one, as they were given, that did not succeed.
+pub fn wait(context: &mut Context, args: &WaitArgs) -> Result<u8, Stop> {
+    let deadline = deadline(args.timeout);
+    let mut code = exit::OK;
+    for id in &args.ids {
+        let ended = watch_until(context, id, What::State, args.timeout, deadline)?;
+        code = if code == exit::OK { ended } else { code };
+    }
+    Ok(code)
 }
 
 /// What is streamed.
@@ -88,7 +104,21 @@ struct Journey {
 }
 
 fn watch(context: &mut Context, id: &str, what: What, limit: Option<Duration>) -> Result<u8, Stop> {
-    let deadline = limit.and_then(|limit| SystemClock.monotonic().checked_add(limit));
+    watch_until(context, id, what, limit, deadline(limit))
+}
+
+fn deadline(limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| SystemClock.monotonic().checked_add(limit))
+}
+
+/// Until `deadline`, which lies `limit` behind the beginning of the whole command.
+fn watch_until(
+    context: &mut Context,
+    id: &str,
+    what: What,
+    limit: Option<Duration>,
+    deadline: Option<Instant>,
+) -> Result<u8, Stop> {
     let mut journey = Journey::default();
     let mut outage = Outage::new(context.patience, context.patience.stream);
     loop {

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 mod definitions;
 mod jobs;
+mod looking;
 mod operation;
 mod tokens;
 
 pub use definitions::*;
 pub use jobs::*;
+pub use looking::*;
 pub use operation::*;
 pub use tokens::*;
 

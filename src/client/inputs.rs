@@ -401,6 +401,16 @@ inputs! {
     }
 }
 
+/// Starts in a period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// How many.
+    pub starts: i64,
+    /// As the API reads a length.
+    pub per: String,
+}
+
 /// A `JobFilter` that is sent whatever it holds.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
@@ -413,5 +423,7 @@ pub struct QueuePut {
     /// Its name.
     pub name: String,
     /// At once; none is no limit.
-    pub concurrency_limit: Option<i32>,
+    pub concurrency_limit: Option<i64>,
+    /// In a period; none is no limit.
+    pub rate_limit: Option<RateLimit>,
 }

@@ -17,6 +17,10 @@ use super::inputs::{
 };
 use super::{Client, ClientError, Payloads};
 
+mod looking;
+
+pub use looking::*;
+
 macro_rules! documents {
     ($($constant:ident = $file:literal;)*) => {
         $(const $constant: &str = include_str!(concat!("queries/", $file, ".graphql"));)*
@@ -46,6 +50,12 @@ documents! {
     JOB_RETRY = "job_retry";
     JOB_UPDATE = "job_update";
     JOB_WAIT = "job_wait";
+    JOB_WHY = "job_why";
+    NEXT = "next";
+    PLAN_QUEUES = "plan_queues";
+    PLAN_SCHEDULES = "plan_schedules";
+    PLAN_TASKS = "plan_tasks";
+    QUEUE = "queue";
     QUEUES = "queues";
     QUEUE_PAUSE = "queue_pause";
     QUEUE_PUT = "queue_put";
@@ -67,6 +77,7 @@ documents! {
     TOKENS = "tokens";
     TOKEN_CREATE = "token_create";
     TOKEN_REVOKE = "token_revoke";
+    TOP = "top";
 }
 
 /// The rows of one page to ask for, and where it begins.
@@ -381,7 +392,12 @@ pub fn queues(client: &Client, page: &PageOf<()>) -> Result<Answer<Page<QueueRow
     list(client, QUEUES, "queues", page)
 }
 
-/// Makes a queue, or changes its limit.
+/// One queue; `NotFound` when there is none.
+pub fn queue(client: &Client, name: &str) -> Result<Answer<QueueRow>, ClientError> {
+    one(client, QUEUE, "queue", json!({ "name": name }), &format!("queue {name:?}"))
+}
+
+/// Makes a queue, or changes its limits.
 pub fn queue_put(client: &Client, input: &QueuePut) -> Result<Answer<Outcome<WithQueue>>, ClientError> {
     mutate(client, QUEUE_PUT, "queuePut", input)
 }

@@ -351,19 +351,6 @@ fn queues_are_changed_as_it_was_said() {
     };
     let null = Value::Null;
     say(
-        "queue set q --limit 2",
-        reply("queuePut", &null, &json!(2)),
-        &json!({ "name": "q", "concurrencyLimit": 2 }),
-        "q OPEN, limit 2\n",
-    );
-    // No limit is a null: left out, it would mean something else to a later daemon.
-    say(
-        "queue set q --no-limit",
-        reply("queuePut", &null, &null),
-        &json!({ "name": "q", "concurrencyLimit": null }),
-        "q OPEN, no limit\n",
-    );
-    say(
         "queue pause q --reason disk",
         reply("queuePause", &json!("disk"), &null),
         &json!({ "name": "q", "reason": "disk" }),

@@ -225,7 +225,7 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
         &environment,
         no_daemon(),
         IMPATIENT,
-        Streams { out: &mut ClosedPipe, err: &mut err, is_live: false },
+        Streams { out: &mut ClosedPipe, err: &mut err, is_live: false, is_drawn: false },
     );
     assert_eq!((code, err.len()), (exit::PIPE_CLOSED, 0));
 }
@@ -252,7 +252,7 @@ fn a_terminal_sees_progress_below_the_output_and_nobody_else_does() {
             [("BEADLE_URL".to_owned(), daemon.url.clone()), ("TERM".to_owned(), term.to_owned())];
         let args = ["beadle", "follow", "7"].map(OsString::from);
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let streams = Streams { out: &mut out, err: &mut err, is_live };
+        let streams = Streams { out: &mut out, err: &mut err, is_live, is_drawn: false };
         assert_eq!(program(args, &environment, no_daemon(), PATIENT, streams), 0);
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwothree\n");
         String::from_utf8(err).unwrap()

@@ -11,7 +11,9 @@ mod conversation;
 mod following;
 mod looking;
 mod parameters;
+mod planning;
 mod surface;
+mod watching;
 
 /// What a terminal saw.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ fn with_patience(patience: Patience, words: &str, variables: &[(&str, &str)]) ->
         &environment,
         no_daemon(),
         patience,
-        Streams { out: &mut out, err: &mut err, is_live: false },
+        Streams { out: &mut out, err: &mut err, is_live: false, is_drawn: false },
     );
     Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }

@@ -65,6 +65,17 @@ fn slips_are_usage_errors_and_nothing_is_sent() {
         "token create ci --enqueue a --own",
         "token create ci --read --expires-in soon",
         "token revoke",
+        "queue set q --rate 10",
+        "queue set q --rate 0/1m",
+        "queue set q --rate 10/soon",
+        "queue set q --rate 10/1m --no-rate",
+        "wait",
+        "why",
+        "next -n 0",
+        "next -n 201",
+        "plan",
+        "apply /var/empty/none.toml",
+        "import crontab /var/empty/none",
         "report",
         "report --progress lots",
         "report --unit files",
@@ -140,7 +151,7 @@ fn serve_starts_the_daemon_with_the_settings() {
             &[],
             daemon,
             IMPATIENT,
-            Streams { out: &mut Vec::new(), err: &mut err, is_live: false },
+            Streams { out: &mut Vec::new(), err: &mut err, is_live: false, is_drawn: false },
         );
         (code, String::from_utf8(err).unwrap())
     }

@@ -91,6 +91,9 @@ answers! {
         pause_reason: Option<String>,
         /// At once; null is no limit.
         concurrency_limit: Option<i64>,
+        /// In a period; null is no limit.
+        #[serde(default)]
+        rate_limit: Option<RateLimit>,
         /// Jobs that wait.
         #[serde(default)]
         waiting_count: i64,
@@ -100,6 +103,13 @@ answers! {
         /// RFC 3339.
         #[serde(default)]
         oldest_waiting_at: Option<String>,
+    }
+    /// Starts in a period.
+    RateLimit {
+        /// How many.
+        starts: i64,
+        /// ISO 8601.
+        per: String,
     }
     /// The payload of the queue mutations.
     WithQueue {

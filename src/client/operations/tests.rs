@@ -31,8 +31,8 @@ fn what_is_not_given_is_not_sent() {
     let input = JobEnqueue { priority: Some(3), ..JobEnqueue::default() };
     assert_eq!(json!(input), json!({ "run": { "task": { "name": "" } }, "priority": 3 }));
     assert_eq!(
-        json!(QueuePut { name: "q".into(), concurrency_limit: None })["concurrencyLimit"],
-        Value::Null
+        json!(QueuePut { name: "q".into(), concurrency_limit: None, rate_limit: None }),
+        json!({ "name": "q", "concurrencyLimit": null, "rateLimit": null })
     );
     let page = PageOf { first: 2, after: None, filter: () };
     assert_eq!(page_variables(&page), json!({ "first": 2 }));

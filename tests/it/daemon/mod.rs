@@ -1,6 +1,8 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
 mod bulk;
+mod cli_look;
+mod cli_site;
 mod crash;
 mod dependencies;
 mod expiry;
