@@ -88,7 +88,7 @@ fn picture(context: &mut Context) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The fifth column is what the job says of itself, else the last line that it wrote.
+/// The fifth column is what the job says of itself, or the last line that it wrote, and how long it will take.
 fn row(job: &RunningJob) -> [String; 5] {
     let runs = job.task.as_ref().map_or_else(|| brief(&job.command), |task| task.name.clone());
     let attempt = job.current_attempt.as_ref();
@@ -96,9 +96,9 @@ fn row(job: &RunningJob) -> [String; 5] {
     let again =
         attempt.filter(|attempt| attempt.number > 1).map(|attempt| format!("attempt {}", attempt.number));
     let stop = job.stop_requested_at.as_ref().map(|_| "stopping".to_owned());
-    let progress = job.progress.as_ref().map(|progress| bar::line(progress, SystemClock.now()));
-    let last = job.log.lines.last().map(|line| cut(line.text.trim_end()));
-    let said = [stop, again, progress.filter(|text| !text.is_empty()).or(last)];
+    let progress = bar::line(job.progress.as_ref(), job.estimated_finish_at.as_deref(), SystemClock.now());
+    let last = job.log.lines.last().filter(|_| job.progress.is_none()).map(|line| cut(line.text.trim_end()));
+    let said = [stop, again, progress, last];
     let said: Vec<_> = said.into_iter().flatten().collect();
     [job.id.clone(), time, job.queue.name.clone(), runs, said.join("  ")]
 }

@@ -44,7 +44,8 @@ fn lines(job: &JobWhy) -> Vec<String> {
         lines.extend(failure.error_line.iter().map(|line| format!("error line: {line}")));
     }
     if job.state == "RUNNING" {
-        lines.extend(job.progress.as_ref().map(|progress| bar::words(progress, Some(SystemClock.now()))));
+        let estimate = job.estimated_finish_at.as_deref();
+        lines.extend(bar::line(job.progress.as_ref(), estimate, SystemClock.now()));
         lines.extend(job.stop_requested_at.iter().map(|at| format!("a stop was asked for at {at}")));
     }
     if job.finished_at.is_none() && job.state != "RUNNING" {

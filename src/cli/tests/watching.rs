@@ -74,7 +74,7 @@ fn a_job_that_nothing_blocks_or_that_is_over_says_that() {
         (
             "RUNNING",
             json!({ "startedAt": "T2", "stopRequestedAt": "T4", "progress": { "fraction": 0.3, "status": "copying" } }),
-            "job_7 is RUNNING since T2\n   30%  copying\n  a stop was asked for at T4\n",
+            "job_7 is RUNNING since T2\n  [######--------------]  30%  copying\n  a stop was asked for at T4\n",
         ),
     ];
     for (state, more, expected) in cases {

@@ -44,6 +44,9 @@ answers! {
         stop_requested_at: Option<String>,
         /// By its own word.
         progress: Option<Progress>,
+        /// When it will be done, RFC 3339.
+        #[serde(default)]
+        estimated_finish_at: Option<String>,
         /// What runs now.
         current_attempt: Option<RunningAttempt>,
         /// Its last line.
@@ -86,6 +89,9 @@ answers! {
         failure: Option<Failure>,
         /// By its own word.
         progress: Option<Progress>,
+        /// When it will be done, RFC 3339.
+        #[serde(default)]
+        estimated_finish_at: Option<String>,
         /// What keeps it from starting, the first reason first.
         #[serde(default)]
         blockers: Vec<Blocker>,
