@@ -7,16 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, SystemClock};
-use crate::base::random::{Random, SystemRandom, hex};
+use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::task::{self, panic_message};
@@ -28,6 +26,7 @@ use crate::domain::log::LogStream;
 use crate::engine::dispatcher::{self, Slots};
 use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
+use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
     Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
 };
@@ -36,7 +35,7 @@ use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Fault, Reader, Refusal, Store, Writer};
-use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText};
+use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
 
 mod daemon;
 
@@ -46,8 +45,6 @@ pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// Between the last change and the end of the streams.
 const CLOSING_GRACE: Duration = Duration::from_millis(200);
-/// Bytes of a token's secret.
-const TOKEN_BYTES: usize = 32;
 
 /// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
@@ -197,6 +194,7 @@ async fn build(
         shutdown: Shutdown::default(),
         health: health::HealthBoard::default(),
         running: running::Running::default(),
+        tokens: TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     }))
@@ -228,24 +226,28 @@ async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String>
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
         Ok(_) => return Err(format!("{} is empty; remove it to get a new token", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let secret = engine.random.hex(TOKEN_BYTES);
+            let secret = engine.random.hex(SECRET_BYTES);
             write_private(&path, &format!("{secret}\n"))?;
             secret
         }
         Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
     };
     let digest = digest(&secret);
-    let known = engine.reader.viewer(&digest, engine.clock.now()).await.map_err(|fault| fault.to_string())?;
-    if known.is_none() {
-        let grants = vec![Grant { verb: GrantVerb::Admin, tasks: None, own_jobs_only: false }];
+    let asked = |fault: crate::store::Fault| fault.to_string();
+    // One that was revoked stays so: only a file that is gone makes a new token.
+    if engine.reader.knows_token(&digest).await.map_err(asked)? {
+        if engine.reader.viewer(&digest, engine.clock.now()).await.map_err(asked)?.is_none() {
+            let file = path.display();
+            tracing::warn!(
+                "the token in {file} was revoked; remove the file and start again to get a new one"
+            );
+        }
+    } else {
+        let grants = vec![Grant::of(GrantVerb::Admin)];
         let put = PutToken { name: "admin".to_owned(), digest, grants };
         engine.writer.apply(put).await.map_err(refusal)?;
     }
     Ok(secret)
-}
-
-fn digest(secret: &str) -> String {
-    hex(&Sha256::digest(secret.as_bytes()))
 }
 
 /// Writes a file that only we may read, whole or not at all.
@@ -354,22 +356,39 @@ impl Backend for Door {
         &self.schema
     }
 
-    fn authenticate(&self, token: &str) -> impl Future<Output = Option<Viewer>> + Send {
+    fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {
         let digest = digest(token);
         async move {
-            self.reader().viewer(&digest, self.engine.clock.now()).await.unwrap_or_else(|fault| {
+            self.reader().viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
                 tracing::error!("a token could not be looked up: {fault}");
-                None
+                Unsure
             })
         }
+    }
+
+    fn note_use(&self, viewer: &Viewer) {
+        self.engine.note_token_use(viewer.token_id);
+    }
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.engine.tokens.revocations()
+    }
+
+    fn valid_for(&self, viewer: &Viewer) -> Option<Duration> {
+        viewer.expires_at.map(|end| end.since(self.engine.clock.now()))
     }
 
     fn token_key(&self, viewer: &Viewer) -> i64 {
         viewer.token_id.0
     }
 
-    fn permit(&self, viewer: &Viewer, _: OperationType, root_fields: &[&str]) -> Result<(), String> {
-        graphql::access::permit(viewer, root_fields)
+    fn token_name<'a>(&self, viewer: &'a Viewer) -> &'a str {
+        &viewer.token_name
+    }
+
+    fn permit(&self, viewer: &Viewer, asked: &web::Asked<'_>) -> Result<(), String> {
+        let web::Asked { document, operation_name, root_fields, .. } = *asked;
+        graphql::access::permit(viewer, &graphql::access::Asked { document, operation_name, root_fields })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -393,8 +412,12 @@ impl Backend for Door {
         only: Option<LogStream>,
     ) -> Result<LogText, LogRefusal> {
         let failed = |fault: Fault| LogRefusal::Failed(fault.to_string());
-        graphql::access::permit(viewer, &["jobLog"]).map_err(LogRefusal::Forbidden)?;
+        graphql::access::permit_roots(viewer, &["jobLog"]).map_err(LogRefusal::Forbidden)?;
         let attempt = self.reader().attempt(attempt).await.map_err(failed)?.ok_or(LogRefusal::NotFound)?;
+        let job = self.reader().job(attempt.job_id).await.map_err(failed)?;
+        if !job.is_some_and(|job| viewer.sees(&job)) {
+            return Err(LogRefusal::NotFound);
+        }
         match self.engine.download(attempt.id, only).await.map_err(failed)? {
             Download::Forgotten => Err(LogRefusal::Forgotten),
             Download::Text(parts) => Ok(LogText {

@@ -1,6 +1,7 @@
 //! The ground floor: the only place that reads the clock, randomness and the environment.
 //! It knows nothing of jobs, and must never use a module of a higher floor.
 
+pub mod asker;
 pub mod clock;
 pub mod environment;
 pub mod random;

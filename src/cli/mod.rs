@@ -36,6 +36,7 @@ mod serve;
 mod site;
 mod status;
 mod tasks;
+mod tokens;
 mod top;
 mod upcoming;
 mod waiting;
@@ -133,6 +134,9 @@ enum Command {
     /// Operate the lanes that jobs wait in
     #[command(subcommand)]
     Queue(queues::QueueCommand),
+    /// Manage who may come in, and what they may do
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
     /// Print the feed of changes
     Events(events::EventsArgs),
     /// Show how the daemon's parts are; exits with 1 when one is down
@@ -264,6 +268,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Task(command) => tasks::task(context, command),
         Command::Schedule(command) => schedules::schedule(context, command),
         Command::Queue(command) => queues::queue(context, command),
+        Command::Token(command) => tokens::token(context, command),
         Command::Events(args) => events::events(context, args),
         Command::Report(args) => report::report(context, &args),
         Command::Schema => {

@@ -74,9 +74,16 @@ pub fn accepted<T>(answer: Answer<Outcome<T>>) -> Result<T, Stop> {
 }
 
 fn refused(errors: &[UserError]) -> Stop {
-    let is_missing = errors.iter().any(|error| error.code == "NOT_FOUND");
+    let has = |code: &str| errors.iter().any(|error| error.code == code);
     let lines: Vec<_> = errors.iter().map(line).collect();
-    Stop::new(if is_missing { exit::NOT_FOUND } else { exit::REFUSED }, lines.join("\n"))
+    let code = if has("FORBIDDEN") {
+        exit::DENIED
+    } else if has("NOT_FOUND") {
+        exit::NOT_FOUND
+    } else {
+        exit::REFUSED
+    };
+    Stop::new(code, lines.join("\n"))
 }
 
 fn line(error: &UserError) -> String {
@@ -207,6 +214,7 @@ mod tests {
         let errors = [error("INVALID", Some(&["run", "task"])), error("CONFLICT", None)];
         assert_eq!(refused(&errors), Stop::new(1, "INVALID: no (at run.task)\nCONFLICT: no"));
         assert_eq!(refused(&[error("NOT_FOUND", None)]).code, 3);
+        assert_eq!(refused(&[error("FORBIDDEN", Some(&["run", "task"]))]).code, 4);
     }
 
     #[test]

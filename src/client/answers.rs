@@ -8,11 +8,13 @@ mod definitions;
 mod jobs;
 mod looking;
 mod operation;
+mod tokens;
 
 pub use definitions::*;
 pub use jobs::*;
 pub use looking::*;
 pub use operation::*;
+pub use tokens::*;
 
 /// What was asked for, beside the whole `data` of the answer.
 #[derive(Debug, Clone)]

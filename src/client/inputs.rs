@@ -374,6 +374,24 @@ inputs! {
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
+    /// `GrantInput`.
+    GrantInput {
+        /// `READ`, ...
+        verb: String,
+        /// Globs of task names; empty is all.
+        tasks: Vec<String>,
+        /// Whether only for jobs that the token makes.
+        own_jobs_only: Option<bool>,
+    }
+    /// `TokenCreateInput`.
+    TokenCreate {
+        /// Its name.
+        name: String,
+        /// What it may do.
+        grants: Vec<GrantInput>,
+        /// How long it is valid.
+        expires_in: Option<String>,
+    }
     /// `QueuePauseInput`.
     QueuePause {
         /// Its name.

@@ -6,14 +6,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress,
-    JobRow, LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
-    UserError, WithJob, WithQueue, WithSchedule, WithTask,
+    Answer, AttemptRef, BulkChanged, CreatedToken, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail,
+    JobProgress, JobRow, LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail,
+    TaskRow, TokenRow, UserError, WithJob, WithQueue, WithSchedule, WithTask, WithToken,
 };
 use super::inputs::{
     EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
     Referred, ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter,
-    TaskPut,
+    TaskPut, TokenCreate,
 };
 use super::{Client, ClientError, Payloads};
 
@@ -74,6 +74,9 @@ documents! {
     TASKS = "tasks";
     TASK_ARCHIVE = "task_archive";
     TASK_PUT = "task_put";
+    TOKENS = "tokens";
+    TOKEN_CREATE = "token_create";
+    TOKEN_REVOKE = "token_revoke";
     TOP = "top";
 }
 
@@ -275,6 +278,24 @@ pub fn event_batch(payload: &Value) -> Result<EventBatch, ClientError> {
 /// The newest position of the feed.
 pub fn event_cursor(client: &Client) -> Result<Answer<String>, ClientError> {
     one(client, EVENT_CURSOR, "eventCursor", json!({}), "event")
+}
+
+/// Makes a token.
+pub fn token_create(
+    client: &Client,
+    input: &TokenCreate,
+) -> Result<Answer<Outcome<CreatedToken>>, ClientError> {
+    mutate(client, TOKEN_CREATE, "tokenCreate", input)
+}
+
+/// Makes a token invalid for good.
+pub fn token_revoke(client: &Client, id: &str) -> Result<Answer<Outcome<WithToken>>, ClientError> {
+    mutate(client, TOKEN_REVOKE, "tokenRevoke", &json!({ "id": id }))
+}
+
+/// A page of tokens.
+pub fn tokens(client: &Client, page: &PageOf<()>) -> Result<Answer<Page<TokenRow>>, ClientError> {
+    list(client, TOKENS, "tokens", page)
 }
 
 /// Makes a task, or a new revision of it.

@@ -78,12 +78,14 @@ pub enum EventType {
     QueueChanged,
     /// A worker came, drains or went.
     WorkerChanged,
+    /// A token was made or revoked.
+    TokenChanged,
     /// A part of the daemon failed or recovered.
     HealthChanged,
 }
 
 /// Every type, for reading words from the store.
-const EVENT_TYPES: [EventType; 12] = [
+const EVENT_TYPES: [EventType; 13] = [
     EventType::JobCreated,
     EventType::JobStateChanged,
     EventType::JobProgress,
@@ -95,6 +97,7 @@ const EVENT_TYPES: [EventType; 12] = [
     EventType::ScheduleTicked,
     EventType::QueueChanged,
     EventType::WorkerChanged,
+    EventType::TokenChanged,
     EventType::HealthChanged,
 ];
 
@@ -113,6 +116,7 @@ impl EventType {
             EventType::ScheduleTicked => "SCHEDULE_TICKED",
             EventType::QueueChanged => "QUEUE_CHANGED",
             EventType::WorkerChanged => "WORKER_CHANGED",
+            EventType::TokenChanged => "TOKEN_CHANGED",
             EventType::HealthChanged => "HEALTH_CHANGED",
         }
     }
@@ -136,6 +140,8 @@ pub struct Event {
     pub at: Timestamp,
     /// Who caused it: a token's name, a schedule, or a part of the daemon.
     pub actor: String,
+    /// Address that it was asked from; null for what the daemon did by itself.
+    pub peer: Option<String>,
     /// Global id of the thing it is about.
     #[graphql(skip)]
     pub subject_id: Option<String>,

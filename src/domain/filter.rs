@@ -2,6 +2,7 @@
 
 use async_graphql::{Enum, InputObject};
 
+use super::access::Sight;
 use super::event::EventType;
 use super::id::{JobId, ScheduleId};
 use super::job::{JobOrigin, JobState, Label};
@@ -41,6 +42,9 @@ pub struct JobFilter {
     pub schedule_id: Option<ScheduleId>,
     /// Whose command, task name or failure contains this, in any case.
     pub text: Option<String>,
+    /// Of those that the caller may see. Not asked for: the door sets it.
+    #[graphql(skip)]
+    pub sight: Sight,
 }
 
 impl JobFilter {
@@ -92,6 +96,9 @@ pub struct EventFilter {
     pub queues: Option<Vec<String>>,
     /// About jobs with each of these labels.
     pub labels: Option<Vec<Label>>,
+    /// Of those that the caller may see. Not asked for: the door sets it.
+    #[graphql(skip)]
+    pub sight: Sight,
 }
 
 /// How jobs are ordered.

@@ -24,6 +24,12 @@ pub const TEXT_BYTES_MAX: usize = 1_000;
 pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
 /// Labels on one job.
 pub const LABELS_MAX: usize = 50;
+/// Grants of one token.
+pub const GRANTS_MAX: usize = 20;
+/// Globs of one grant.
+pub const GLOBS_MAX: usize = 100;
+/// Tokens that are valid at once.
+pub const TOKENS_MAX: i64 = 1_000;
 /// Values in one list of a filter.
 pub const FILTER_VALUES_MAX: usize = 200;
 /// Milliseconds from SIGTERM to SIGKILL when nobody says otherwise.

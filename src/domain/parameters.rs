@@ -87,14 +87,7 @@ pub fn fill(command: &Command, parameters: &Map<String, Value>) -> Result<Comman
     for (index, argument) in command.argv.iter().enumerate() {
         let filled = match placeholder(argument).filter(|_| command.script.is_none()) {
             None => Some(argument.clone()),
-            Some(name) => match parameters.get(name) {
-                Some(value) => plain(value),
-                None => {
-                    let message =
-                        format!("is needed by argument {index} of the command; null leaves that out");
-                    return Err(refused(&[name], message));
-                }
-            },
+            Some(name) => plain(parameters.get(name).ok_or_else(|| needed(name, index))?),
         };
         bytes += filled.as_ref().map_or(0, String::len);
         if bytes > COMMAND_BYTES_MAX {
@@ -104,6 +97,10 @@ pub fn fill(command: &Command, parameters: &Map<String, Value>) -> Result<Comman
         argv.extend(filled);
     }
     Ok(Command { argv, ..command.clone() })
+}
+
+fn needed(name: &str, index: usize) -> Rejection {
+    refused(&[name], format!("is needed by argument {index} of the command; null leaves that out"))
 }
 
 /// The variables of a job with these parameters. One that is null has none.

@@ -23,6 +23,8 @@ pub enum UserErrorCode {
     NotCancellable,
     /// The job is not final, so it cannot be retried.
     NotRetryable,
+    /// The token lacks a grant; the message names it.
+    Forbidden,
     /// The task was changed since the expected revision.
     StaleRevision,
     /// More jobs match than the caller allowed; nothing was changed.

@@ -7,7 +7,7 @@ use super::Engine;
 use super::jobs::{key, like};
 use crate::base::random::hex;
 use crate::base::task;
-use crate::domain::access::Viewer;
+use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::event::EventCursor;
 use crate::domain::filter::JobFilter;
 use crate::domain::id::JobId;
@@ -56,7 +56,8 @@ impl Engine {
         let states = bulk.filter.states.clone().unwrap_or_else(|| JOB_STATES.to_vec());
         let states = states.into_iter().filter(|state| !state.is_final()).collect();
         whole(async move {
-            let (ids, mut answer) = match engine.matching(&bulk, states).await? {
+            let filter = viewer.narrowed(GrantVerb::Cancel, bulk.filter.clone())?;
+            let (ids, mut answer) = match engine.matching(&bulk, filter, states).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
@@ -84,7 +85,9 @@ impl Engine {
         let states = bulk.filter.states.clone().unwrap_or_else(not_succeeded);
         let states = states.into_iter().filter(|state| state.is_final()).collect();
         whole(async move {
-            let (ids, mut answer) = match engine.matching(&bulk, states).await? {
+            // Whose task a job is of is judged with each of them.
+            let filter = JobFilter { sight: viewer.sight(), ..bulk.filter.clone() };
+            let (ids, mut answer) = match engine.matching(&bulk, filter, states).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
@@ -100,6 +103,7 @@ impl Engine {
     async fn matching(
         &self,
         bulk: &Bulk,
+        filter: JobFilter,
         states: Vec<JobState>,
     ) -> Outcome<Result<(Vec<JobId>, BulkAnswer), BulkAnswer>> {
         let max = usize::try_from(bulk.max).ok().filter(|max| (1..=bulk_max()).contains(max));
@@ -108,7 +112,7 @@ impl Engine {
         })?;
         check_text("reason", bulk.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
         check_text("idempotencyKey", bulk.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
-        let filter = JobFilter { states: Some(states), ..bulk.filter.clone() };
+        let filter = JobFilter { states: Some(states), ..filter };
         let ids = self.reader.matching_jobs(&filter, max + 1).await?;
         let mut answer =
             BulkAnswer { matched_count: ids.len(), changed_count: 0, cursor: None, refusal: None };
@@ -130,6 +134,14 @@ impl Engine {
     ) -> Outcome<()> {
         let mut found = self.reader.jobs_by_id(ids).await?;
         found.sort_by_key(|job| job.id);
+        found.retain(|job| match viewer.check_enqueue("filter", job.task_name.as_deref()) {
+            Ok(()) => true,
+            Err(rejection) => {
+                let message = format!("{} was not made anew: {}", job.id, rejection.message);
+                answer.refusal.get_or_insert(Rejection::new(rejection.code, message));
+                false
+            }
+        });
         let anew = |job: &crate::domain::job::Job| {
             let given = bulk.idempotency_key.as_ref().filter(|key| !key.is_empty());
             let digest = hex(&Sha256::digest(format!("retry {}", job.id)));

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Engine;
 use super::parameters::{self, RunnableTask};
 use crate::base::random::hex;
-use crate::domain::access::{GrantVerb, Viewer};
+use crate::domain::access::{GrantVerb, Viewer, no_job};
 use crate::domain::command::Command;
 use crate::domain::concurrency::KeyLimit;
 use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput, check_max_timeout};
@@ -75,22 +75,30 @@ impl Engine {
             Ok(checked) => checked,
             Err(rejection) => return Ok(Err(rejection)),
         };
+        if let Some(rejection) = self.unseen_dependency(viewer, &options.depends_on).await? {
+            return Ok(Err(rejection));
+        }
         let replaces = |unique: &Unique| unique.on_conflict == UniqueConflict::ReplaceQueued;
-        if options.unique.as_ref().is_some_and(replaces) && !viewer.may(GrantVerb::Cancel) {
-            let message = "REPLACE_QUEUED cancels a job: this token lacks the CANCEL grant";
-            return Ok(Err(Rejection::invalid("onConflict", message)));
+        if options.unique.as_ref().is_some_and(replaces) && !viewer.may_all(GrantVerb::Cancel) {
+            // Whose job it would be is not known before the commit.
+            let message = "REPLACE_QUEUED cancels a job: this token lacks the CANCEL grant for all jobs";
+            return Ok(Err(Rejection::at(UserErrorCode::Forbidden, "onConflict", message)));
         }
         let job = match run {
-            RunInput::Command(_) if !viewer.may(GrantVerb::Command) => Err(Rejection::at(
-                UserErrorCode::Invalid,
-                "run.command",
-                "this token may not run ad hoc commands: it lacks the COMMAND grant",
-            )),
-            RunInput::Command(command) => command.check("run.command").and_then(|command| {
-                let parameters = parameters::free(options.parameters.clone())?;
-                self.new_job(viewer, None, &options, (command, parameters))
-            }),
+            RunInput::Command(command) => viewer
+                .check_enqueue("run.command", None)
+                .and_then(|()| command.check("run.command"))
+                .and_then(|command| {
+                    let parameters = parameters::free(options.parameters.clone())?;
+                    self.new_job(viewer, None, &options, (command, parameters))
+                }),
             RunInput::Task(task) => {
+                // A name is judged before it is looked up: whether such a task exists is not told.
+                if let TaskRef::Name(name) = &task
+                    && let Err(rejection) = viewer.check_enqueue("run.task", Some(name))
+                {
+                    return Ok(Err(rejection));
+                }
                 let key = format!("{task:?}");
                 if !tasks.contains_key(&key) {
                     let known = self.reader.task(&task).await?.filter(|task| task.archived_at.is_none());
@@ -99,9 +107,14 @@ impl Engine {
                 match &tasks[&key] {
                     None => Err(no_task(&task)),
                     Some(Err(rejection)) => Err(rejection.clone()),
-                    Some(Ok(known)) => known
-                        .resolve(options.parameters.clone())
-                        .and_then(|resolved| self.new_job(viewer, Some(&known.task), &options, resolved)),
+                    Some(Ok(known)) => match viewer.check_enqueue("run.task", Some(&known.task.name)) {
+                        Ok(()) => known
+                            .resolve(options.parameters.clone())
+                            .and_then(|resolved| self.new_job(viewer, Some(&known.task), &options, resolved)),
+                        // Only who may see every task learns that there is one of this id.
+                        Err(rejection) if viewer.sight().own().is_none() => Err(rejection),
+                        Err(_) => Err(no_task(&task)),
+                    },
                 }
             }
         };
@@ -110,6 +123,24 @@ impl Engine {
             self.check_handler(path, &job.command).map(|()| job)
         });
         Ok(job.map(|job| NewJob { idempotency, ..job }))
+    }
+
+    /// The refusal of a dependency that the caller may not see: for him it does not exist. Whether the others exist
+    /// is seen in the transaction.
+    async fn unseen_dependency(
+        &self,
+        viewer: &Viewer,
+        depends_on: &[JobId],
+    ) -> Result<Option<Rejection>, Fault> {
+        if depends_on.is_empty() || viewer.sight().own().is_none() {
+            return Ok(None);
+        }
+        let found = self.reader.jobs_by_id(depends_on).await?;
+        let is_seen = |id: &JobId| found.iter().any(|job| job.id == *id && viewer.sees(job));
+        Ok(depends_on.iter().position(|id| !is_seen(id)).map(|at| {
+            let message = no_job(depends_on[at]).message;
+            Rejection::at(UserErrorCode::NotFound, &format!("dependsOn.{at}"), message)
+        }))
     }
 
     fn new_job(
@@ -161,6 +192,11 @@ impl Engine {
 
     /// Stops a job. After the answer it never starts.
     pub async fn cancel(&self, viewer: &Viewer, id: JobId, reason: Option<String>) -> Outcome<EventCursor> {
+        if !viewer.may_all(GrantVerb::Cancel) {
+            // Who made a job and of which task never changes, so it may be asked before.
+            let job = self.reader.job(id).await?.ok_or_else(|| no_job(id))?;
+            viewer.check_cancel(&job)?;
+        }
         let committed = self.writer.apply(Cancel { id, actor: viewer.token_name.clone(), reason }).await?;
         if committed.answer == Cancelled::Asked {
             self.running.stop(id);
@@ -187,9 +223,8 @@ impl Engine {
         {
             return Ok((used?.id, self.writer.cursor()));
         }
-        let Some(job) = self.reader.job(id).await? else {
-            return Err(Rejection::at(UserErrorCode::NotFound, "id", format!("there is no job {id}")).into());
-        };
+        let job = self.reader.job(id).await?.filter(|job| viewer.sees(job)).ok_or_else(|| no_job(id))?;
+        viewer.check_enqueue("id", job.task_name.as_deref())?;
         if !job.state.is_final() {
             let message = format!("{id} is {} and not final; cancel it first", job.state.word());
             return Err(Rejection::at(UserErrorCode::NotRetryable, "id", message).into());

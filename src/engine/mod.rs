@@ -23,6 +23,7 @@ pub mod scheduler;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
+pub mod tokens;
 pub mod underway;
 pub mod waiting;
 
@@ -99,6 +100,8 @@ pub struct Parts {
     pub health: health::HealthBoard,
     /// The attempts that run here.
     pub running: running::Running,
+    /// What is remembered of tokens.
+    pub tokens: tokens::TokenBoard,
     /// "Look at the store for jobs to start."
     pub nudge_dispatcher: Notify,
     /// "Look at the store for schedules to settle."

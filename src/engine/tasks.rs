@@ -94,6 +94,7 @@ impl Engine {
         }
         job.token_id = Some(viewer.token_id);
         job.requested_by.clone_from(&viewer.token_name);
+        job.token_id = Some(viewer.token_id);
         job.idempotency = key;
         let queued_max = self.settings.queued_max;
         let change = Trigger { schedule: schedule.id, job, ignore_overlap, queued_max };

@@ -4,7 +4,7 @@ use async_graphql::{Context, InputObject, Object};
 
 use super::context::ApiContext;
 use super::jobs::check_filter;
-use super::payloads::{JobBulkPayload, split};
+use super::payloads::{JobBulkPayload, split, told};
 use crate::domain::filter::JobFilter;
 use crate::domain::rejection::Rejection;
 use crate::engine::bulk::{Bulk, BulkAnswer};
@@ -25,9 +25,9 @@ pub struct JobBulkInput {
 }
 
 impl JobBulkInput {
-    fn bulk(self) -> Bulk {
+    fn bulk(self, ctx: &Context<'_>) -> async_graphql::Result<Bulk> {
         let JobBulkInput { filter, max, reason, idempotency_key } = self;
-        Bulk { filter, max, reason, idempotency_key }
+        Ok(Bulk { filter: check_filter(ctx, filter)?, max, reason, idempotency_key })
     }
 }
 
@@ -43,7 +43,7 @@ fn payload(outcome: Outcome<BulkAnswer>) -> async_graphql::Result<JobBulkPayload
         matched_count: count(answer.matched_count),
         changed_count: count(answer.changed_count),
         cursor: answer.cursor,
-        user_errors: answer.refusal.into_iter().collect(),
+        user_errors: told(answer.refusal.into_iter().collect()),
     }))
 }
 
@@ -59,8 +59,7 @@ impl BulkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which jobs, and how many at most.")] input: JobBulkInput,
     ) -> async_graphql::Result<JobBulkPayload> {
-        check_filter(&input.filter)?;
-        payload(ctx.engine().cancel_matching(ctx.viewer()?, input.bulk()).await)
+        payload(ctx.engine().cancel_matching(ctx.viewer()?, input.bulk(ctx)?).await)
     }
 
     /// Makes new jobs like the final ones that match, in batches; like those that succeeded only when
@@ -70,7 +69,6 @@ impl BulkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which jobs, and how many at most.")] input: JobBulkInput,
     ) -> async_graphql::Result<JobBulkPayload> {
-        check_filter(&input.filter)?;
-        payload(ctx.engine().retry_matching(ctx.viewer()?, input.bulk()).await)
+        payload(ctx.engine().retry_matching(ctx.viewer()?, input.bulk(ctx)?).await)
     }
 }

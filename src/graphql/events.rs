@@ -2,6 +2,7 @@
 
 use async_graphql::{ComplexObject, Context, ID, Object};
 
+use super::access::seen;
 use super::context::ApiContext;
 use super::errors::{bad_input, fault, stream_end};
 use super::list_cost;
@@ -16,8 +17,10 @@ impl Event {
     /// The thing as it is now; null when it is gone, or when the event is about none.
     async fn subject(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Node>> {
         match (&self.job_id, &self.subject_id) {
-            (Some(job), _) => Ok(ctx.loaders().0.load_one(*job).await.map_err(fault)?.map(Node::Job)),
-            (None, Some(id)) => node::find(ctx.engine(), id).await.map_err(fault),
+            (Some(job), _) => {
+                Ok(seen(ctx, ctx.loaders().0.load_one(*job).await.map_err(fault)?)?.map(Node::Job))
+            }
+            (None, Some(id)) => node::find(ctx, id).await,
             (None, None) => Ok(None),
         }
     }
@@ -28,17 +31,18 @@ impl Event {
     }
 }
 
-/// Whether every list of the filter is short enough.
-pub fn check_filter(filter: &EventFilter) -> async_graphql::Result<()> {
+/// The filter over what the caller may see, if every list of it is short enough.
+pub fn check_filter(ctx: &Context<'_>, filter: Option<EventFilter>) -> async_graphql::Result<EventFilter> {
     fn fits<T>(list: Option<&Vec<T>>) -> bool {
         list.is_none_or(|list| list.len() <= FILTER_VALUES_MAX)
     }
+    let filter = EventFilter { sight: ctx.viewer()?.sight(), ..filter.unwrap_or_default() };
     let is_bounded = fits(filter.types.as_ref())
         && fits(filter.job_ids.as_ref())
         && fits(filter.tasks.as_ref())
         && fits(filter.queues.as_ref())
         && fits(filter.labels.as_ref());
-    if is_bounded { Ok(()) } else { Err(bad_input("a list of the filter holds too many values")) }
+    if is_bounded { Ok(filter) } else { Err(bad_input("a list of the filter holds too many values")) }
 }
 
 /// Reading the feed.
@@ -65,8 +69,7 @@ impl EventQuery {
         >,
         #[graphql(desc = "Only these.")] filter: Option<EventFilter>,
     ) -> async_graphql::Result<EventBatch> {
-        let filter = filter.unwrap_or_default();
-        check_filter(&filter)?;
+        let filter = check_filter(ctx, filter)?;
         let engine = ctx.engine();
         let newest = engine.writer.cursor();
         let mut seen = match after {

@@ -3,6 +3,7 @@
 use async_graphql::connection::PageInfo;
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 
+use super::access::{job_seen, seen};
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::estimates;
@@ -10,8 +11,11 @@ use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf};
 use super::logs::LogPage;
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
-use super::payloads::{JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split};
+use super::payloads::{
+    JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
+};
 use crate::base::clock::Timestamp;
+use crate::domain::access::Viewer;
 use crate::domain::attempt::Attempt;
 use crate::domain::blocker::Blocker;
 use crate::domain::concurrency::LimitKey;
@@ -22,7 +26,7 @@ use crate::domain::job::{Job, JobState};
 use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
 use crate::domain::log::{LogBatch, LogCursor, LogStream};
 use crate::domain::queue::Queue;
-use crate::domain::rejection::{Rejection, check_text};
+use crate::domain::rejection::{Rejection, UserErrorCode, check_text};
 use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
@@ -83,7 +87,7 @@ pub async fn list_jobs(
     filter: JobFilter,
     order: Option<JobOrder>,
 ) -> async_graphql::Result<JobConnection> {
-    check_filter(&filter)?;
+    let filter = check_filter(ctx, filter)?;
     let page = ctx
         .reader()
         .jobs(&filter, order.unwrap_or_default(), after.as_deref(), page_size(first)?)
@@ -94,12 +98,13 @@ pub async fn list_jobs(
     Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
 }
 
-pub(super) fn check_filter(filter: &JobFilter) -> async_graphql::Result<()> {
+/// The filter over what the caller may see, if it is bounded.
+pub(super) fn check_filter(ctx: &Context<'_>, filter: JobFilter) -> async_graphql::Result<JobFilter> {
     let text = filter.text.as_deref().unwrap_or_default();
     if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
         return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
     }
-    Ok(())
+    Ok(JobFilter { sight: ctx.viewer()?.sight(), ..filter })
 }
 
 #[ComplexObject]
@@ -194,10 +199,10 @@ impl Job {
         LogPage { first, after, last, streams, grep }.read(ctx, attempt.as_ref()).await
     }
 
-    /// The job that this one retries.
+    /// The job that this one retries; null also when the caller may not see it.
     async fn retry_of(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Job>> {
         match self.retry_of {
-            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            Some(id) => seen(ctx, ctx.loaders().0.load_one(id).await.map_err(fault)?),
             None => Ok(None),
         }
     }
@@ -214,7 +219,11 @@ impl Job {
         if self.on_dependency_failure.is_none() {
             return Ok(Vec::new());
         }
-        ctx.reader().dependencies(self.id, after.unwrap_or(JobId(0)), first).await.map_err(fault)
+        let mut jobs =
+            ctx.reader().dependencies(self.id, after.unwrap_or(JobId(0)), first).await.map_err(fault)?;
+        let viewer = ctx.viewer()?;
+        jobs.retain(|job| viewer.sees(job));
+        Ok(jobs)
     }
 
     /// The jobs that wait or waited for it, by id; a job with too many has several pages.
@@ -299,7 +308,7 @@ impl JobQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Such as job_1234.")] id: JobId,
     ) -> async_graphql::Result<Option<Job>> {
-        ctx.reader().job(id).await.map_err(fault)
+        job_seen(ctx, id).await
     }
 
     /// Jobs, the newest first unless ordered otherwise.
@@ -321,12 +330,12 @@ impl JobQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Only these.")] filter: Option<JobFilter>,
     ) -> async_graphql::Result<JobCounts> {
-        let counts = match filter {
-            None => ctx.reader().count_all_jobs().await,
-            Some(filter) => {
-                check_filter(&filter)?;
-                ctx.reader().count_jobs(&filter).await
-            }
+        let is_whole = filter.is_none() && ctx.viewer()?.sight().own().is_none();
+        let filter = check_filter(ctx, filter.unwrap_or_default())?;
+        let counts = if is_whole {
+            ctx.reader().count_all_jobs().await
+        } else {
+            ctx.reader().count_jobs(&filter).await
         };
         Ok(counts.map_err(fault)?.into())
     }
@@ -357,13 +366,29 @@ pub struct JobRetryInput {
     idempotency_key: Option<String>,
 }
 
+/// A refusal without the id of a job that the caller may not see.
+fn veiled(viewer: &Viewer, rejection: Rejection) -> Rejection {
+    if rejection.code != UserErrorCode::UniqueKeyTaken || viewer.sight().own().is_none() {
+        return rejection;
+    }
+    Rejection { message: "another job has this key and is not final yet".to_owned(), ..rejection }
+}
+
 async fn enqueue_payloads(
     ctx: &Context<'_>,
     (answers, cursor): EnqueueAnswers,
 ) -> async_graphql::Result<Vec<JobEnqueuePayload>> {
     let ids: Vec<JobId> = answers.iter().flatten().map(|enqueued| enqueued.id).collect();
     let jobs = ctx.loaders().0.load_many(ids).await.map_err(fault)?;
+    let viewer = ctx.viewer()?;
+    let is_seen = |id: JobId| jobs.get(&id).is_none_or(|job| viewer.sees(job));
     let payload = |answer: Result<crate::store::jobs::Enqueued, Rejection>| match answer {
+        // Only a unique key leads to a job of somebody else.
+        Ok(enqueued) if !is_seen(enqueued.id) => {
+            let taken = Rejection::at(UserErrorCode::UniqueKeyTaken, "uniqueKey", "");
+            let user_errors = told(vec![veiled(viewer, taken)]);
+            JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
+        }
         Ok(enqueued) => JobEnqueuePayload {
             // Two answers may name one job.
             job: jobs.get(&enqueued.id).cloned(),
@@ -371,9 +396,12 @@ async fn enqueue_payloads(
             cursor: Some(cursor),
             user_errors: Vec::new(),
         },
-        Err(rejection) => {
-            JobEnqueuePayload { job: None, deduplicated: false, cursor: None, user_errors: vec![rejection] }
-        }
+        Err(rejection) => JobEnqueuePayload {
+            job: None,
+            deduplicated: false,
+            cursor: None,
+            user_errors: told(vec![veiled(viewer, rejection)]),
+        },
     };
     Ok(answers.into_iter().map(payload).collect())
 }
@@ -393,6 +421,7 @@ impl JobMutation {
         let answers = match split(ctx.engine().enqueue(ctx.viewer()?, vec![input]).await)? {
             Ok(answers) => answers,
             Err(user_errors) => {
+                let user_errors = told(user_errors);
                 return Ok(JobEnqueuePayload { job: None, deduplicated: false, cursor: None, user_errors });
             }
         };
@@ -429,7 +458,7 @@ impl JobMutation {
             return Ok(JobCancelPayload::refused(vec![rejection]));
         }
         Ok(match split(ctx.engine().cancel(ctx.viewer()?, id, reason).await)? {
-            Ok(cursor) => JobCancelPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor),
+            Ok(cursor) => JobCancelPayload::done(job_seen(ctx, id).await?, cursor),
             Err(refusals) => JobCancelPayload::refused(refusals),
         })
     }
@@ -447,8 +476,11 @@ impl JobMutation {
             return Ok(JobRetryPayload::refused(vec![rejection]));
         }
         Ok(match split(ctx.engine().retry(ctx.viewer()?, id, idempotency_key).await)? {
-            Ok((id, cursor)) => JobRetryPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor),
-            Err(refusals) => JobRetryPayload::refused(refusals),
+            Ok((id, cursor)) => JobRetryPayload::done(job_seen(ctx, id).await?, cursor),
+            Err(refusals) => {
+                let viewer = ctx.viewer()?;
+                JobRetryPayload::refused(refusals.into_iter().map(|one| veiled(viewer, one)).collect())
+            }
         })
     }
 }

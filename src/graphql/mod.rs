@@ -20,6 +20,7 @@ pub mod schedules;
 pub mod subscriptions;
 pub mod system;
 pub mod tasks;
+pub mod tokens;
 pub mod waiting;
 pub mod workers;
 
@@ -41,6 +42,7 @@ pub struct Query(
     schedules::ScheduleQuery,
     queues::QueueQuery,
     workers::WorkerQuery,
+    tokens::TokenQuery,
 );
 
 /// Changing. Each field answers after its commit.
@@ -52,6 +54,7 @@ pub struct Mutation(
     tasks::TaskMutation,
     schedules::ScheduleMutation,
     queues::QueueMutation,
+    tokens::TokenMutation,
 );
 
 /// Levels of selection in one document.

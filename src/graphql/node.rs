@@ -2,17 +2,18 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use super::access::job_seen;
 use super::context::ApiContext;
 use super::errors::fault;
 use crate::domain::attempt::Attempt;
-use crate::domain::id::{AttemptId, GlobalId, JobId, QueueId, ScheduleId, TaskId, WorkerId};
+use crate::domain::id::{AttemptId, GlobalId, JobId, QueueId, ScheduleId, TaskId, TokenId, WorkerId};
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, ScheduleRef};
 use crate::domain::task::{Task, TaskRef};
+use crate::domain::token::Token;
 use crate::domain::worker::Worker;
-use crate::engine::Engine;
-use crate::store::Fault;
+use crate::store::{Fault, Reader};
 
 /// Anything with a global id, such as `job_1234` or `task_7`.
 #[derive(Debug, Clone, Interface)]
@@ -31,21 +32,33 @@ pub enum Node {
     Queue(Queue),
     /// A worker.
     Worker(Worker),
+    /// A token.
+    Token(Token),
 }
 
-/// The thing with this global id, if it exists.
-pub async fn find(engine: &Engine, id: &str) -> Result<Option<Node>, Fault> {
-    let reader = &engine.reader;
+/// The thing with this global id, if it exists for the caller.
+pub async fn find(ctx: &Context<'_>, id: &str) -> async_graphql::Result<Option<Node>> {
+    let (reader, viewer) = (ctx.reader(), ctx.viewer()?);
     let Some((noun, _)) = id.split_once('_') else { return Ok(None) };
+    if noun == JobId::PREFIX {
+        let Some(id) = JobId::parse(id) else { return Ok(None) };
+        return Ok(job_seen(ctx, id).await?.map(Node::Job));
+    }
+    if noun == AttemptId::PREFIX {
+        let Some(id) = AttemptId::parse(id) else { return Ok(None) };
+        let Some(attempt) = reader.attempt(id).await.map_err(fault)? else { return Ok(None) };
+        let job = job_seen(ctx, attempt.job_id).await?;
+        return Ok(job.map(|_| Node::Attempt(attempt)));
+    }
+    let is_hidden = if noun == TokenId::PREFIX { !viewer.is_admin() } else { viewer.sight().own().is_some() };
+    if is_hidden {
+        return Ok(None);
+    }
+    other(reader, noun, id).await.map_err(fault)
+}
+
+async fn other(reader: &Reader, noun: &str, id: &str) -> Result<Option<Node>, Fault> {
     Ok(match noun {
-        JobId::PREFIX => match JobId::parse(id) {
-            Some(id) => reader.job(id).await?.map(Node::Job),
-            None => None,
-        },
-        AttemptId::PREFIX => match AttemptId::parse(id) {
-            Some(id) => reader.attempt(id).await?.map(Node::Attempt),
-            None => None,
-        },
         TaskId::PREFIX => match TaskId::parse(id) {
             Some(id) => reader.task(&TaskRef::Id(id)).await?.map(Node::Task),
             None => None,
@@ -60,6 +73,10 @@ pub async fn find(engine: &Engine, id: &str) -> Result<Option<Node>, Fault> {
         },
         WorkerId::PREFIX => match WorkerId::parse(id) {
             Some(id) => reader.worker(id).await?.map(Node::Worker),
+            None => None,
+        },
+        TokenId::PREFIX => match TokenId::parse(id) {
+            Some(id) => reader.token(id).await?.map(Node::Token),
             None => None,
         },
         _ => None,
@@ -78,6 +95,6 @@ impl NodeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Such as job_1234 or task_7.")] id: ID,
     ) -> async_graphql::Result<Option<Node>> {
-        find(ctx.engine(), &id).await.map_err(fault)
+        find(ctx, &id).await
     }
 }

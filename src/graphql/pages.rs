@@ -9,6 +9,7 @@ use crate::domain::limits::PAGE_MAX;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, Tick};
 use crate::domain::task::{Task, TaskRevision};
+use crate::domain::token::Token;
 use crate::domain::worker::Worker;
 use crate::store::Fault;
 use crate::store::page::{Page, is_storable};
@@ -130,4 +131,8 @@ connections! {
     WorkerConnection,
     /// A worker and its position in the list.
     WorkerEdge: Worker;
+    /// A page of a list of tokens.
+    TokenConnection,
+    /// A token and its position in the list.
+    TokenEdge: Token;
 }

@@ -3,6 +3,7 @@
 use async_graphql::SimpleObject;
 
 use super::errors::fault;
+use crate::base::asker::{Asker, asker};
 use crate::domain::event::EventCursor;
 use crate::domain::id::ScheduleId;
 use crate::domain::job::Job;
@@ -10,6 +11,7 @@ use crate::domain::queue::Queue;
 use crate::domain::rejection::Rejection;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
+use crate::domain::token::Token;
 use crate::store::Refusal;
 
 /// Splits an outcome: what was done, or what the caller must mend; our own trouble becomes an error.
@@ -19,6 +21,17 @@ pub fn split<T>(outcome: Result<T, Refusal>) -> async_graphql::Result<Result<T, 
         Err(Refusal::Rejected(rejection)) => Ok(Err(vec![rejection])),
         Err(Refusal::Fault(inner)) => Err(fault(inner)),
     }
+}
+
+/// Refusals on their way to the caller. They change nothing, so no event tells of them: the log does.
+pub fn told(user_errors: Vec<Rejection>) -> Vec<Rejection> {
+    if let Some(asker) = asker() {
+        let Asker { actor, peer, fields } = &*asker;
+        for Rejection { code, message, .. } in &user_errors {
+            tracing::info!(actor, %peer, fields, ?code, message, "a mutation was refused");
+        }
+    }
+    user_errors
 }
 
 macro_rules! payloads {
@@ -42,7 +55,7 @@ macro_rules! payloads {
 
             /// It was refused.
             pub fn refused(user_errors: Vec<Rejection>) -> Self {
-                Self { $subject: None, cursor: None, user_errors }
+                Self { $subject: None, cursor: None, user_errors: told(user_errors) }
             }
         }
     )*};
@@ -113,6 +126,11 @@ payloads! {
     QueuePausePayload {
         /// The queue as it is now.
         queue: Queue
+    };
+    /// What `tokenRevoke` answers.
+    TokenRevokePayload {
+        /// The token as it is now.
+        token: Token
     };
     /// What `queueResume` answers.
     QueueResumePayload {

@@ -2,13 +2,14 @@
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject, Union};
 
+use super::access::{job_seen, seen};
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
 use super::pages::{ScheduleConnection, TickConnection, name_position, number_position, page_size};
 use super::payloads::{
     ScheduleDeletePayload, SchedulePausePayload, SchedulePutPayload, ScheduleResumePayload,
-    ScheduleTriggerPayload, split,
+    ScheduleTriggerPayload, split, told,
 };
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
@@ -113,7 +114,7 @@ impl Tick {
     /// The job that was made; null also when retention took it.
     async fn job(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Job>> {
         match self.job_id {
-            Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
+            Some(id) => seen(ctx, ctx.loaders().0.load_one(id).await.map_err(fault)?),
             None => Ok(None),
         }
     }
@@ -288,9 +289,7 @@ impl ScheduleMutation {
         let outcome =
             ctx.engine().trigger_schedule(ctx.viewer()?, &schedule, ignore_overlap, idempotency_key).await;
         Ok(match split(outcome)? {
-            Ok((id, cursor)) => {
-                ScheduleTriggerPayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor)
-            }
+            Ok((id, cursor)) => ScheduleTriggerPayload::done(job_seen(ctx, id).await?, cursor),
             Err(refusals) => ScheduleTriggerPayload::refused(refusals),
         })
     }
@@ -304,7 +303,9 @@ impl ScheduleMutation {
         let action = ScheduleAction::Delete;
         Ok(match split(ctx.engine().change_schedule(ctx.viewer()?, input.schedule, action).await)? {
             Ok((id, cursor)) => ScheduleDeletePayload::done(id, cursor),
-            Err(user_errors) => ScheduleDeletePayload { deleted_id: None, cursor: None, user_errors },
+            Err(refusals) => {
+                ScheduleDeletePayload { deleted_id: None, cursor: None, user_errors: told(refusals) }
+            }
         })
     }
 }

@@ -3,6 +3,7 @@
 use async_graphql::{Context, SimpleObject, Subscription as SubscriptionMacro};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
+use super::access::job_seen;
 use super::context::ApiContext;
 use super::errors::{coded, stream_end};
 use super::events::check_filter;
@@ -13,7 +14,8 @@ use crate::domain::health::Health;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
 use crate::domain::log::{LogBatch, LogCursor, LogFilter, LogStream};
-use crate::engine::follow::FollowRequest;
+use crate::engine::feed::StreamEnd;
+use crate::engine::follow::{FollowRequest, Followed};
 
 /// One step of a watched job.
 #[derive(Debug, SimpleObject)]
@@ -45,6 +47,16 @@ fn no_job(id: JobId) -> async_graphql::Error {
     coded("NOT_FOUND", format!("there is no job {id}"))
 }
 
+/// Follows a job that exists for the caller. Who made it never changes, so that is asked once.
+async fn follow(
+    ctx: &Context<'_>,
+    request: FollowRequest,
+) -> async_graphql::Result<impl Stream<Item = Result<Followed, StreamEnd>> + Send + use<>> {
+    let id = request.id;
+    job_seen(ctx, id).await?.ok_or_else(|| no_job(id))?;
+    ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))
+}
+
 /// Watching.
 #[SubscriptionMacro]
 impl Subscription {
@@ -55,8 +67,7 @@ impl Subscription {
         #[graphql(desc = "Behind this position.")] after: Option<EventCursor>,
         #[graphql(desc = "Only these.")] filter: Option<EventFilter>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<EventBatch>> + use<>> {
-        let filter = filter.unwrap_or_default();
-        check_filter(&filter)?;
+        let filter = check_filter(ctx, filter)?;
         // What a reconnecting client saw last is newer than what it first asked for.
         let after = ctx.resume().0.or(after);
         let events = ctx.engine().events(after, filter).await.map_err(stream_end)?;
@@ -80,7 +91,7 @@ impl Subscription {
             filter: LogFilter::default(),
             attempt: None,
         };
-        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        let steps = follow(ctx, request).await?;
         Ok(steps.map(|step| {
             step.map(|step| JobUpdate { job: step.job, cursor: step.cursor }).map_err(stream_end)
         }))
@@ -105,7 +116,7 @@ impl Subscription {
             filter: LogFilter::default(),
             attempt: None,
         };
-        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        let steps = follow(ctx, request).await?;
         Ok(steps.map(|step| {
             let step = step.map_err(stream_end)?;
             Ok(JobFollowUpdate {
@@ -139,7 +150,7 @@ impl Subscription {
             filter: logs::filter(streams, grep)?,
             attempt,
         };
-        let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+        let steps = follow(ctx, request).await?;
         Ok(steps.filter_map(|step| async move {
             match step {
                 Ok(step) => step.log.map(Ok),

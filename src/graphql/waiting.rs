@@ -2,8 +2,8 @@
 
 use async_graphql::{Context, InputObject, Object};
 
+use super::access::job_seen;
 use super::context::ApiContext;
-use super::errors::fault;
 use super::payloads::{JobHoldPayload, JobReleasePayload, JobUpdatePayload, split};
 use crate::base::clock::Timestamp;
 use crate::domain::id::JobId;
@@ -49,7 +49,7 @@ impl WaitingMutation {
         #[graphql(desc = "The job.")] input: JobHoldInput,
     ) -> async_graphql::Result<JobHoldPayload> {
         Ok(match split(ctx.engine().hold(ctx.viewer()?, input.id).await)? {
-            Ok(cursor) => JobHoldPayload::done(ctx.reader().job(input.id).await.map_err(fault)?, cursor),
+            Ok(cursor) => JobHoldPayload::done(job_seen(ctx, input.id).await?, cursor),
             Err(refusals) => JobHoldPayload::refused(refusals),
         })
     }
@@ -64,7 +64,7 @@ impl WaitingMutation {
         let actor = ctx.viewer()?.token_name.clone();
         let change = Update { id, priority, run_at, queue, actor };
         Ok(match split(ctx.engine().update(change).await)? {
-            Ok(cursor) => JobUpdatePayload::done(ctx.reader().job(id).await.map_err(fault)?, cursor),
+            Ok(cursor) => JobUpdatePayload::done(job_seen(ctx, id).await?, cursor),
             Err(refusals) => JobUpdatePayload::refused(refusals),
         })
     }
@@ -76,7 +76,7 @@ impl WaitingMutation {
         #[graphql(desc = "The job.")] input: JobReleaseInput,
     ) -> async_graphql::Result<JobReleasePayload> {
         Ok(match split(ctx.engine().release(ctx.viewer()?, input.id).await)? {
-            Ok(cursor) => JobReleasePayload::done(ctx.reader().job(input.id).await.map_err(fault)?, cursor),
+            Ok(cursor) => JobReleasePayload::done(job_seen(ctx, input.id).await?, cursor),
             Err(refusals) => JobReleasePayload::refused(refusals),
         })
     }

@@ -1,5 +1,7 @@
 //! Owns the event rows: written last in each transaction, read in pages from a cursor.
 
+use std::net::IpAddr;
+
 use serde_json::json;
 
 use super::db::{Kind, Row, Sql, Tx};
@@ -8,6 +10,7 @@ use super::ids::{Ids, Numbered};
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::domain::access::Sight;
 use crate::domain::event::{Event, EventCursor, EventType, NewEvent};
 use crate::domain::filter::EventFilter;
 use crate::domain::id::JobId;
@@ -19,16 +22,18 @@ const EVENT_LOCK: i64 = 0x0042_4541_444C_4501;
 // On SQLite $2 is the first number; on PostgreSQL it is the lock, taken in the same statement as the
 // numbers are drawn: a reader who saw n never later finds one below it.
 const INSERT: Sql = Sql::each(
-    "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data)
+    "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
      SELECT $2 + r.key, r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
-            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data'
+            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data',
+            r.value ->> 'peer'
      FROM jsonb_each($1) AS r
      ORDER BY r.key
      RETURNING seq",
     "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($2))
-     INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data)
+     INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
      SELECT nextval('event_number'), r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
-            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data'
+            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data',
+            r.value ->> 'peer'
      FROM l, jsonb_each($1) AS r
      RETURNING seq",
     &[Kind::Text, Kind::Int, Kind::Int],
@@ -39,14 +44,14 @@ pub(super) async fn write(
     tx: &mut Tx,
     ids: &mut Ids,
     now: Timestamp,
-    events: &[NewEvent],
+    events: &[(NewEvent, Option<IpAddr>)],
 ) -> Result<Vec<i64>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
     let rows: Vec<_> = events
         .iter()
-        .map(|event| {
+        .map(|(event, peer)| {
             json!({
                 "kind": event.kind.word(),
                 "actor": event.actor,
@@ -56,6 +61,7 @@ pub(super) async fn write(
                 "queue": event.queue_name,
                 // User JSON travels as a string: PostgreSQL would reorder its keys.
                 "data": event.data.to_string(),
+                "peer": peer,
             })
         })
         .collect();
@@ -92,7 +98,7 @@ const LAST_NUMBER: Sql = Sql::each(
 );
 
 const AFTER: Sql = Sql::both(
-    "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data
+    "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data, peer
      FROM events
      WHERE seq > $1
        AND ($2 IS NULL OR kind IN (SELECT atom FROM jsonb_each($2)))
@@ -107,9 +113,23 @@ const AFTER: Sql = Sql::both(
                   AND job_labels.label_key = wanted.value ->> 'key'
                   AND job_labels.label_value = wanted.value ->> 'value')))
        AND seq <= $7
+       AND ($9 IS NULL OR EXISTS (
+            SELECT 1 FROM jobs WHERE jobs.id = events.job_id AND jobs.token_id = $9))
+       AND ($10 = 0 OR kind <> 'TOKEN_CHANGED')
      ORDER BY seq
      LIMIT $8",
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int],
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+        Kind::Int,
+    ],
 );
 
 /// Events that a page may look through under a filter, so that a rare match never holds up a reader.
@@ -165,6 +185,8 @@ impl Reader {
                     page::labels(filter.labels.as_deref()),
                     until,
                     limit_rows,
+                    filter.sight.own().map(|token| token.0),
+                    i64::from(filter.sight != Sight::All),
                 ],
             )
             .await?;
@@ -184,6 +206,7 @@ impl Reader {
                 .ok_or_else(|| Fault::unreadable("the kind of an event", seq))?,
             at: Timestamp(row.get(2)?),
             actor: row.get(3)?,
+            peer: row.get(8)?,
             subject_id: row.get(4)?,
             job_id: row.get::<Option<i64>>(5)?.map(JobId),
             task_name: row.get(6)?,

@@ -13,10 +13,12 @@ use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};
 use crate::domain::limits::COUNT_CAP;
 
-/// The conditions of a `JobFilter`, as arguments $1 to $13.
+/// The conditions of a `JobFilter`, as arguments $1 to $13. `$own` is the one about whose jobs are seen.
 macro_rules! job_filter {
-    () => {
-        "($1 IS NULL OR id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)))
+    ($own:expr) => {
+        concat!(
+            $own,
+            " AND ($1 IS NULL OR id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)))
          AND ($2 IS NULL OR state IN (SELECT atom FROM jsonb_each($2)))
          AND ($3 IS NULL OR task_name IN (SELECT atom FROM jsonb_each($3)))
          AND ($4 IS NULL OR queue IN (SELECT atom FROM jsonb_each($4)))
@@ -35,10 +37,33 @@ macro_rules! job_filter {
          AND ($11 IS NULL OR schedule_id = $11)
          AND ($12 IS NULL OR search_text LIKE $12 ESCAPE '\\'
               OR lower(failure) LIKE $12 ESCAPE '\\')"
+        )
     };
 }
 
-const FILTER_KINDS: [Kind; 12] = [
+/// For whoever sees every job.
+macro_rules! every {
+    () => {
+        "($13 IS NULL OR token_id = $13)"
+    };
+}
+
+/// For a token that sees its own jobs only: said so plainly that the index on it is used.
+macro_rules! own {
+    () => {
+        "token_id = $13"
+    };
+}
+
+/// For whoever sees every job and names one task: said so that the index of a task's jobs serves it.
+macro_rules! one_task {
+    () => {
+        "($13 IS NULL OR token_id = $13)
+         AND task_id = (SELECT tasks.id FROM tasks WHERE tasks.name = (SELECT atom FROM jsonb_each($3)))"
+    };
+}
+
+const FILTER_KINDS: [Kind; 13] = [
     Kind::Text,
     Kind::Text,
     Kind::Text,
@@ -51,10 +76,12 @@ const FILTER_KINDS: [Kind; 12] = [
     Kind::Int,
     Kind::Int,
     Kind::Text,
+    Kind::Int,
 ];
 
-const fn with_position() -> [Kind; 15] {
-    let mut kinds = [Kind::Int; 15];
+/// The kinds of the filter, and then numbers.
+const fn kinds<const N: usize>() -> [Kind; N] {
+    let mut kinds = [Kind::Int; N];
     let mut at = 0;
     while at < FILTER_KINDS.len() {
         kinds[at] = FILTER_KINDS[at];
@@ -63,11 +90,12 @@ const fn with_position() -> [Kind; 15] {
     kinds
 }
 
-const LIST_KINDS: [Kind; 15] = with_position();
+const LIST_KINDS: [Kind; 16] = kinds();
+const COUNT_KINDS: [Kind; 14] = kinds();
 
 /// One list statement: by a key, in a direction. The keyset is (key, id).
 macro_rules! list {
-    ($key:literal, $direction:literal, $beyond:literal) => {
+    ($key:literal, $direction:literal, $beyond:literal, $own:expr) => {
         Sql::both(
             concat!(
                 "SELECT ",
@@ -79,13 +107,13 @@ macro_rules! list {
                 "
                  FROM jobs
                  WHERE ",
-                job_filter!(),
+                job_filter!($own),
                 "
-                   AND ($13 IS NULL OR (",
+                   AND ($14 IS NULL OR (",
                 $key,
                 ", id) ",
                 $beyond,
-                " ($13, $14))
+                " ($14, $15))
                  ORDER BY ",
                 $key,
                 " ",
@@ -93,76 +121,85 @@ macro_rules! list {
                 ", id ",
                 $direction,
                 "
-                 LIMIT $15"
+                 LIMIT $16"
             ),
             &LIST_KINDS,
         )
     };
 }
 
-pub(super) const LISTS: [Sql; 8] = [
-    list!("id", "ASC", ">"),
-    list!("id", "DESC", "<"),
-    list!("run_at_us", "ASC", ">"),
-    list!("run_at_us", "DESC", "<"),
-    // What is not finished comes last in time.
-    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">"),
-    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<"),
-    list!("priority", "ASC", ">"),
-    list!("priority", "DESC", "<"),
+/// The orders for whoever sees every job, then the same for own jobs only, then for one task. What is not finished
+/// comes last in time.
+pub(super) const LISTS: [Sql; 3 * ORDERS] = [
+    list!("id", "ASC", ">", every!()),
+    list!("id", "DESC", "<", every!()),
+    list!("run_at_us", "ASC", ">", every!()),
+    list!("run_at_us", "DESC", "<", every!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", every!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", every!()),
+    list!("priority", "ASC", ">", every!()),
+    list!("priority", "DESC", "<", every!()),
+    list!("id", "ASC", ">", own!()),
+    list!("id", "DESC", "<", own!()),
+    list!("run_at_us", "ASC", ">", own!()),
+    list!("run_at_us", "DESC", "<", own!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", own!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", own!()),
+    list!("priority", "ASC", ">", own!()),
+    list!("priority", "DESC", "<", own!()),
+    list!("id", "ASC", ">", one_task!()),
+    list!("id", "DESC", "<", one_task!()),
+    list!("run_at_us", "ASC", ">", one_task!()),
+    list!("run_at_us", "DESC", "<", one_task!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", one_task!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", one_task!()),
+    list!("priority", "ASC", ">", one_task!()),
+    list!("priority", "DESC", "<", one_task!()),
 ];
+/// Ways to order jobs.
+const ORDERS: usize = 8;
 
-fn list_of(order: JobOrder) -> &'static Sql {
+/// Which of the statements of a kind serves the filter.
+fn kind_of(filter: &JobFilter) -> usize {
+    let names_one_task =
+        filter.tasks.as_ref().is_some_and(|tasks| tasks.len() == 1 && page::is_storable(&tasks[0]));
+    match filter.sight.own() {
+        Some(_) => 1,
+        None if names_one_task => 2,
+        None => 0,
+    }
+}
+
+fn list_of(order: JobOrder, filter: &JobFilter) -> &'static Sql {
     let field = match order.field {
         JobOrderField::CreatedAt => 0,
         JobOrderField::RunAt => 2,
         JobOrderField::FinishedAt => 4,
         JobOrderField::Priority => 6,
     };
-    &LISTS[field + usize::from(order.direction == OrderDirection::Desc)]
+    &LISTS[kind_of(filter) * ORDERS + field + usize::from(order.direction == OrderDirection::Desc)]
 }
 
-const COUNT: Sql = Sql::both(
-    concat!(
-        "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
-        job_filter!(),
-        " LIMIT $13) AS found
-         GROUP BY state"
-    ),
-    &[
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Text,
-        Kind::Int,
-    ],
-);
+macro_rules! count {
+    ($own:expr) => {
+        Sql::both(
+            concat!(
+                "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
+                job_filter!($own),
+                " LIMIT $14) AS found
+                 GROUP BY state"
+            ),
+            &COUNT_KINDS,
+        )
+    };
+}
+
+/// For whoever sees every job, for own jobs only, and for one task.
+const COUNT: [Sql; 3] = [count!(every!()), count!(own!()), count!(one_task!())];
 
 const MATCHES: Sql = Sql::both(
-    concat!("SELECT id FROM jobs WHERE ", job_filter!(), " ORDER BY id LIMIT $13"),
-    &[
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Text,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Text,
-        Kind::Int,
-    ],
+    concat!("SELECT id FROM jobs WHERE ", job_filter!(every!()), " ORDER BY id LIMIT $14"),
+    &COUNT_KINDS,
 );
 
 const COUNTS: Sql =
@@ -184,6 +221,7 @@ fn filter_values(filter: &JobFilter) -> Vec<super::db::Value> {
         finished.to.map(|at| at.0),
         filter.schedule_id.map(|id| id.0),
         filter.text.as_deref().map(page::contains),
+        filter.sight.own().map(|token| token.0),
     ]
     .to_vec()
 }
@@ -223,7 +261,7 @@ impl Reader {
         let position = [after.map(|(key, _)| key), Some(after.map_or(0, |(_, id)| id))];
         values.extend(position.map(Into::into));
         values.push(page::one_more(limit).into());
-        let rows = self.db.rows(list_of(order), &values).await?;
+        let rows = self.db.rows(list_of(order, filter), &values).await?;
         let read = |row: &Row| {
             let job = job_from(row, self.epoch)?;
             Ok((format!("{}.{}", row.get::<i64>(JOB_COLUMNS + 1)?, job.id.0), job))
@@ -235,7 +273,8 @@ impl Reader {
     pub async fn count_jobs(&self, filter: &JobFilter) -> Result<StateCounts> {
         let mut values = filter_values(filter);
         values.push((COUNT_CAP + 1).into());
-        let counts = state_counts(&self.db.rows(&COUNT, &values).await?)?;
+        let count = &COUNT[kind_of(filter)];
+        let counts = state_counts(&self.db.rows(count, &values).await?)?;
         let is_capped = counts.values().sum::<i64>() > COUNT_CAP;
         Ok(StateCounts { counts, is_capped })
     }
@@ -270,4 +309,4 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT, &MATCHES, &COUNTS];
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT[0], &COUNT[1], &COUNT[2], &MATCHES, &COUNTS];

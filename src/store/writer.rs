@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::jobs::PendingRows;
 use crate::args;
+use crate::base::asker::peer;
 use crate::base::clock::{Clock, Timestamp};
 use crate::domain::event::{EventCursor, NewEvent};
 use crate::domain::job::JobState;
@@ -80,7 +82,10 @@ pub struct Batch<'a> {
     /// Names the store in cursors.
     pub epoch: u32,
     ids: &'a mut Ids,
-    events: Vec<NewEvent>,
+    /// What happened, each with the address that it was asked from.
+    events: Vec<(NewEvent, Option<IpAddr>)>,
+    /// The address that the change being applied was asked from.
+    peer: Option<IpAddr>,
     counts: HashMap<(String, JobState), i64>,
     /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
     pub(super) touched_keys: BTreeSet<String>,
@@ -98,7 +103,7 @@ impl Batch<'_> {
 
     /// States a fact; it is numbered and committed with the change.
     pub fn emit(&mut self, event: NewEvent) {
-        self.events.push(event);
+        self.events.push((event, self.peer));
     }
 
     /// Counts jobs of a queue into (or out of) a state.
@@ -124,6 +129,7 @@ type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// A change with its caller's address, the type of the answer hidden.
 trait Waiting: Send {
+    fn peer(&self) -> Option<IpAddr>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor);
     fn refuse(self: Box<Self>, fault: Fault);
@@ -131,11 +137,16 @@ trait Waiting: Send {
 
 struct Envelope<C: Change> {
     change: C,
+    peer: Option<IpAddr>,
     outcome: Option<std::result::Result<C::Answer, Rejection>>,
     reply: oneshot::Sender<Outcome<Committed<C::Answer>>>,
 }
 
 impl<C: Change> Waiting for Envelope<C> {
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a> {
         Box::pin(async move {
             self.outcome = Some(match self.change.apply(batch).await {
@@ -180,7 +191,7 @@ impl Writer {
     /// Hands the change to the writer and waits for its commit. Dropping the future does not undo it.
     pub async fn apply<C: Change>(&self, change: C) -> Outcome<Committed<C::Answer>> {
         let (reply, answer) = oneshot::channel();
-        let envelope = Box::new(Envelope { change, outcome: None, reply });
+        let envelope = Box::new(Envelope { change, peer: peer(), outcome: None, reply });
         self.queue.try_send(envelope).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Fault::new(FaultKind::Overloaded, "too many changes wait for the store; try again soon")
@@ -318,6 +329,7 @@ impl WriterLoop {
             epoch: self.epoch,
             ids: &mut self.ids,
             events: Vec::new(),
+            peer: None,
             counts: HashMap::new(),
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
@@ -325,6 +337,7 @@ impl WriterLoop {
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {
+            batch.peer = change.peer();
             change.apply(&mut batch).await?;
             marks.push(batch.events.len());
         }

@@ -2,12 +2,13 @@
 //! The loop must never die of a connection or of a lack of file descriptors.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Extensions, Request};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +34,17 @@ use crate::base::{
 #[derive(Debug, Clone)]
 pub struct Place(#[expect(dead_code, reason = "held for its drop only")] Arc<OwnedSemaphorePermit>);
 
+/// The address at the other end of the connection: the proxy's, when there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(IpAddr);
+
+impl Peer {
+    /// The address that a request came from.
+    pub fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+    }
+}
+
 /// What a connection over the cap is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
 content-length: 0\r\n\r\n";
@@ -54,8 +66,8 @@ pub async fn serve<B: Backend>(
             () = door.shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip())),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections for a moment");
                 sleep(ACCEPT_PAUSE).await;
@@ -67,7 +79,8 @@ pub async fn serve<B: Backend>(
             let _ = stream.try_write(FULL);
             continue;
         };
-        let connection = converse(Arc::clone(&door), router.clone(), stream, Place(Arc::new(permit)));
+        let place = (Place(Arc::new(permit)), peer);
+        let connection = converse(Arc::clone(&door), router.clone(), stream, place);
         task::spawn(door.connections.track_future(connection));
     }
     drop(listener);
@@ -78,7 +91,7 @@ pub async fn serve<B: Backend>(
 }
 
 /// One connection, from its first byte to its last or to its upgrade.
-async fn converse<B: Backend>(door: Arc<Door<B>>, router: Router, stream: TcpStream, place: Place) {
+async fn converse<B: Backend>(door: Arc<Door<B>>, router: Router, stream: TcpStream, place: (Place, Peer)) {
     let _ = stream.set_nodelay(true);
     // The kernel would take megabytes for a peer that does not read before a write is refused.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
@@ -111,7 +124,7 @@ async fn answer<B: Backend>(
     door: &Door<B>,
     mut router: Router,
     request: Request<Incoming>,
-    place: Place,
+    (place, peer): (Place, Peer),
 ) -> Response {
     let admitted = door.gate.admit(request.uri(), request.headers());
     let mut response = if let Err(refusal) = admitted {
@@ -119,6 +132,7 @@ async fn answer<B: Backend>(
     } else {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(place);
+        request.extensions_mut().insert(peer);
         router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
     };
     harden(response.headers_mut());

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::Backend;
+use super::accept::Peer;
 use super::errors::{Code, Refusal};
 use super::execute::{Caller, Door, Seat};
 use super::guard::bearer;
@@ -45,15 +47,17 @@ pub enum LogRefusal {
 }
 
 /// `GET /logs/attempt_12`, also `/logs/12`, with `?stream=stdout` for one stream.
-pub async fn log<B: Backend>(State(door): State<Arc<Door<B>>>, uri: Uri, headers: HeaderMap) -> Response {
-    match open(&door, &uri, &headers).await {
+pub async fn log<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match open(&door, &parts).await {
         Ok(response) => response,
         Err(refusal) => refused(refusal, Media::Json),
     }
 }
 
-async fn open<B: Backend>(door: &Arc<Door<B>>, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let caller = door.recognise(bearer(headers)).await?;
+async fn open<B: Backend>(door: &Arc<Door<B>>, asked: &Parts) -> Result<Response, Refusal> {
+    let uri = &asked.uri;
+    let caller = door.recognise(bearer(&asked.headers), Peer::of(&asked.extensions)).await?;
     // The path as it came: no spelling but this one names an attempt.
     let named = uri.path().strip_prefix(PATH).and_then(<AttemptId as GlobalId>::parse);
     let attempt = named.ok_or_else(no_such)?;
@@ -61,7 +65,7 @@ async fn open<B: Backend>(door: &Arc<Door<B>>, uri: &Uri, headers: &HeaderMap) -
     let text = door.backend.log(&caller.viewer, attempt, only).await.map_err(refusal)?;
     let seat = door.seat(&caller)?;
     let name = format!("attachment; filename=\"{}\"", text.file_name);
-    let beat = sleep(door.limits.heartbeat).boxed();
+    let beat = sleep(door.next_look(&caller)).boxed();
     let sending = Sending { door: Arc::clone(door), caller, beat, parts: text.parts, _seat: seat };
     let parts = stream::unfold(Some(sending), |sending| async move {
         let mut sending = sending?;
@@ -122,24 +126,31 @@ struct Sending<B: Backend> {
 
 impl<B: Backend> Sending<B> {
     async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+        self.part().await.transpose()
+    }
+
+    /// A revoked or expired token ends what it opened.
+    async fn look_again(&mut self) -> Result<(), Cut> {
+        let is_known = self.door.look_again(&mut self.caller).await;
+        self.beat = sleep(self.door.next_look(&self.caller)).boxed();
+        if is_known { Ok(()) } else { Err(Cut::other("the token is no longer known")) }
+    }
+
+    async fn part(&mut self) -> Result<Option<Bytes>, Cut> {
         loop {
             tokio::select! {
                 biased;
-                () = self.door.shutdown.cancelled() => return Some(Err(Cut::other("shutting down"))),
-                () = &mut self.beat => {
-                    self.beat = sleep(self.door.limits.heartbeat).boxed();
-                    // A revoked token ends what it opened.
-                    if self.door.recognise(Some(&self.caller.token)).await.is_err() {
-                        return Some(Err(Cut::other("the token is no longer known")));
-                    }
-                }
-                part = self.parts.next() => match part? {
+                () = self.door.shutdown.cancelled() => return Err(Cut::other("shutting down")),
+                () = self.caller.revoked() => self.look_again().await?,
+                () = &mut self.beat => self.look_again().await?,
+                part = self.parts.next() => match part {
+                    None => return Ok(None),
                     // An empty part is no end.
-                    Ok(part) if part.is_empty() => {}
-                    Ok(part) => return Some(Ok(Bytes::from(part))),
-                    Err(why) => {
+                    Some(Ok(part)) if part.is_empty() => {}
+                    Some(Ok(part)) => return Ok(Some(Bytes::from(part))),
+                    Some(Err(why)) => {
                         tracing::warn!("a log was cut while it was sent: {why}");
-                        return Some(Err(Cut::other(why)));
+                        return Err(Cut::other(why));
                     }
                 },
             }

@@ -1,6 +1,8 @@
 //! Owns the shape of every failure that leaves the door: stable codes, short messages, nothing internal.
 //! It must never let a resolver's own words out unless the resolver gave them a code.
 
+use std::time::Duration;
+
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -89,18 +91,32 @@ pub struct Refusal {
     pub message: String,
     /// Where in the document.
     pub locations: Vec<Pos>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, status: code.status(), message: message.into(), locations: Vec::new() }
+        Refusal {
+            code,
+            status: code.status(),
+            message: message.into(),
+            locations: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// The same with another HTTP status.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Refusal {
         Refusal { status, ..self }
+    }
+
+    /// The same with the time to wait.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Refusal {
+        Refusal { retry_after: Some(wait), ..self }
     }
 
     /// The same with a place in the document.
@@ -125,6 +141,9 @@ pub struct Answer {
     /// Why nothing was executed: the status for media types that use it, and for those that do not.
     #[serde(skip)]
     failed: Option<(StatusCode, StatusCode)>,
+    /// When to try again.
+    #[serde(skip)]
+    retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -146,6 +165,7 @@ impl Answer {
             data: (!request_error).then_some(response.data),
             extensions: response.extensions,
             failed,
+            retry_after: None,
         }
     }
 
@@ -156,6 +176,7 @@ impl Answer {
             data: None,
             extensions: std::collections::BTreeMap::new(),
             failed: Some((Code::Internal.status(), Code::Internal.status())),
+            retry_after: None,
         }
     }
 
@@ -172,6 +193,11 @@ impl Answer {
     /// The status under `application/json`, where a well-formed request is always 200.
     pub fn lenient_status(&self) -> StatusCode {
         self.failed.map_or(StatusCode::OK, |(_, lenient)| lenient)
+    }
+
+    /// Whole seconds after which to try again, where that is known.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after.map(|wait| wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX))
     }
 
     /// The GraphQL response.
@@ -211,11 +237,16 @@ impl From<Refusal> for Answer {
         let lenient = if refusal.code.is_about_the_document() { StatusCode::OK } else { strict };
         let mut error = ServerError::new(shortened(&refusal.message), None);
         error.locations = refusal.locations;
+        let mut error = coded(error, refusal.code);
+        if let (Some(wait), Some(extensions)) = (refusal.retry_after, &mut error.extensions) {
+            extensions.set("retryAfterMs", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        }
         Answer {
-            errors: vec![coded(error, refusal.code)],
+            errors: vec![error],
             data: None,
             extensions: std::collections::BTreeMap::new(),
             failed: Some((strict, lenient)),
+            retry_after: refusal.retry_after,
         }
     }
 }

@@ -2,24 +2,32 @@
 //! grant, execute under a deadline, shape the errors. Nothing else may call the executor.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Executor, Request, Response};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::document::{Checked, check};
 use super::errors::{Answer, Code, Refusal};
 use super::guard::{Gate, unauthenticated};
+use super::logins::Logins;
 use super::request::Parameters;
-use super::{Backend, DoorConfig, Limits};
-use crate::base::clock::within;
+use super::{Asked, Backend, DoorConfig, Limits, Unsure};
+use crate::base::asker::{Asker, working_for};
+use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::domain::resume::LastEventId;
+
+/// A token is looked up again this long after it expired, so that the look is not too early.
+const EXPIRY_SLACK: Duration = Duration::from_millis(2);
 
 /// What every connection shares.
 pub struct Door<B> {
@@ -34,6 +42,7 @@ pub struct Door<B> {
     /// Connections, upgraded ones included.
     pub connections: TaskTracker,
     seats: Seats,
+    logins: Logins,
 }
 
 /// Which operations a transport takes.
@@ -52,6 +61,20 @@ pub struct Caller<V> {
     pub token: String,
     /// Who holds it.
     pub viewer: V,
+    /// Where it came from.
+    pub peer: IpAddr,
+    /// Changes when a token was revoked since this one was looked up.
+    revocations: watch::Receiver<u64>,
+}
+
+impl<V> Caller<V> {
+    /// Waits until some token was revoked.
+    pub async fn revoked(&mut self) {
+        if self.revocations.changed().await.is_err() {
+            // The engine is gone: the door is closing.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// An operation that passed every check and may run.
@@ -61,6 +84,7 @@ pub struct Admitted {
     /// What will run.
     pub operation_type: OperationType,
     token_key: i64,
+    asker: Arc<Asker>,
 }
 
 impl<B: Backend> Door<B> {
@@ -69,6 +93,7 @@ impl<B: Backend> Door<B> {
         Door {
             backend,
             gate: Gate::new(port, &config.allowed_hosts, &config.allowed_origins),
+            logins: Logins::new(&config.limits),
             limits: config.limits,
             shutdown,
             connections: TaskTracker::new(),
@@ -76,11 +101,50 @@ impl<B: Backend> Door<B> {
         }
     }
 
-    /// Looks a token up.
-    pub async fn recognise(&self, token: Option<&str>) -> Result<Caller<B::Viewer>, Refusal> {
+    /// Looks a token up that is presented from this address.
+    pub async fn recognise(&self, token: Option<&str>, peer: IpAddr) -> Result<Caller<B::Viewer>, Refusal> {
         let token = token.ok_or_else(unauthenticated)?;
-        let viewer = self.backend.authenticate(token).await.ok_or_else(unauthenticated)?;
-        Ok(Caller { token: token.to_owned(), viewer })
+        self.logins.admit(peer, token, SystemClock.monotonic()).map_err(|wait| {
+            let message = "too many failed logins from this address: wait before the next one";
+            Refusal::new(Code::TooMany, message).retry_after(wait)
+        })?;
+        // Before the look-up: a token that is revoked during it is noticed.
+        let revocations = self.backend.revocations();
+        let known = self.backend.authenticate(token).await.map_err(|Unsure| {
+            Refusal::new(Code::Unavailable, "tokens cannot be looked up now; try again soon")
+        })?;
+        let Some(viewer) = known else {
+            tracing::info!(%peer, "a login failed");
+            self.logins.failed(peer, token, SystemClock.monotonic());
+            return Err(unauthenticated());
+        };
+        self.logins.succeeded(token, SystemClock.monotonic());
+        self.backend.note_use(&viewer);
+        Ok(Caller { token: token.to_owned(), viewer, peer, revocations })
+    }
+
+    /// Looks the token of a stream up again; false when it must end. Changed grants count for what follows.
+    pub async fn look_again(&self, caller: &mut Caller<B::Viewer>) -> bool {
+        caller.revocations.mark_unchanged();
+        match self.backend.authenticate(&caller.token).await {
+            Ok(Some(viewer)) => {
+                caller.viewer = viewer;
+                true
+            }
+            Ok(None) | Err(Unsure) => false,
+        }
+    }
+
+    /// How long until the token of a stream is looked up again.
+    pub fn next_look(&self, caller: &Caller<B::Viewer>) -> Duration {
+        let left = self.backend.valid_for(&caller.viewer).unwrap_or(Duration::MAX);
+        self.limits.heartbeat.min(left.saturating_add(EXPIRY_SLACK))
+    }
+
+    /// Whether the token must be looked up before anything else is done for it.
+    pub fn is_doubtful(&self, caller: &Caller<B::Viewer>) -> bool {
+        let has_ended = self.backend.valid_for(&caller.viewer).is_some_and(|left| left.is_zero());
+        has_ended || caller.revocations.has_changed().unwrap_or(false)
     }
 
     /// The one guard in front of the executor.
@@ -99,22 +163,38 @@ impl<B: Backend> Door<B> {
             return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::METHOD_NOT_ALLOWED));
         }
         let root_fields: Vec<&str> = root_fields.iter().map(String::as_str).collect();
-        self.backend
-            .permit(&caller.viewer, operation_type, &root_fields)
-            .map_err(|message| Refusal::new(Code::Forbidden, message))?;
+        let asker = Asker {
+            actor: self.backend.token_name(&caller.viewer).to_owned(),
+            peer: caller.peer,
+            fields: root_fields.join(" "),
+        };
+        let question = Asked {
+            document: &document,
+            operation_name: operation_name.as_deref(),
+            operation_type,
+            root_fields: &root_fields,
+        };
+        self.backend.permit(&caller.viewer, &question).map_err(|message| {
+            if operation_type == OperationType::Mutation {
+                let Asker { actor, peer, fields } = &asker;
+                tracing::info!(actor, %peer, fields, code = "FORBIDDEN", "a mutation was refused");
+            }
+            Refusal::new(Code::Forbidden, message)
+        })?;
         let mut request = Request::new(query).variables(variables).data(caller.viewer.clone());
         request.operation_name = operation_name;
         if let Some(resume) = resume {
             request = request.data(resume);
         }
         request.set_parsed_query(document);
-        Ok(Admitted { request, operation_type, token_key: self.backend.token_key(&caller.viewer) })
+        let token_key = self.backend.token_key(&caller.viewer);
+        Ok(Admitted { request, operation_type, token_key, asker: Arc::new(asker) })
     }
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
     pub async fn run_once(&self, admitted: Admitted) -> Answer {
-        let work = AssertUnwindSafe(self.backend.executor().execute(admitted.request)).catch_unwind();
-        match within(self.limits.operation, work).await {
+        let work = working_for(admitted.asker, self.backend.executor().execute(admitted.request));
+        match within(self.limits.operation, AssertUnwindSafe(work).catch_unwind()).await {
             Some(Ok(response)) => Answer::shape(response),
             Some(Err(panic)) => Answer::fault("an operation panicked", &words(panic.as_ref())),
             None => Refusal::new(

@@ -31,6 +31,10 @@ pub struct Limits {
     pub silence: Duration,
     /// Time a peer may refuse to take bytes.
     pub write: Duration,
+    /// Failed logins of one address within a window; the next ones wait.
+    pub login_failures: u32,
+    /// How long failed logins count.
+    pub login_window: Duration,
     /// Time that open connections get to end after a shutdown was asked for.
     pub closing: Duration,
 }
@@ -50,6 +54,8 @@ impl Default for Limits {
             heartbeat: Duration::from_secs(12),
             silence: Duration::from_secs(30),
             write: Duration::from_secs(10),
+            login_failures: 10,
+            login_window: Duration::from_mins(1),
             closing: Duration::from_secs(5),
         }
     }
@@ -81,6 +87,10 @@ pub const ERRORS_MAX: usize = 20;
 pub const MESSAGE_CHARS_MAX: usize = 300;
 /// Bytes of a bearer token.
 pub const TOKEN_BYTES_MAX: usize = 512;
+/// Addresses whose failed logins are remembered.
+pub const LOGIN_ADDRESSES_MAX: usize = 1_024;
+/// Tokens that are remembered as good.
+pub const LOGIN_TOKENS_MAX: usize = 1_024;
 /// Bytes of a `Last-Event-ID`.
 pub const EVENT_ID_BYTES_MAX: usize = 512;
 /// Bytes of an operation id on a WebSocket.

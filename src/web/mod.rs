@@ -10,6 +10,7 @@ mod execute;
 mod guard;
 mod lexical;
 mod limits;
+mod logins;
 mod media;
 mod operation;
 mod request;
@@ -28,12 +29,16 @@ mod tests_socket;
 #[cfg(test)]
 mod tests_stream;
 #[cfg(test)]
+mod tests_tokens;
+#[cfg(test)]
 mod toy;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use tokio::sync::watch;
 
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
@@ -41,6 +46,23 @@ use crate::domain::log::LogStream;
 pub use accept::serve;
 pub use download::{LogRefusal, LogText};
 pub use limits::Limits;
+
+/// Whether a token is known cannot be told now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsure;
+
+/// A request that was read and found bearable.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The document.
+    pub document: &'a ExecutableDocument,
+    /// Which of its operations will run.
+    pub operation_name: Option<&'a str>,
+    /// The kind of that operation.
+    pub operation_type: OperationType,
+    /// Names of its root fields; introspection is never among them.
+    pub root_fields: &'a [&'a str],
+}
 
 /// What the door asks of the floors below.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -52,23 +74,33 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// The schema that serves.
     fn executor(&self) -> &Self::Executor;
 
-    /// Who holds this token. `None` when nobody does, or no longer: long streams ask again with each
-    /// heartbeat.
-    fn authenticate(&self, token: &str) -> impl Future<Output = Option<Self::Viewer>> + Send;
+    /// Who holds this token; `None` when nobody does, or no longer. Long streams ask again with each heartbeat,
+    /// when their token expires and when a token was revoked.
+    ///
+    /// # Errors
+    /// When it cannot be told now.
+    fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Self::Viewer>, Unsure>> + Send;
+
+    /// Notes that a viewer came in.
+    fn note_use(&self, viewer: &Self::Viewer);
+
+    /// Changes whenever a token was revoked.
+    fn revocations(&self) -> watch::Receiver<u64>;
+
+    /// How long the viewer's token is still valid; `None` when it does not expire by itself.
+    fn valid_for(&self, viewer: &Self::Viewer) -> Option<Duration>;
 
     /// What identifies the viewer's token, for limits per token.
     fn token_key(&self, viewer: &Self::Viewer) -> i64;
 
-    /// Whether this viewer may use these root fields (introspection is never among them).
+    /// The token's name, for the log.
+    fn token_name<'a>(&self, viewer: &'a Self::Viewer) -> &'a str;
+
+    /// Whether this viewer may ask this.
     ///
     /// # Errors
     /// The message that says which grant is missing; the caller gets it with the code `FORBIDDEN`.
-    fn permit(
-        &self,
-        viewer: &Self::Viewer,
-        operation: OperationType,
-        root_fields: &[&str],
-    ) -> Result<(), String>;
+    fn permit(&self, viewer: &Self::Viewer, asked: &Asked<'_>) -> Result<(), String>;
 
     /// Whether the daemon can do its work.
     ///

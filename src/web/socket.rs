@@ -3,8 +3,10 @@
 //! peer.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::Value;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -16,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::Backend;
-use super::accept::Place;
+use super::accept::{Peer, Place};
 use super::errors::{Answer, Code, Refusal};
 use super::execute::{Caller, Door, Taken};
 use super::guard::bearer_of;
@@ -57,6 +59,7 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
     let place = parts.extensions.get::<Place>().cloned();
+    let peer = Peer::of(&parts.extensions);
     let most = door.limits.message_bytes;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
         .await
@@ -73,7 +76,7 @@ pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result
         connections.track_future(async move {
             let _place = place;
             if speaks_ours {
-                Conversation::new(door).hold(socket).await;
+                Conversation::new(door, peer).hold(socket).await;
             } else {
                 close(socket, Closing::new(4406, format!("Speak {PROTOCOL}"))).await;
             }
@@ -97,14 +100,15 @@ struct Conversation<B: Backend> {
     caller: Option<Caller<B::Viewer>>,
     live: HashMap<String, Running>,
     started: u64,
+    peer: IpAddr,
     outbox: mpsc::Sender<Outgoing>,
     outgoing: mpsc::Receiver<Outgoing>,
 }
 
 impl<B: Backend> Conversation<B> {
-    fn new(door: Arc<Door<B>>) -> Conversation<B> {
+    fn new(door: Arc<Door<B>>, peer: IpAddr) -> Conversation<B> {
         let (outbox, outgoing) = mpsc::channel(OUTGOING_MAX);
-        Conversation { door, caller: None, live: HashMap::new(), started: 0, outbox, outgoing }
+        Conversation { door, caller: None, live: HashMap::new(), started: 0, peer, outbox, outgoing }
     }
 
     async fn hold(mut self, mut socket: WebSocket) {
@@ -129,33 +133,45 @@ impl<B: Backend> Conversation<B> {
                     return Some(Closing::new(4408, "Connection initialisation timeout"));
                 }
                 () = &mut silence => return Some(Closing::new(1008, "No sign of life")),
-                () = &mut beat => {
-                    beat.set(sleep(limits.heartbeat));
+                () = revoked(self.caller.as_mut()) => {
                     if let Err(closing) = self.look_again().await {
                         return Some(closing);
                     }
+                }
+                () = &mut beat => {
+                    if let Err(closing) = self.look_again().await {
+                        return Some(closing);
+                    }
+                    beat.set(sleep(self.next_look()));
                     socket.send(Message::Ping(axum::body::Bytes::new())).await.ok()?;
                 }
                 Some(first) = self.outgoing.recv() => self.write(socket, first).await.ok()?,
                 incoming = socket.recv() => {
                     silence.set(sleep(limits.silence));
+                    let was_known = self.caller.is_some();
                     match self.take(incoming?).await {
                         Ok(None) => {}
                         Ok(Some(reply)) => socket.send(Message::Text(reply)).await.ok()?,
                         Err(closing) => return Some(closing),
+                    }
+                    if !was_known && self.caller.is_some() {
+                        // It may expire before the next heartbeat.
+                        beat.set(sleep(self.next_look()));
                     }
                 }
             }
         }
     }
 
-    /// A revoked token closes the sockets it opened; changed grants count for the operations that follow.
+    /// A revoked or expired token closes the sockets it opened; changed grants count for the operations that
+    /// follow.
     async fn look_again(&mut self) -> Result<(), Closing> {
-        if let Some(caller) = &self.caller {
-            let known = self.door.recognise(Some(&caller.token)).await;
-            self.caller = Some(known.map_err(|_| Closing::new(4403, "Forbidden"))?);
-        }
-        Ok(())
+        let Some(caller) = &mut self.caller else { return Ok(()) };
+        if self.door.look_again(caller).await { Ok(()) } else { Err(Closing::new(4403, "Forbidden")) }
+    }
+
+    fn next_look(&self) -> Duration {
+        self.caller.as_ref().map_or(self.door.limits.heartbeat, |caller| self.door.next_look(caller))
     }
 
     /// Writes what waits, in one flush. Messages of operations that the client has completed are dropped.
@@ -202,6 +218,9 @@ impl<B: Backend> Conversation<B> {
             "pong" => Ok(None),
             "subscribe" => {
                 let id = operation_id(message.id)?;
+                if self.caller.as_ref().is_some_and(|caller| self.door.is_doubtful(caller)) {
+                    self.look_again().await?;
+                }
                 self.subscribe(id, message.payload)
             }
             "complete" => {
@@ -225,13 +244,16 @@ impl<B: Backend> Conversation<B> {
             Some(Value::String(value)) => bearer_of(value),
             _ => None,
         };
-        let looked_up = within(self.door.limits.init, self.door.recognise(token)).await;
+        let looked_up = within(self.door.limits.init, self.door.recognise(token, self.peer)).await;
         match looked_up {
             Some(Ok(caller)) => {
                 self.caller = Some(caller);
                 Ok(r#"{"type":"connection_ack"}"#.into())
             }
-            Some(Err(_)) => Err(Closing::new(4403, "Forbidden")),
+            Some(Err(refusal)) if refusal.code == Code::Unauthenticated => {
+                Err(Closing::new(4403, "Forbidden"))
+            }
+            Some(Err(refusal)) => Err(Closing::new(4403, refusal.message)),
             None => Err(Closing::new(4408, "Connection initialisation timeout")),
         }
     }
@@ -263,6 +285,14 @@ impl<B: Backend> Conversation<B> {
         let running = start(self.started, &id, answers, self.outbox.clone());
         self.live.insert(id, running);
         Ok(None)
+    }
+}
+
+/// Waits until some token was revoked; for ever while nobody has come in.
+async fn revoked<V>(caller: Option<&mut Caller<V>>) {
+    match caller {
+        Some(caller) => caller.revoked().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -32,7 +32,7 @@ pub fn respond<B: Backend>(
         Err(refusal) => stream::iter([Answer::from(refusal)]).boxed(),
     };
     let listener =
-        Listener { beat: sleep(door.limits.heartbeat).boxed(), door, caller, answers: Some(answers) };
+        Listener { beat: sleep(door.next_look(&caller)).boxed(), door, caller, answers: Some(answers) };
     let frames = stream::unfold(listener, |mut listener| async move {
         let frame = listener.next_frame().await?;
         Some((Ok::<Bytes, std::convert::Infallible>(frame), listener))
@@ -59,12 +59,8 @@ impl<B: Backend> Listener<B> {
         tokio::select! {
             biased;
             () = self.door.shutdown.cancelled() => None,
-            () = &mut self.beat => {
-                self.beat = sleep(self.door.limits.heartbeat).boxed();
-                // A revoked token ends what it opened.
-                self.caller = self.door.recognise(Some(&self.caller.token)).await.ok()?;
-                Some(Bytes::from_static(HEARTBEAT))
-            }
+            () = self.caller.revoked() => self.look_again().await,
+            () = &mut self.beat => self.look_again().await,
             answer = answers.next() => {
                 if answer.is_none() {
                     self.answers = None;
@@ -72,6 +68,15 @@ impl<B: Backend> Listener<B> {
                 Some(answer.map_or(Bytes::from_static(COMPLETE), |answer| next_event(&answer)))
             }
         }
+    }
+}
+
+impl<B: Backend> Listener<B> {
+    /// A revoked or expired token ends what it opened.
+    async fn look_again(&mut self) -> Option<Bytes> {
+        let is_known = self.door.look_again(&mut self.caller).await;
+        self.beat = sleep(self.door.next_look(&self.caller)).boxed();
+        is_known.then_some(Bytes::from_static(HEARTBEAT))
     }
 }
 

@@ -110,6 +110,16 @@ async fn a_silent_stream_has_a_heartbeat_and_a_revoked_token_ends_it() {
 }
 
 #[tokio::test]
+async fn a_revocation_ends_a_stream_without_waiting_for_a_heartbeat() {
+    let door = open_with(|limits| limits.heartbeat = Duration::from_hours(1)).await;
+    let mut listening = Listening::to(&door, "subscription { events { cursor } }", "").await;
+    door.toy.listening(1).await;
+    door.toy.revoke_aloud(ADMIN);
+    assert!(!listening.sees("event: complete").await, "the stream ends without a word");
+    door.toy.listening(0).await;
+}
+
+#[tokio::test]
 async fn a_revoked_token_ends_a_busy_stream_too() {
     let door = open_with(|limits| limits.heartbeat = Duration::from_millis(20)).await;
     let mut listening = Listening::to(&door, "subscription { flood }", "").await;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, DoorConfig, Limits, LogRefusal, LogText, serve};
+use super::{Asked, Backend, DoorConfig, Limits, LogRefusal, LogText, Unsure, serve};
 use crate::base::task;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
@@ -40,6 +41,7 @@ pub struct World {
     /// Event streams that are open.
     pub listening: watch::Sender<usize>,
     jobs: watch::Sender<u64>,
+    revocations: watch::Sender<u64>,
     viewers: Mutex<HashMap<String, Viewer>>,
 }
 
@@ -243,6 +245,7 @@ impl Toy {
             executed: AtomicUsize::new(0),
             listening: watch::Sender::new(0),
             jobs: watch::Sender::new(0),
+            revocations: watch::Sender::new(0),
             viewers: Mutex::new(viewers.map(|(token, viewer)| (token.to_owned(), viewer)).into()),
         });
         let schema = Schema::build(Query, Mutation, Events)
@@ -257,6 +260,12 @@ impl Toy {
     /// Takes a token back.
     pub fn revoke(&self, token: &str) {
         self.world.viewers.lock().unwrap().remove(token);
+    }
+
+    /// Takes a token back and tells everybody.
+    pub fn revoke_aloud(&self, token: &str) {
+        self.revoke(token);
+        self.world.revocations.send_modify(|count| *count += 1);
     }
 
     /// Makes an event.
@@ -289,17 +298,32 @@ impl Backend for Toy {
         &self.schema
     }
 
-    async fn authenticate(&self, token: &str) -> Option<Viewer> {
-        self.world.viewers.lock().unwrap().get(token).copied()
+    async fn authenticate(&self, token: &str) -> Result<Option<Viewer>, Unsure> {
+        Ok(self.world.viewers.lock().unwrap().get(token).copied())
+    }
+
+    fn note_use(&self, _: &Viewer) {}
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.world.revocations.subscribe()
+    }
+
+    fn valid_for(&self, _: &Viewer) -> Option<Duration> {
+        None
+    }
+
+    fn token_name<'a>(&self, _: &'a Viewer) -> &'a str {
+        "toy"
     }
 
     fn token_key(&self, viewer: &Viewer) -> i64 {
         viewer.id
     }
 
-    fn permit(&self, viewer: &Viewer, operation: OperationType, root_fields: &[&str]) -> Result<(), String> {
-        if operation == OperationType::Mutation && !viewer.may_write && !root_fields.is_empty() {
-            return Err(format!("`{}` needs the grant `command`", root_fields[0]));
+    fn permit(&self, viewer: &Viewer, asked: &Asked<'_>) -> Result<(), String> {
+        let is_mutation = asked.operation_type == OperationType::Mutation;
+        if is_mutation && !viewer.may_write && !asked.root_fields.is_empty() {
+            return Err(format!("`{}` needs the grant `command`", asked.root_fields[0]));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 
 use async_graphql::parser::types::OperationType;
 
+use super::accept::Peer;
 use super::execute::{Caller, Door, Taken};
 use super::guard::{bearer, is_json};
 use super::limits::{DRAIN_BYTES_MAX, DRAIN_TIME, EVENT_ID_BYTES_MAX};
@@ -77,6 +78,9 @@ fn written(answer: &Answer, media: Media) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
+    if let Some(seconds) = answer.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
     match status {
         StatusCode::UNAUTHORIZED => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -104,8 +108,10 @@ async fn readyz<B: Backend>(State(door): State<Arc<Door<B>>>) -> Response {
     }
 }
 
-async fn schema<B: Backend>(State(door): State<Arc<Door<B>>>, headers: HeaderMap) -> Response {
-    match door.recognise(bearer(&headers)).await {
+async fn schema<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) -> Response {
+    // Taken apart before the wait: a body cannot be waited beside.
+    let (parts, _) = request.into_parts();
+    match door.recognise(bearer(&parts.headers), Peer::of(&parts.extensions)).await {
         Ok(_) => text("text/plain; charset=utf-8", door.backend.schema_sdl().as_bytes().to_vec()),
         Err(refusal) => refused(refusal, Media::Json),
     }
@@ -157,7 +163,7 @@ async fn judge_head<B: Backend>(
         let message = "accept application/json, application/graphql-response+json or text/event-stream";
         return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::NOT_ACCEPTABLE));
     };
-    let caller = door.recognise(bearer(&parts.headers)).await?;
+    let caller = door.recognise(bearer(&parts.headers), Peer::of(&parts.extensions)).await?;
     Ok((accepted, caller))
 }
 

@@ -71,3 +71,6 @@ CREATE TABLE dependency_ends (
 
 -- The oldest due time that a row of the ledger stands for; null where it stands for one.
 ALTER TABLE ticks ADD COLUMN first_due_us BIGINT CHECK (first_due_us < due_at_us);
+
+-- The address that a change was asked from; null for what the daemon did by itself.
+ALTER TABLE events ADD COLUMN peer TEXT COLLATE "C";

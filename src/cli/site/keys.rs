@@ -145,13 +145,14 @@ const SCHEDULE: &[Key] = &[
     key("misfire", "misfire", Word(MISFIRES), "\"RUN_ONCE\""),
     key("misfire_window", "misfireWindow", Length, "\"1d\""),
     key("overlap", "overlap", Word(OVERLAPS), "\"SKIP\""),
+    key("parameters", "parameters", Json, "null"),
     key("paused", "isPaused", Switch, "null").that_stays(),
 ];
 
 const OUTCOMES: &[&str] =
     &["EXITED", "SIGNALED", "TIMED_OUT", "OUT_OF_MEMORY", "SPAWN_FAILED", "PANICKED", "LOST"];
 const MISFIRES: &[&str] = &["RUN_ONCE", "SKIP", "RUN_ALL"];
-const OVERLAPS: &[&str] = &["SKIP", "ALLOW"];
+const OVERLAPS: &[&str] = &["SKIP", "QUEUE_ONE", "QUEUE_ALL", "CANCEL_RUNNING", "ALLOW"];
 
 /// `; did you mean ...?` for the name that is nearest.
 pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> String {

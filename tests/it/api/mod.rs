@@ -1,16 +1,20 @@
 //! The API as the world meets it: public clients, the committed schema, hostile requests, long streams.
 
 mod attacks;
+mod audit;
 mod clients;
 mod download;
 mod filters;
 mod flood;
 mod follow;
+mod grants;
 mod memory;
 mod node;
+mod own_jobs;
 mod routes;
 mod schema;
 mod socket;
 mod streams;
+mod tokens;
 mod transport;
 mod wire;

@@ -8,7 +8,7 @@ use crate::support::wait::{PATIENCE, until};
 /// A policy of quick tries.
 fn policy(more: &Value) -> Value {
     let mut policy = json!({"maxAttempts": 3, "initialDelay": "10ms", "factor": 1.0});
-    policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    policy.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     policy
 }
 

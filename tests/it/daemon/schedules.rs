@@ -130,6 +130,11 @@ fn a_paused_schedule_makes_nothing_until_it_is_resumed_and_a_trigger_always_does
     assert_eq!(paused, json!({"isPaused": true, "pauseReason": "test"}));
     let scheduled = || daemon.graphql("{ jobs(filter: {origins: [SCHEDULE]}) { totalCount } }", json!({}));
     let before = scheduled();
+    // A run by hand is refused while the last job is not final.
+    until("the last job to end", PATIENCE, || {
+        let open = "{ jobs(filter: {states: [QUEUED, RUNNING]}) { totalCount } }";
+        (daemon.graphql(open, json!({}))["jobs"]["totalCount"] == 0).then_some(())
+    });
     let trigger = r#"mutation { scheduleTrigger(input: {ref: {name: "beat"}}) {
       job { id } userErrors { code message } } }"#;
     let triggered = daemon.graphql(trigger, json!({}));

@@ -62,6 +62,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         health: health::HealthBoard::default(),
         running: running::Running::default(),
         handlers: beadle::exec::Handlers::default(),
+        tokens: beadle::engine::tokens::TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     })
@@ -169,7 +170,7 @@ fn jobs_of_a_schedule_get_its_parameters_its_limit_and_go_back_to_their_queue() 
 }
 
 fn viewer() -> Viewer {
-    Viewer { token_id: TokenId(1), token_name: "me".to_owned(), grants: Vec::new() }
+    Viewer { token_id: TokenId(1), token_name: "me".to_owned(), grants: Vec::new(), expires_at: None }
 }
 
 #[test]

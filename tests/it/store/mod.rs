@@ -25,6 +25,7 @@ mod prune;
 mod schedules;
 mod seam;
 mod several;
+mod sight;
 mod stage;
 mod statements;
 mod task_history;

@@ -64,8 +64,18 @@ async fn assert_plans(stage: &Stage) {
         ),
         ("queues::OLDEST", vec!["SELECT min(run_at_us)"], vec!["jobs_queued"]),
         (
-            "schedules::OPEN_JOB",
-            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL"],
+            "ticks::OPEN_JOB",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL LIMIT 1"],
+            vec!["jobs_schedule_open"],
+        ),
+        (
+            "ticks::WAITING_JOB",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL AND state <> 'RUNNING'"],
+            vec!["jobs_schedule_open"],
+        ),
+        (
+            "ticks::OPEN_JOBS",
+            vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL AND id > $2"],
             vec!["jobs_schedule_open"],
         ),
         ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
@@ -93,6 +103,16 @@ async fn assert_plans(stage: &Stage) {
             "dependencies::OUTPUTS",
             vec!["jobs.output", "job_dependencies.depends_on_id > $2"],
             vec!["sqlite_autoindex_job_dependencies_1 (job_id=? AND depends_on_id>?)"],
+        ),
+        (
+            "task_history::ENDED",
+            vec!["SELECT id, state, started_at_us, finished_at_us", "ORDER BY id DESC"],
+            vec!["jobs_task"],
+        ),
+        (
+            "job_lists::LISTS of a task",
+            vec!["task_id = (SELECT tasks.id", "ORDER BY id DESC"],
+            vec!["jobs_task (task_id=?"],
         ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {

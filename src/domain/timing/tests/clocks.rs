@@ -196,6 +196,36 @@ fn wildcards_keep_their_rhythm_at_a_change_of_clocks() {
             &["2026-10-04T02:30:00+11:00", "2026-10-04T02:45:00+11:00", "2026-10-05T02:00:00+11:00"],
         ),
         (
+            "*/15 1 * * *",
+            LORD_HOWE,
+            "2026-04-04T14:00:00Z",
+            &[
+                "2026-04-05T01:15:00+11:00",
+                "2026-04-05T01:30:00+11:00 01:30 happens twice on this day and runs twice; this is the first",
+                "2026-04-05T01:45:00+11:00 01:45 happens twice on this day and runs twice; this is the first",
+                "2026-04-05T01:30:00+10:30 01:30 happens twice on this day and runs twice; this is the second",
+                "2026-04-05T01:45:00+10:30 01:45 happens twice on this day and runs twice; this is the second",
+                "2026-04-06T01:00:00+10:30",
+            ],
+        ),
+        (
+            "@hourly",
+            NEW_YORK,
+            "2026-03-08T05:30:00Z",
+            &["2026-03-08T01:00:00-05:00", "2026-03-08T03:00:00-04:00", "2026-03-08T04:00:00-04:00"],
+        ),
+        (
+            "*/30 1 * * *",
+            NEW_YORK,
+            "2026-11-01T05:00:00Z",
+            &[
+                "2026-11-01T01:30:00-04:00 01:30 happens twice on this day and runs twice; this is the first",
+                "2026-11-01T01:00:00-05:00 01:00 happens twice on this day and runs twice; this is the second",
+                "2026-11-01T01:30:00-05:00 01:30 happens twice on this day and runs twice; this is the second",
+                "2026-11-02T01:00:00-05:00",
+            ],
+        ),
+        (
             "0 */6 29 2 *",
             "UTC",
             "2026-01-01T00:00:00Z",
