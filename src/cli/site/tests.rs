@@ -85,7 +85,8 @@ time_zone = "Europe/Berlin"
 jitter = "5m"
 misfire = "run_all"
 misfire_window = "1w"
-overlap = "Allow"
+overlap = "Cancel-Running"
+parameters = { day = "monday" }
 paused = true
 "#;
     let yaml = "queues: {deploy: {concurrency_limit: 2}}
@@ -112,7 +113,7 @@ tasks:
     parameters_schema: {type: object, required: [day], properties: {day: {type: string}}}
     is_restartable: false
 schedules:
-  nightly: {task: backup, cron: 0 3 * * *, time_zone: Europe/Berlin, jitter: 300s, misfire: RUN_ALL, misfire_window: 7d, overlap: ALLOW, paused: true}
+  nightly: {task: backup, cron: 0 3 * * *, time_zone: Europe/Berlin, jitter: 300s, misfire: RUN_ALL, misfire_window: 7d, overlap: CANCEL_RUNNING, parameters: {day: monday}, paused: true}
 ";
     let [one, other] =
         [site(toml, Language::Toml), site(yaml, Language::Yaml)].map(|site| site.expect("good"));
