@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Engine;
 use super::jobs::{key, like};
+use crate::base::asker::{asker, working_for};
 use crate::base::random::hex;
 use crate::base::task;
 use crate::domain::access::{GrantVerb, Viewer};
@@ -171,7 +172,12 @@ fn bulk_max() -> usize {
 
 /// Does the work to its end, whether or not the caller is still there: a bulk mutation stops nowhere in between.
 async fn whole(work: impl Future<Output = Outcome<BulkAnswer>> + Send + 'static) -> Outcome<BulkAnswer> {
-    task::spawn(work).await.unwrap_or_else(|error| {
+    // It works for the caller also when he is gone.
+    let spawned = match asker() {
+        Some(asker) => task::spawn(working_for(asker, work)),
+        None => task::spawn(work),
+    };
+    spawned.await.unwrap_or_else(|error| {
         let message = format!("a bulk mutation broke off; how much of it was done is not known: {error}");
         Err(Fault::new(FaultKind::Io, message).into())
     })

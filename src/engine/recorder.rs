@@ -303,7 +303,9 @@ impl Open {
         let bytes = chunk_bytes(chunk);
         self.next_line += i64::try_from(chunk.lines.len()).unwrap_or(i64::MAX);
         self.total_bytes += bytes;
-        let fits = self.head_bytes == 0 || self.head_bytes + bytes <= self.room.head_bytes;
+        // Whole chunks: the head may reach over its size, but not into the room of the end.
+        let fits = self.head_bytes == 0
+            || (self.head_bytes < self.room.head_bytes && self.head_bytes + bytes <= self.room.cap_bytes / 2);
         if fits && self.tail.is_empty() {
             self.head_bytes += bytes;
         } else {

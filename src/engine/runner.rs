@@ -70,16 +70,13 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
             Err(ended) => return unstarted(engine, claimed, ended).await,
         },
     };
-    let begun = match handler {
-        Some(name) => {
-            Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
-        }
-        None => {
-            let path = channel.as_ref().map(exec::ReportChannel::path);
-            let mut spec = prepare(engine, claimed, path);
-            spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
-            Underway::spawn(engine, &spec)
-        }
+    let begun = if let Some(name) = handler {
+        Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
+    } else {
+        let path = channel.as_ref().map(exec::ReportChannel::path);
+        let mut spec = prepare(engine, claimed, path);
+        spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
+        Underway::spawn(engine, &spec)
     };
     let (underway, output) = match begun {
         Ok(begun) => begun,

@@ -11,9 +11,13 @@ use crate::support::wait::{PATIENCE, until};
 /// Does a mutation as the auditor and answers with its payload and the events that came behind it.
 fn done(daemon: &Daemon, auditor: &Made, field: &str, input: &Value) -> (Value, Vec<Value>) {
     let cursor = daemon.graphql("{ eventCursor }", json!({}))["eventCursor"].clone();
-    let kind = format!("{}{}Input", field[..1].to_uppercase(), &field[1..]);
+    let kind = match field {
+        "jobBulkCancel" | "jobBulkRetry" => "JobBulkInput".to_owned(),
+        field => format!("{}{}Input", field[..1].to_uppercase(), &field[1..]),
+    };
     let selection = match field {
         "jobEnqueueMany" => "results { job { id } userErrors { code message } }",
+        "jobBulkCancel" | "jobBulkRetry" => "changedCount userErrors { code message }",
         "scheduleDelete" => "deletedId userErrors { code message }",
         "tokenCreate" | "tokenRevoke" => "token { id } userErrors { code message }",
         "taskPut" | "taskArchive" => "task { id } userErrors { code message }",
@@ -50,6 +54,8 @@ fn every_mutation_is_in_the_feed_with_its_actor_and_where_it_came_from() {
         ("jobEnqueueMany", json!({"jobs": [{"run": {"command": exec}}]})),
         ("jobRetry", json!({"id": final_job})),
         ("jobCancel", json!({"id": held()})),
+        ("jobBulkCancel", json!({"filter": {"ids": [held()]}})),
+        ("jobBulkRetry", json!({"filter": {"ids": [final_job], "states": ["SUCCEEDED"]}})),
         ("jobHold", json!({"id": waiting})),
         ("jobUpdate", json!({"id": waiting, "priority": 3})),
         ("jobRelease", json!({"id": waiting})),

@@ -42,8 +42,9 @@ const READ_ALL: [&str; 10] = [
     "Query.workers",
     "Subscription.health",
 ];
-const ENQUEUE: [&str; 3] = ["Mutation.jobEnqueue", "Mutation.jobEnqueueMany", "Mutation.jobRetry"];
-const CANCEL: [&str; 1] = ["Mutation.jobCancel"];
+const ENQUEUE: [&str; 4] =
+    ["Mutation.jobBulkRetry", "Mutation.jobEnqueue", "Mutation.jobEnqueueMany", "Mutation.jobRetry"];
+const CANCEL: [&str; 2] = ["Mutation.jobBulkCancel", "Mutation.jobCancel"];
 const OPERATE: [&str; 12] = [
     "Mutation.jobHold",
     "Mutation.jobRelease",

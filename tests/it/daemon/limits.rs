@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use beadle::base::clock::Timestamp;
-use beadle::base::random::{Random, SeededRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, string};
+use crate::support::dice::Dice;
 use crate::support::wait::{PATIENCE, until};
 
 const JOBS: usize = 10_000;
@@ -16,25 +16,6 @@ const TASKS: usize = 10;
 const QUEUES: usize = 5;
 /// Longer than ten thousand short commands take on a busy machine.
 const RUN_PATIENCE: Duration = Duration::from_secs(400);
-
-/// Chance with a seed that is printed.
-struct Dice(SeededRandom);
-
-impl Dice {
-    fn new() -> Dice {
-        let mut seed = [0; 8];
-        SystemRandom.fill(&mut seed);
-        let seed = u64::from_le_bytes(seed);
-        println!("seed {seed}");
-        Dice(SeededRandom::new(seed))
-    }
-
-    fn roll(&self, sides: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % sides
-    }
-}
 
 /// What was asked for.
 struct Plan {
@@ -90,7 +71,7 @@ fn fill(daemon: &Daemon, dice: &Dice) -> BTreeMap<String, usize> {
                     "run": {"task": {"name": format!("t{}", key % TASKS)}},
                     "queue": format!("q{}", dice.roll(QUEUES)),
                     "concurrencyKey": format!("k{key}"),
-                    "priority": dice.roll(201) as i64 - 100,
+                    "priority": dice.roll_int(201) - 100,
                 })
             })
             .collect();

@@ -14,8 +14,8 @@ use beadle::domain::queue::RateLimit;
 use beadle::store::queues::QueueAction;
 use beadle::store::transition::Cancel;
 
-use super::model::Dice;
 use super::stage::{Stage, enqueue, new_job_in, on_both};
+use crate::support::dice::Dice;
 
 const QUEUES: [&str; 3] = ["default", "red", "blue"];
 
@@ -31,7 +31,7 @@ async fn blockers(stage: &Stage, jobs: &[JobId], slots: usize) -> Vec<(JobId, Ve
 
 async fn disturb(stage: &Stage, dice: &Dice) {
     let queue = QUEUES[dice.roll(3)];
-    let some = |sides: usize| i32::try_from(1 + dice.roll(sides)).expect("small");
+    let some = |sides: usize| 1 + dice.roll_int(sides);
     let action = match dice.roll(6) {
         0 => QueueAction::Pause { reason: Some("a test".to_owned()) },
         1..=3 => QueueAction::Resume,
@@ -47,7 +47,7 @@ async fn disturb(stage: &Stage, dice: &Dice) {
 fn job(stage: &Stage, dice: &Dice) -> NewJob {
     let limit = KeyLimit { key: LimitKey::Key(format!("k{}", dice.roll(4))), limit: Some(2) };
     NewJob {
-        priority: i32::try_from(dice.roll(5)).expect("small"),
+        priority: dice.roll_int(5),
         limit: (dice.roll(2) == 0).then_some(limit),
         is_held: dice.roll(8) == 0,
         run_at: (dice.roll(5) == 0).then(|| stage.clock.now().plus_millis(60_000)),
@@ -65,18 +65,18 @@ async fn compare(stage: &Stage, ids: &[JobId], slots: usize) -> usize {
         stage.hand.claim(worker, slots).await.into_iter().map(|one| one.job.id).collect();
     for (id, reasons) in &said {
         assert_eq!(reasons.is_empty(), taken.contains(id), "{id}: {reasons:?}, and the claim took {taken:?}");
-        let state = stage.state(*id).await;
+        let stands = stage.state(*id).await;
         for reason in reasons {
             let fits = match reason {
-                Blocker::Held(_) => state == JobState::Held,
-                Blocker::Scheduled(_) => state == JobState::Scheduled,
-                Blocker::Dependency(_) => state == JobState::Blocked,
+                Blocker::Held(_) => stands == JobState::Held,
+                Blocker::Scheduled(_) => stands == JobState::Scheduled,
+                Blocker::Dependency(_) => stands == JobState::Blocked,
                 Blocker::Concurrency(one) => {
-                    state == JobState::Queued && one.limit == 2 && !one.holder_ids.contains(id)
+                    stands == JobState::Queued && one.limit == 2 && !one.holder_ids.contains(id)
                 }
-                _ => state == JobState::Queued,
+                _ => stands == JobState::Queued,
             };
-            assert!(fits, "{id} is {state:?} and says {reason:?}");
+            assert!(fits, "{id} is {stands:?} and says {reason:?}");
         }
     }
     let spoken: BTreeSet<_> = said.iter().map(|(id, _)| *id).collect();
@@ -93,11 +93,11 @@ fn a_job_says_why_it_waits_exactly_when_the_claim_leaves_it() {
         }
         let (mut ids, mut taken) = (Vec::new(), 0);
         for _ in 0..60 {
-            let jobs = (0..1 + dice.roll(6)).map(|_| job(&stage, &dice)).collect();
+            let jobs = (0..=dice.roll(6)).map(|_| job(&stage, &dice)).collect();
             let made = stage.apply(enqueue(jobs)).await;
             ids.extend(made.into_iter().map(|made| made.expect("the job is good").id));
             disturb(&stage, &dice).await;
-            stage.pass_millis(i64::try_from(dice.roll(3_000)).expect("small"));
+            stage.pass_millis(dice.roll_int(3_000).into());
             let id = ids[dice.roll(ids.len())];
             drop(stage.hand.writer.apply(Cancel { id, actor: "test".to_owned(), reason: None }).await);
             taken += compare(&stage, &ids, dice.roll(6)).await;

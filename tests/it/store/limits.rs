@@ -16,6 +16,7 @@ use beadle::store::transition::Cancel;
 use beadle::store::waiting::{Hold, Release, Update};
 
 use super::stage::{Stage, enqueue, new_job, new_job_in, on_both, on_sqlite};
+use crate::support::dice::Dice;
 use crate::support::wait::now;
 
 fn keyed(key: &str, limit: i32) -> NewJob {
@@ -203,7 +204,7 @@ async fn check(stage: &Stage, step: usize) {
 #[test]
 fn keys_are_full_but_never_over_their_limit_after_any_sequence_of_changes() {
     on_both(async |stage| {
-        let (dice, actor) = (super::model::Dice::new(), || "test".to_owned());
+        let (dice, actor) = (Dice::new(), || "test".to_owned());
         let worker = stage.worker().await;
         for queue in ["red", "blue"] {
             stage.put_queue(queue, None).await;
@@ -218,7 +219,7 @@ fn keys_are_full_but_never_over_their_limit_after_any_sequence_of_changes() {
                     let key = ["a", "b", "c"][dice.roll(3)];
                     let run_at = (dice.roll(3) == 0).then(|| stage.clock.now().plus_millis(5_000));
                     let job = NewJob {
-                        priority: i32::try_from(dice.roll(9)).expect("small"),
+                        priority: dice.roll_int(9),
                         queue_name: ["red", "blue"][dice.roll(2)].to_owned(),
                         is_held: dice.roll(9) == 0,
                         run_at,
@@ -238,7 +239,7 @@ fn keys_are_full_but_never_over_their_limit_after_any_sequence_of_changes() {
                 9 => drop(writer.apply(Hold { id, actor: actor() }).await),
                 10 => {
                     drop(writer.apply(Release { id, actor: actor() }).await);
-                    let priority = Some(i32::try_from(dice.roll(9)).expect("small"));
+                    let priority = Some(dice.roll_int(9));
                     let queue = (dice.roll(2) == 0).then(|| "blue".to_owned());
                     drop(writer.apply(Update { id, priority, run_at: None, queue, actor: actor() }).await);
                 }

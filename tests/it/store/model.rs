@@ -30,27 +30,6 @@ const OUTCOMES: [AttemptOutcome; 7] = [
     AttemptOutcome::Cancelled,
 ];
 
-/// Chance with a seed that is printed.
-pub struct Dice(SeededRandom);
-
-impl Dice {
-    /// Dice that fall otherwise in each run.
-    pub fn new() -> Dice {
-        let mut seed = [0; 8];
-        SystemRandom.fill(&mut seed);
-        let seed = u64::from_le_bytes(seed);
-        println!("seed {seed}");
-        Dice(SeededRandom::new(seed))
-    }
-
-    /// A number below `sides`.
-    pub fn roll(&self, sides: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % sides
-    }
-}
-
 /// What the answers say so far.
 struct Model {
     dice: SeededRandom,
