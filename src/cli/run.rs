@@ -69,6 +69,9 @@ pub struct RunArgs {
     /// What to do when another job has the unique key
     #[arg(long, requires = "unique", value_enum, default_value = "return-existing")]
     on_conflict: OnConflict,
+    /// Jobs with this key run one at a time, or as many as their task's limit says
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
     /// Keep the job on hold until `beadle release`
     #[arg(long, conflicts_with_all = ["follow", "wait"])]
     hold: bool,
@@ -160,6 +163,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         labels: args.labels,
         on_conflict: args.unique.is_some().then(|| args.on_conflict.word().to_owned()),
         unique_key: args.unique,
+        concurrency_key: args.concurrency_key,
         is_held: args.hold.then_some(true),
         depends_on: args.after,
         on_dependency_failure: args.even_if_failed.then(|| "RUN".to_owned()),

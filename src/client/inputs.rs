@@ -199,6 +199,8 @@ inputs! {
         unique_key: Option<String>,
         /// `RETURN_EXISTING`, `REJECT` or `REPLACE_QUEUED`.
         on_conflict: Option<String>,
+        /// What it shares a limit with.
+        concurrency_key: Option<String>,
         /// Whether it begins on hold.
         is_held: Option<bool>,
         /// The jobs that it waits for.

@@ -111,6 +111,20 @@ pub struct CapacityBlocker {
     pub ahead_count: i32,
 }
 
+impl Blocker {
+    /// The same for whoever may not know of the jobs that come first.
+    #[must_use]
+    pub fn without_others(self) -> Blocker {
+        match self {
+            Blocker::Concurrency(one) => {
+                let message = format!("{}: others come first", rule(one.limit, &one.key));
+                Blocker::Concurrency(ConcurrencyBlocker { message, holder_ids: Vec::new(), ..one })
+            }
+            other => other,
+        }
+    }
+}
+
 /// Who of a key stands before a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
@@ -239,16 +253,20 @@ fn gated(job: &WaitingJob, gate: &Gate) -> Blocker {
     let first = match gate.holders.as_slice() {
         // Those that come first stand in a paused queue.
         [] => "none may start now".to_owned(),
+        [holder] => format!("{holder} comes first"),
         holders => format!("{} come first", list(holders)),
     };
-    let at_once =
-        if gate.limit == 1 { "one job at a time".to_owned() } else { format!("{} jobs at once", gate.limit) };
     Blocker::Concurrency(ConcurrencyBlocker {
-        message: format!("{at_once} with the key {key}: {first}"),
+        message: format!("{}: {first}", rule(gate.limit, &key)),
         key,
         limit: gate.limit,
         holder_ids: gate.holders.clone(),
     })
+}
+
+fn rule(limit: i32, key: &str) -> String {
+    let at_once = if limit == 1 { "one job at a time".to_owned() } else { format!("{limit} jobs at once") };
+    format!("{at_once} with the key {key}")
 }
 
 fn count(ahead: i64) -> String {
@@ -345,9 +363,13 @@ mod tests {
         };
         assert_eq!(
             messages(&paused),
-            ["the queue q was paused by bo: a move", "one job at a time with the key db: job_7 come first"]
+            ["the queue q was paused by bo: a move", "one job at a time with the key db: job_7 comes first"]
         );
+        let told = explain(&WaitingJob { gate: gate(LimitKey::Key("a: b".to_owned()), 2), ..job.clone() });
+        let Blocker::Concurrency(told) = told[0].clone().without_others() else { panic!("it is gated") };
+        assert_eq!(told.message, "2 jobs at once with the key a: b: others come first");
+        assert_eq!(told.holder_ids, []);
         let of_task = WaitingJob { gate: gate(LimitKey::Task(crate::domain::id::TaskId(1)), 3), ..job };
-        assert_eq!(messages(&of_task), ["3 jobs at once with the key task:build: job_7 come first"]);
+        assert_eq!(messages(&of_task), ["3 jobs at once with the key task:build: job_7 comes first"]);
     }
 }

@@ -51,6 +51,8 @@ const LEADS: &[(&str, &[&str])] = &[
     ("AttemptConnection", &["edges", "nodes", "pageInfo"]),
     ("AttemptEdge", &["node"]),
     ("Command", &["environment"]),
+    ("ConcurrencyBlocker", &["holders"]),
+    ("DependencyBlocker", &["jobs"]),
     ("EventBatch", &["events"]),
     (
         "Job",
@@ -62,6 +64,7 @@ const LEADS: &[(&str, &[&str])] = &[
             "log",
             "retryOf",
             "dependsOn",
+            "blockers",
             "schedule",
             "command",
             "labels",
@@ -75,6 +78,8 @@ const LEADS: &[(&str, &[&str])] = &[
     ("JobFollowUpdate", &["job", "log"]),
     ("JobUpdate", &["job"]),
     ("LogBatch", &["lines"]),
+    ("PausedBlocker", &["queue"]),
+    ("RateBlocker", &["queue"]),
     ("Task", &["command", "queue", "jobs", "retryPolicy"]),
     ("Viewer", &["grants"]),
 ];

@@ -14,10 +14,11 @@ async fn queue(ctx: &Context<'_>, name: &str) -> async_graphql::Result<Queue> {
     queue.ok_or_else(|| async_graphql::Error::new(format!("the queue {name} is gone")))
 }
 
-/// The jobs in their order; those that are gone are left out.
+/// The jobs in their order; those that are gone, or that the caller may not see, are left out.
 async fn jobs(ctx: &Context<'_>, ids: &[JobId]) -> async_graphql::Result<Vec<Job>> {
     let mut found = ctx.loaders().0.load_many(ids.iter().copied()).await.map_err(fault)?;
-    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    let viewer = ctx.viewer()?;
+    Ok(ids.iter().filter_map(|id| found.remove(id)).filter(|job| viewer.sees(job)).collect())
 }
 
 #[ComplexObject]

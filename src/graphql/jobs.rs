@@ -173,7 +173,12 @@ impl Job {
         if self.state.is_final() || self.state == JobState::Running {
             return Ok(Vec::new());
         }
-        Ok(ctx.loaders().0.load_one(BlockersOf(self.id)).await.map_err(fault)?.unwrap_or_default())
+        let blockers =
+            ctx.loaders().0.load_one(BlockersOf(self.id)).await.map_err(fault)?.unwrap_or_default();
+        if ctx.viewer()?.sight().own().is_none() {
+            return Ok(blockers);
+        }
+        Ok(blockers.into_iter().map(Blocker::without_others).collect())
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.

@@ -276,3 +276,50 @@ fn what_is_closed_names_the_missing_grant_on_every_transport() {
         check(&stream.next_within(PATIENCE).expect("an answer").result, field);
     }
 }
+
+#[test]
+fn it_depends_on_its_own_jobs_only_and_is_told_why_it_waits_without_naming_others() {
+    let daemon = Daemon::start();
+    put_task(&daemon, "deploy-a");
+    let ci = ci(&daemon);
+    let holder = daemon.enqueue_with(json!({
+        "run": {"command": {"exec": {"argv": ["/bin/sleep", "600"]}}}, "concurrencyKey": "web",
+    }));
+    let keyed = json!({"run": {"task": {"name": "deploy-a"}}, "concurrencyKey": "web"});
+    let waiting = made(&daemon, &ci, &keyed);
+    let query = "query ($id: ID!) { job(id: $id) { dependsOn { id } blockers { __typename
+      ... on ConcurrencyBlocker { message key holders { id } } ... on DependencyBlocker { jobs { id } } } } }";
+    let answer = ask(&daemon, &ci, query, &json!({ "id": waiting }));
+    let blocker = &answer["data"]["job"]["blockers"][0];
+    assert_eq!(
+        blocker["message"],
+        json!("one job at a time with the key web: others come first"),
+        "{answer}"
+    );
+    assert_eq!(blocker["holders"], json!([]));
+    assert!(!answer.to_string().contains(&holder), "{answer}");
+    let behind = |on: &str| json!({"run": {"task": {"name": "deploy-a"}}, "dependsOn": [on]});
+    let next = made(&daemon, &ci, &behind(&waiting));
+    let answer = ask(&daemon, &ci, query, &json!({ "id": next }));
+    assert_eq!(answer["data"]["job"]["dependsOn"], json!([{"id": waiting}]), "{answer}");
+    assert_eq!(answer["data"]["job"]["blockers"][0]["jobs"], json!([{"id": waiting}]), "{answer}");
+    for unseen in [holder.as_str(), "job_999"] {
+        let refused = ask(&daemon, &ci, ENQUEUE, &json!({"input": behind(unseen)}));
+        let (code, message) = refusal(&refused, "jobEnqueue");
+        assert_eq!((code.as_str(), message), ("NOT_FOUND", format!("there is no job {unseen}")));
+        assert_eq!(
+            refused["data"]["jobEnqueue"]["userErrors"][0]["path"],
+            json!(["dependsOn", "0"]),
+            "{refused}"
+        );
+    }
+    // What it may not see it cannot change in bulk either.
+    let bulk = "mutation { jobBulkCancel(input: {filter: {}}) { matchedCount userErrors { code } } }";
+    let answer = ask(&daemon, &ci, bulk, &json!({}));
+    assert_eq!(answer["data"]["jobBulkCancel"]["matchedCount"], json!(2), "its own two: {answer}");
+    let state = daemon.graphql("query ($id: ID!) { job(id: $id) { state } }", json!({ "id": holder }));
+    assert_eq!(state["job"]["state"], json!("RUNNING"), "the other one runs on");
+    let repeat = "mutation { jobBulkRetry(input: {filter: {states: [CANCELLED]}}) { changedCount } }";
+    let answer = ask(&daemon, &ci, repeat, &json!({}));
+    assert_eq!(answer["data"]["jobBulkRetry"]["changedCount"], json!(2), "{answer}");
+}
