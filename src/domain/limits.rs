@@ -42,8 +42,6 @@ pub const PRIORITY_MAX: i32 = 100;
 pub const SPAN_MILLIS_MAX: i64 = 366 * 86_400 * 1_000;
 /// Milliseconds of waiting that raise a job's effective priority by one step.
 pub const AGEING_STEP_MILLIS: i64 = 60_000;
-/// Bytes of the parameters that a schedule hands to its jobs, as JSON text.
-pub const SCHEDULE_PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Due times shown by a preview.
 pub const PREVIEW_MAX: i32 = 200;
 /// Jobs made for missed ticks under `RUN_ALL`.

@@ -7,7 +7,7 @@ use super::command::check_span;
 use super::concurrency::{KeyLimit, LimitKey};
 use super::duration::Span;
 use super::id::{JobId, ScheduleId, TaskId};
-use super::limits::SCHEDULE_PARAMETERS_BYTES_MAX;
+use super::parameters::complete;
 use super::rejection::{Rejection, check_name};
 use super::scalars::Json;
 use super::task::TaskRef;
@@ -245,7 +245,7 @@ impl SchedulePutInput {
         check_name("name", &self.name)?;
         check_span("misfireWindow", self.misfire_window, 0)?;
         let parameters = self.parameters.filter(|parameters| !parameters.0.is_null());
-        parameters.as_ref().map_or(Ok(()), |parameters| check_parameters("parameters", parameters))?;
+        parameters.clone().map_or(Ok(()), |given| complete(None, Some(given)).map(|_| ()))?;
         let definition = ScheduleDefinition {
             timing: self.timing.into(),
             time_zone: self.time_zone,
@@ -265,32 +265,6 @@ impl ScheduleDefinition {
     /// The rule in a form that can be asked for due times.
     pub fn compile(&self, name: &str) -> Result<CompiledTiming, Rejection> {
         compile(&self.timing, &self.time_zone, self.jitter, name)
-    }
-}
-
-/// What a schedule tells its jobs: an object, as every job's parameters are.
-fn check_parameters(path: &str, parameters: &Json) -> Result<(), Rejection> {
-    if !parameters.0.is_object() {
-        return Err(Rejection::invalid(path, "must be an object, as in {\"name\": \"value\"}"));
-    }
-    if holds_nul(&parameters.0) {
-        return Err(Rejection::invalid(path, "must not contain the character U+0000"));
-    }
-    let bytes = parameters.0.to_string().len();
-    if bytes > SCHEDULE_PARAMETERS_BYTES_MAX {
-        let message = format!("must be at most {SCHEDULE_PARAMETERS_BYTES_MAX} bytes of JSON, has {bytes}");
-        return Err(Rejection::invalid(path, message));
-    }
-    Ok(())
-}
-
-fn holds_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value as V;
-    match value {
-        V::String(text) => text.contains('\0'),
-        V::Array(items) => items.iter().any(holds_nul),
-        V::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        V::Null | V::Bool(_) | V::Number(_) => false,
     }
 }
 
@@ -332,6 +306,7 @@ pub fn compile(timing: &Timing, zone: &str, jitter: Span, name: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limits::PARAMETERS_BYTES_MAX;
     use crate::domain::rejection::UserErrorCode;
     use serde_json::json;
 
@@ -365,7 +340,7 @@ mod tests {
             ..every(60)
         };
         let zone = |zone: &str| SchedulePutInput { time_zone: zone.to_owned(), ..cron("@daily") };
-        let long = "x".repeat(SCHEDULE_PARAMETERS_BYTES_MAX);
+        let long = "x".repeat(PARAMETERS_BYTES_MAX);
         for (input, path, part) in [
             (every(0), "timing.every", "from PT1S"),
             (every(367 * 86_400), "timing.every", "to P366D"),
@@ -377,9 +352,9 @@ mod tests {
             (SchedulePutInput { jitter: Span::from_secs(-1), ..every(60) }, "jitter", "from PT0S"),
             (SchedulePutInput { misfire_window: Span::from_secs(-1), ..every(60) }, "misfireWindow", ""),
             (SchedulePutInput { name: "a b".to_owned(), ..every(60) }, "name", "letter"),
-            (with(json!([1])), "parameters", "an object"),
-            (with(json!({"a": [{"b": "\0"}]})), "parameters", "U+0000"),
-            (with(json!({"a\0": 1})), "parameters", "U+0000"),
+            (with(json!([1])), "parameters", "JSON object"),
+            (with(json!({"a": [{"b": "\0"}]})), "parameters.a", "U+0000"),
+            (with(json!({"a\0": 1})), "parameters.a", "U+0000"),
             (with(json!({"a": long})), "parameters", "at most 65536 bytes"),
         ] {
             let refused = input.check().map(|_| ()).expect_err(part);
@@ -391,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_bounds_themselves_are_good() {
-        let full = "x".repeat(SCHEDULE_PARAMETERS_BYTES_MAX - r#"{"a":""}"#.len());
+        let full = "x".repeat(PARAMETERS_BYTES_MAX - r#"{"a":""}"#.len());
         let parameters = Some(Json(json!({ "a": full })));
         let put =
             SchedulePutInput { parameters: parameters.clone(), jitter: Span::from_secs(60), ..every(60) };

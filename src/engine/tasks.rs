@@ -43,6 +43,11 @@ impl Engine {
         input: SchedulePutInput,
     ) -> Outcome<(ScheduleId, EventCursor)> {
         let schedule = input.check()?;
+        // A task that does not exist is refused by the change itself.
+        if let Some(task) = self.reader.task(&schedule.task).await?.filter(|task| task.archived_at.is_none())
+        {
+            RunnableTask::new(task)?.resolve(schedule.definition.parameters.clone())?;
+        }
         scheduler::settle_before(self, &ScheduleRef::Name(schedule.name.clone())).await?;
         let change = PutSchedule { schedule, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;

@@ -51,7 +51,7 @@ fn a_bad_schedule_is_refused_with_the_path_of_what_is_wrong() {
         (&every, &json!({"jitter": "6s"}), "INVALID", "jitter"),
         (&daily, &json!({"jitter": "25h"}), "INVALID", "jitter"),
         (&every, &json!({"parameters": ["a"]}), "INVALID", "parameters"),
-        (&every, &json!({"parameters": {"a": "\u{0}"}}), "INVALID", "parameters"),
+        (&every, &json!({"parameters": {"a": "\u{0}"}}), "INVALID", "parameters.a"),
         (&every, &json!({"parameters": {"a": "x".repeat(64 * 1024)}}), "INVALID", "parameters"),
         (&every, &json!({"task": {"name": "other"}}), "NOT_FOUND", "task"),
         (&every, &json!({"name": "no name"}), "INVALID", "name"),
@@ -242,4 +242,25 @@ fn cancel_running_stops_the_last_job_for_the_next() {
         "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { id } userErrors { code } } }";
     let answer = daemon.graphql(trigger, json!({}));
     assert!(!answer["scheduleTrigger"]["job"]["id"].is_null(), "a run by hand takes the place too: {answer}");
+}
+
+#[test]
+fn parameters_that_do_not_fit_the_task_are_refused_when_the_schedule_is_put() {
+    let daemon = Daemon::start();
+    let schema = json!({"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]});
+    let query = "mutation ($schema: JSON!) { taskPut(input: {
+      name: \"t\", command: {exec: {argv: [\"/bin/echo\", \"{{size}}\"]}}, parametersSchema: $schema
+    }) { userErrors { message } } }";
+    let answer = daemon.graphql(query, json!({ "schema": schema }));
+    assert_eq!(answer["taskPut"]["userErrors"], json!([]), "{answer}");
+    let every = json!({"every": "1h"});
+    let refused = put(&daemon, &every, &json!({"parameters": {"size": "x"}}));
+    assert_eq!(refusal(&refused), ("INVALID".to_owned(), "parameters.size".to_owned()), "{refused}");
+    let missing = put(&daemon, &every, &json!({}));
+    assert_eq!(refusal(&missing).0, "INVALID", "{missing}");
+    let put = put(&daemon, &every, &json!({"parameters": {"size": 3}}));
+    assert_eq!(put["schedule"]["parameters"], json!({"size": 3}), "{put}");
+    let trigger = "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { job { id } } }";
+    let id = string(&daemon.graphql(trigger, json!({}))["scheduleTrigger"]["job"]["id"]);
+    assert_eq!(daemon.wait_final(&id).lines, [("STDOUT".to_owned(), "3".to_owned())]);
 }
