@@ -52,8 +52,8 @@ impl LimitKey {
 pub struct KeyLimit {
     /// What they share.
     pub key: LimitKey,
-    /// Jobs that may run at once, 1 or more; `None` leaves the key's limit as the job before brought it.
-    pub limit: Option<i32>,
+    /// Jobs that may run at once, 1 or more.
+    pub limit: i32,
 }
 
 impl KeyLimit {
@@ -62,16 +62,42 @@ impl KeyLimit {
     pub fn of(key: Option<String>, task: Option<&Task>) -> Option<KeyLimit> {
         let of_task = task.and_then(|task| task.definition.concurrency_limit);
         match (key, task) {
-            (Some(key), _) => Some(KeyLimit { key: LimitKey::Key(key), limit: Some(of_task.unwrap_or(1)) }),
-            (None, Some(task)) => of_task.map(|_| KeyLimit { key: LimitKey::Task(task.id), limit: of_task }),
+            (Some(key), _) => Some(KeyLimit { key: LimitKey::Key(key), limit: of_task.unwrap_or(1) }),
+            (None, Some(task)) => of_task.map(|limit| KeyLimit { key: LimitKey::Task(task.id), limit }),
             (None, None) => None,
         }
+    }
+
+    /// What a job that is made anew shares its limit by: the same key, with what its task says of it now.
+    pub fn again(key: LimitKey, task: Option<&Task>) -> KeyLimit {
+        let of_task = task.and_then(|task| task.definition.concurrency_limit);
+        let limit = match &key {
+            // A task that has no limit any more limits nothing.
+            LimitKey::Task(_) => of_task.unwrap_or(i32::MAX),
+            LimitKey::Key(_) => of_task.unwrap_or(1),
+            LimitKey::Schedule(_) => 1,
+        };
+        KeyLimit { key, limit }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_made_anew_keeps_its_key_whatever_became_of_its_task() {
+        let (id, key) = (TaskId(7), || "k".to_owned());
+        for (key, limit) in [
+            (LimitKey::Task(id), i32::MAX),
+            (LimitKey::Key(key()), 1),
+            (LimitKey::Schedule(ScheduleId(1)), 1),
+        ] {
+            assert_eq!(KeyLimit::again(key.clone(), None), KeyLimit { key, limit });
+        }
+        assert_eq!(KeyLimit::of(Some(key()), None), Some(KeyLimit { key: LimitKey::Key(key()), limit: 1 }));
+        assert_eq!(KeyLimit::of(None, None), None);
+    }
 
     #[test]
     fn a_key_reads_back_whatever_it_holds() {

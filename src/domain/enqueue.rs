@@ -175,7 +175,7 @@ impl JobEnqueueInput {
             kill_grace: self.kill_grace,
             retry_policy: self.retry_policy.map(|policy| policy.check("retryPolicy")).transpose()?,
             labels,
-            unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict }),
+            unique: self.unique_key.map(|key| Unique { key, on_conflict: self.on_conflict, own_of: None }),
             concurrency_key: self.concurrency_key,
             is_held: self.is_held,
             depends_on,

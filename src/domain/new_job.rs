@@ -137,6 +137,8 @@ pub struct Unique {
     pub key: String,
     /// What happens when it is taken.
     pub on_conflict: UniqueConflict,
+    /// The token that may learn of its own jobs only; `None` may learn of every holder.
+    pub own_of: Option<TokenId>,
 }
 
 /// The task a job is made from.

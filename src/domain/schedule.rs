@@ -49,8 +49,8 @@ impl OverlapPolicy {
         match self {
             OverlapPolicy::Skip | OverlapPolicy::Allow => of_task,
             OverlapPolicy::QueueOne | OverlapPolicy::QueueAll | OverlapPolicy::CancelRunning => {
-                let strict = of_task.filter(|limit| limit.limit == Some(1));
-                strict.or(Some(KeyLimit { key: LimitKey::Schedule(schedule), limit: Some(1) }))
+                let strict = of_task.filter(|limit| limit.limit == 1);
+                strict.or(Some(KeyLimit { key: LimitKey::Schedule(schedule), limit: 1 }))
             }
         }
     }
@@ -393,15 +393,15 @@ mod tests {
     #[test]
     fn jobs_that_wait_for_each_other_share_a_limit_of_one() {
         let id = ScheduleId(3);
-        let own = Some(KeyLimit { key: LimitKey::Schedule(id), limit: Some(1) });
+        let own = Some(KeyLimit { key: LimitKey::Schedule(id), limit: 1 });
         let of_task = |limit| Some(KeyLimit { key: LimitKey::Task(TaskId(1)), limit });
         for policy in [OverlapPolicy::QueueOne, OverlapPolicy::QueueAll, OverlapPolicy::CancelRunning] {
             assert_eq!(policy.limit(id, None), own, "{policy:?}");
-            assert_eq!(policy.limit(id, of_task(Some(2))), own, "{policy:?}");
-            assert_eq!(policy.limit(id, of_task(Some(1))), of_task(Some(1)), "{policy:?}");
+            assert_eq!(policy.limit(id, of_task(2)), own, "{policy:?}");
+            assert_eq!(policy.limit(id, of_task(1)), of_task(1), "{policy:?}");
         }
         for policy in [OverlapPolicy::Skip, OverlapPolicy::Allow] {
-            assert_eq!(policy.limit(id, of_task(Some(2))), of_task(Some(2)), "{policy:?}");
+            assert_eq!(policy.limit(id, of_task(2)), of_task(2), "{policy:?}");
             assert_eq!(policy.limit(id, None), None, "{policy:?}");
         }
     }

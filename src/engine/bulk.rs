@@ -143,11 +143,14 @@ impl Engine {
                 false
             }
         });
+        let ids: Vec<_> = found.iter().filter_map(|job| job.task_id).collect();
+        let tasks = self.reader.tasks_by_id(&ids).await?;
         let anew = |job: &crate::domain::job::Job| {
             let given = bulk.idempotency_key.as_ref().filter(|key| !key.is_empty());
             let digest = hex(&Sha256::digest(format!("retry {}", job.id)));
             let key = key(viewer, given.map(|key| format!("{key}/{}", job.id)), digest);
-            NewJob { reason: bulk.reason.clone(), ..like(job, viewer, key) }
+            let task_now = tasks.iter().find(|task| Some(task.id) == job.task_id);
+            NewJob { reason: bulk.reason.clone(), ..like(job, task_now, viewer, key) }
         };
         let jobs: Vec<_> = found.iter().map(anew).collect();
         let committed = self.writer.apply(Enqueue { jobs, queued_max: self.settings.queued_max }).await?;

@@ -178,7 +178,7 @@ impl Engine {
             is_restartable: definition.is_some_and(|one| one.is_restartable),
             run_at: options.run_at,
             start_by: options.start_by,
-            unique: options.unique.clone(),
+            unique: options.unique.clone().map(|one| Unique { own_of: viewer.sight().own(), ..one }),
             is_held: options.is_held,
             limit: KeyLimit::of(options.concurrency_key.clone(), task),
             depends_on: options.depends_on.clone(),
@@ -229,7 +229,11 @@ impl Engine {
             let message = format!("{id} is {} and not final; cancel it first", job.state.word());
             return Err(Rejection::at(UserErrorCode::NotRetryable, "id", message).into());
         }
-        let job = like(&job, viewer, key);
+        let task = match job.task_id {
+            Some(id) => self.reader.task(&TaskRef::Id(id)).await?,
+            None => None,
+        };
+        let job = like(&job, task.as_ref(), viewer, key);
         let queued_max = self.settings.queued_max;
         let committed = self.writer.apply(Enqueue { jobs: vec![job], queued_max }).await?;
         self.nudge_dispatcher.notify_one();
@@ -282,7 +286,13 @@ fn after_earlier(
     Ok(job)
 }
 
-pub(super) fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>) -> NewJob {
+/// A job like a final one, made anew. `task_now` is its task as it is now.
+pub(super) fn like(
+    job: &Job,
+    task_now: Option<&Task>,
+    viewer: &Viewer,
+    idempotency: Option<Idempotency>,
+) -> NewJob {
     let task = job.task_id.zip(job.task_name.clone());
     NewJob {
         task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),
@@ -297,11 +307,15 @@ pub(super) fn like(job: &Job, viewer: &Viewer, idempotency: Option<Idempotency>)
         is_restartable: job.is_restartable,
         retry_of: Some(job.id),
         // Two that run under one key would break its promise.
-        unique: job.unique_key.clone().map(|key| Unique { key, on_conflict: UniqueConflict::Reject }),
+        unique: job.unique_key.clone().map(|key| Unique {
+            key,
+            on_conflict: UniqueConflict::Reject,
+            own_of: None,
+        }),
         idempotency,
         parameters: job.parameters.clone(),
         token_id: Some(viewer.token_id),
-        limit: job.limit_key.clone().map(|key| KeyLimit { key, limit: None }),
+        limit: job.limit_key.clone().map(|key| KeyLimit::again(key, task_now)),
         merges_output: job.merges_output,
         timeout_max: job.timeout_max,
         ..NewJob::plain(job.command.clone(), &viewer.token_name)

@@ -70,6 +70,10 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
             Err(ended) => return unstarted(engine, claimed, ended).await,
         },
     };
+    // The store was asked in between: a cancel may have been acknowledged since.
+    if let Some(ended) = refuse_to_start(engine, &stop) {
+        return unstarted(engine, claimed, ended).await;
+    }
     let begun = if let Some(name) = handler {
         Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
     } else {

@@ -27,6 +27,8 @@ impl Engine {
         }
         let change = PutTask { task, actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
+        // A wider limit lets jobs in.
+        self.nudge_dispatcher.notify_one();
         Ok((committed.answer, committed.cursor))
     }
 
@@ -99,7 +101,6 @@ impl Engine {
         }
         job.token_id = Some(viewer.token_id);
         job.requested_by.clone_from(&viewer.token_name);
-        job.token_id = Some(viewer.token_id);
         job.idempotency = key;
         let queued_max = self.settings.queued_max;
         let change = Trigger { schedule: schedule.id, job, ignore_overlap, queued_max };

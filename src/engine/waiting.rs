@@ -13,6 +13,8 @@ impl Engine {
     /// Keeps a waiting job from starting until it is released.
     pub async fn hold(&self, viewer: &Viewer, id: JobId) -> Outcome<EventCursor> {
         let committed = self.writer.apply(Hold { id, actor: viewer.token_name.clone() }).await?;
+        // It may have been the next one of its key.
+        self.nudge_dispatcher.notify_one();
         Ok(committed.cursor)
     }
 

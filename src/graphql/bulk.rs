@@ -3,8 +3,9 @@
 use async_graphql::{Context, InputObject, Object};
 
 use super::context::ApiContext;
-use super::jobs::check_filter;
+use super::jobs::{check_filter, veiled};
 use super::payloads::{JobBulkPayload, split, told};
+use crate::domain::access::Viewer;
 use crate::domain::filter::JobFilter;
 use crate::domain::rejection::Rejection;
 use crate::engine::bulk::{Bulk, BulkAnswer};
@@ -31,7 +32,7 @@ impl JobBulkInput {
     }
 }
 
-fn payload(outcome: Outcome<BulkAnswer>) -> async_graphql::Result<JobBulkPayload> {
+fn payload(viewer: &Viewer, outcome: Outcome<BulkAnswer>) -> async_graphql::Result<JobBulkPayload> {
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let refused = |user_errors: Vec<Rejection>| JobBulkPayload {
         matched_count: 0,
@@ -43,7 +44,7 @@ fn payload(outcome: Outcome<BulkAnswer>) -> async_graphql::Result<JobBulkPayload
         matched_count: count(answer.matched_count),
         changed_count: count(answer.changed_count),
         cursor: answer.cursor,
-        user_errors: told(answer.refusal.into_iter().collect()),
+        user_errors: told(answer.refusal.into_iter().map(|one| veiled(viewer, one)).collect()),
     }))
 }
 
@@ -59,7 +60,7 @@ impl BulkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which jobs, and how many at most.")] input: JobBulkInput,
     ) -> async_graphql::Result<JobBulkPayload> {
-        payload(ctx.engine().cancel_matching(ctx.viewer()?, input.bulk(ctx)?).await)
+        payload(ctx.viewer()?, ctx.engine().cancel_matching(ctx.viewer()?, input.bulk(ctx)?).await)
     }
 
     /// Makes new jobs like the final ones that match, in batches; like those that succeeded only when
@@ -69,6 +70,6 @@ impl BulkMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which jobs, and how many at most.")] input: JobBulkInput,
     ) -> async_graphql::Result<JobBulkPayload> {
-        payload(ctx.engine().retry_matching(ctx.viewer()?, input.bulk(ctx)?).await)
+        payload(ctx.viewer()?, ctx.engine().retry_matching(ctx.viewer()?, input.bulk(ctx)?).await)
     }
 }

@@ -372,7 +372,7 @@ pub struct JobRetryInput {
 }
 
 /// A refusal without the id of a job that the caller may not see.
-fn veiled(viewer: &Viewer, rejection: Rejection) -> Rejection {
+pub(super) fn veiled(viewer: &Viewer, rejection: Rejection) -> Rejection {
     if rejection.code != UserErrorCode::UniqueKeyTaken || viewer.sight().own().is_none() {
         return rejection;
     }

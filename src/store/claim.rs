@@ -1,7 +1,7 @@
 //! Owns the claim: the best jobs that may start go to a worker, with an attempt that is committed before the
 //! process is spawned. Limits are counted from rows in the claim's own transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 
@@ -128,11 +128,16 @@ impl Change for Claim {
 impl Claim {
     async fn best(&self, batch: &mut Batch<'_>) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
         let slots = i64::try_from(self.slots).unwrap_or(i64::MAX);
+        let mut held = None;
         if !batch.tx.is_sqlite() {
-            batch.tx.rows(&LOCK_LIMITED, &[]).await?;
+            let rows = batch.tx.rows(&LOCK_LIMITED, &[]).await?;
+            held = Some(rows.iter().map(|row| row.get(0)).collect::<Result<HashSet<String>>>()?);
         }
         let rooms = batch.tx.rows(&ROOM, &args![batch.now.0]).await?;
-        let rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
+        let mut rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
+        // A limited queue that got its first job since then is not locked: the next look takes from it.
+        let is_free = |room: &QueueRoom| room.concurrency_limit.is_none() && room.rate.is_none();
+        rooms.retain(|room| is_free(room) || held.as_ref().is_none_or(|held| held.contains(&room.name)));
         let Some(open) = rooms_argument(&rooms, slots) else { return Ok((Vec::new(), rooms)) };
         let rows = batch.tx.rows(&TAKE_BEST, &args![open, slots]).await?;
         Ok((rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?, rooms))

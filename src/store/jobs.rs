@@ -14,7 +14,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::domain::concurrency::LimitKey;
+use crate::domain::concurrency::{KeyLimit, LimitKey};
 use crate::domain::duration::Span;
 use crate::domain::event::{EventCursor, EventType, NewEvent};
 use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
@@ -116,7 +116,7 @@ pub struct PendingRows {
     /// Who holds a unique key, among `jobs`.
     pub(super) unique_keys: HashMap<String, JobId>,
     /// How many of a key may run at once, by the word of the newest job.
-    pub(super) key_limits: BTreeMap<String, Option<i32>>,
+    pub(super) key_limits: BTreeMap<String, KeyLimit>,
     /// Jobs that are not final, read once a batch.
     waiting_count: Option<i64>,
 }

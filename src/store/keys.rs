@@ -24,23 +24,25 @@ const PUT: Sql = Sql::both(
     &[Kind::Text],
 );
 
-// A key that nobody gave a limit lets in one at a time.
-const PUT_ABSENT: Sql = Sql::both(
+// A task's own limit is kept true by each put of the task: a job that was made of an older word leaves it.
+const PUT_OF_TASK: Sql = Sql::both(
     "INSERT INTO concurrency_keys (name, job_limit)
-     SELECT r.atom, 1 FROM jsonb_each($1) AS r WHERE TRUE
-     ON CONFLICT (name) DO NOTHING",
+     SELECT r.value ->> 'name', CAST(r.value ->> 'limit' AS BIGINT) FROM jsonb_each($1) AS r WHERE TRUE
+     ON CONFLICT (name) DO UPDATE SET job_limit = concurrency_keys.job_limit",
     &[Kind::Text],
 );
 
 const RELIMIT: Sql =
     Sql::both("UPDATE concurrency_keys SET job_limit = $2 WHERE name = $1", &[Kind::Text, Kind::Int]);
 
-// Several daemons look at a key one after the other: each must see whom the one before let in.
+/// Taken by whoever lets jobs in, or takes keys away: on PostgreSQL one daemon after the other.
+const KEY_LOCK: i64 = 0x0042_4541_444C_4503;
+
 const LOCK: Sql = Sql::each(
     // Never run on SQLite, which has one writer; it stands here so that both can be prepared.
-    "SELECT name FROM concurrency_keys WHERE name IN (SELECT atom FROM jsonb_each($1))",
-    "SELECT name FROM concurrency_keys WHERE name IN (SELECT atom FROM jsonb_each($1)) ORDER BY name FOR UPDATE",
-    &[Kind::Text],
+    "SELECT count(*) FROM concurrency_keys WHERE $1 <> 0",
+    "SELECT pg_advisory_xact_lock($1)",
+    &[Kind::Int],
 );
 
 // A queue that is resumed at this moment lets in whom it sees: it must see our jobs, or we that it is resumed.
@@ -67,7 +69,7 @@ const LOAD: Sql = Sql::both(
 
 // Of each key the best that wait in queues that are not paused, as many as the key has room for beside those that
 // run. $1 lists the keys with their room.
-const BEST: Sql = Sql::each(
+const BEST_ON_SQLITE: &str =
     "SELECT id, limit_key, gated_at_us FROM (
          SELECT jobs.id AS id, jobs.limit_key AS limit_key, jobs.gated_at_us AS gated_at_us, jobs.rank_us AS rank_us,
                 row_number() OVER (PARTITION BY jobs.limit_key ORDER BY jobs.rank_us, jobs.id) AS place,
@@ -81,24 +83,40 @@ const BEST: Sql = Sql::each(
              LIMIT $2)
      ) AS best
      WHERE place <= room
-     ORDER BY limit_key, rank_us, id",
-    "SELECT id, limit_key, gated_at_us FROM (
-         SELECT head.id AS id, head.limit_key AS limit_key, head.gated_at_us AS gated_at_us, head.rank_us AS rank_us,
-                row_number() OVER (PARTITION BY head.limit_key ORDER BY head.rank_us, head.id) AS place,
-                CAST(r.value ->> 'room' AS BIGINT) AS room
-         FROM jsonb_each($1) AS r,
-              LATERAL (SELECT jobs.id, jobs.limit_key, jobs.gated_at_us, jobs.rank_us FROM jobs
-                       WHERE jobs.state = 'QUEUED' AND jobs.limit_key = r.value ->> 'key'
-                         AND NOT EXISTS (
-                             SELECT 1 FROM queues WHERE queues.name = jobs.queue AND paused_at_us IS NOT NULL)
-                       ORDER BY jobs.rank_us, jobs.id
-                       LIMIT $2
-                       FOR UPDATE OF jobs SKIP LOCKED) AS head
-     ) AS best
-     WHERE place <= room
-     ORDER BY limit_key, rank_us, id",
-    &[Kind::Text, Kind::Int],
-);
+     ORDER BY limit_key, rank_us, id";
+
+macro_rules! best_on_postgres {
+    ($lock:literal) => {
+        concat!(
+            "SELECT id, limit_key, gated_at_us FROM (
+                 SELECT head.id AS id, head.limit_key AS limit_key, head.gated_at_us AS gated_at_us,
+                        head.rank_us AS rank_us,
+                        row_number() OVER (PARTITION BY head.limit_key ORDER BY head.rank_us, head.id) AS place,
+                        CAST(r.value ->> 'room' AS BIGINT) AS room
+                 FROM jsonb_each($1) AS r,
+                      LATERAL (SELECT jobs.id, jobs.limit_key, jobs.gated_at_us, jobs.rank_us FROM jobs
+                               WHERE jobs.state = 'QUEUED' AND jobs.limit_key = r.value ->> 'key'
+                                 AND NOT EXISTS (
+                                     SELECT 1 FROM queues
+                                     WHERE queues.name = jobs.queue AND paused_at_us IS NOT NULL)
+                               ORDER BY jobs.rank_us, jobs.id
+                               LIMIT $2
+                               ",
+            $lock,
+            ") AS head
+             ) AS best
+             WHERE place <= room
+             ORDER BY limit_key, rank_us, id"
+        )
+    };
+}
+
+const BEST: Sql =
+    Sql::each(BEST_ON_SQLITE, best_on_postgres!("FOR UPDATE OF jobs SKIP LOCKED"), &[Kind::Text, Kind::Int]);
+
+// The same, and who holds one of them is waited for.
+const BEST_WAITING: Sql =
+    Sql::each(BEST_ON_SQLITE, best_on_postgres!("FOR UPDATE OF jobs"), &[Kind::Text, Kind::Int]);
 
 const OPEN: Sql = Sql::each(
     "SELECT id, limit_key FROM jobs
@@ -145,8 +163,7 @@ pub(super) async fn touch_queue(batch: &mut Batch<'_>, queue: &str) -> Result<()
 /// A new job brings its key, with the newest word on the key's limit.
 pub(super) fn bring(batch: &mut Batch<'_>, limit: &KeyLimit) {
     let name = limit.key.to_string();
-    let word = batch.pending.key_limits.entry(name.clone()).or_default();
-    *word = limit.limit.or(*word);
+    batch.pending.key_limits.insert(name.clone(), limit.clone());
     batch.touched_keys.insert(name);
 }
 
@@ -161,15 +178,23 @@ pub(super) async fn relimit(batch: &mut Batch<'_>, key: &LimitKey, limit: i32) -
 
 /// Writes the limits that new jobs brought.
 pub(super) async fn write_limits(batch: &mut Batch<'_>) -> Result<()> {
-    let limits: BTreeMap<String, Option<i32>> = std::mem::take(&mut batch.pending.key_limits);
-    let (said, unsaid): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(_, limit)| limit.is_some());
-    if !said.is_empty() {
-        let rows = said.into_iter().map(|(name, limit)| json!({"name": name, "limit": limit})).collect();
-        batch.tx.execute(&PUT, &args![Value::Array(rows).to_string()]).await?;
+    let limits: BTreeMap<String, KeyLimit> = std::mem::take(&mut batch.pending.key_limits);
+    let (of_tasks, given): (Vec<_>, Vec<_>) =
+        limits.into_iter().partition(|(_, limit)| matches!(limit.key, LimitKey::Task(_)));
+    for (limits, sql) in [(given, &PUT), (of_tasks, &PUT_OF_TASK)] {
+        if limits.is_empty() {
+            continue;
+        }
+        let rows = limits.into_iter().map(|(name, one)| json!({"name": name, "limit": one.limit})).collect();
+        batch.tx.execute(sql, &args![Value::Array(rows).to_string()]).await?;
     }
-    if !unsaid.is_empty() {
-        let names = page::words(Some(&unsaid), |(name, _)| name.clone());
-        batch.tx.execute(&PUT_ABSENT, &args![names]).await?;
+    Ok(())
+}
+
+/// Holds all keys until the end of the transaction, on PostgreSQL, where others may hold them.
+pub(super) async fn lock(batch: &mut Batch<'_>) -> Result<()> {
+    if !batch.tx.is_sqlite() {
+        batch.tx.rows(&LOCK, &args![KEY_LOCK]).await?;
     }
     Ok(())
 }
@@ -193,7 +218,7 @@ pub(super) async fn settle(batch: &mut Batch<'_>) -> Result<()> {
     if !batch.tx.is_sqlite() {
         // The queues first: who resumes one holds it when he asks for keys.
         batch.tx.rows(&LOCK_PAUSED, &[]).await?;
-        batch.tx.rows(&LOCK, &args![names.clone()]).await?;
+        lock(batch).await?;
     }
     let mut keys = Vec::new();
     for row in batch.tx.rows(&LOAD, &args![names]).await? {
@@ -246,7 +271,12 @@ async fn move_gate(batch: &mut Batch<'_>, keys: &[Key]) -> Result<()> {
         // On PostgreSQL one that another daemon moves at this moment was passed over: it still counts as open.
         let open = key.open - shut_of.get(&key.name).copied().unwrap_or(0);
         let free = usize::try_from(key.limit - key.running - open).unwrap_or(0);
-        let_in.extend(gated.get(&key.name).into_iter().flatten().take(free));
+        let mut best = gated.remove(&key.name).unwrap_or_default();
+        if key.has_gated && best.len() < free && !batch.tx.is_sqlite() {
+            // One that somebody else holds was passed over. He may never look at the key: he is waited for.
+            best = wait_for_best(batch, key, room(key)).await?;
+        }
+        let_in.extend(best.into_iter().take(free));
     }
     if !let_in.is_empty() {
         batch.tx.execute(&LET_IN, &args![page::numbers(Some(&let_in), |id| *id)]).await?;
@@ -254,6 +284,29 @@ async fn move_gate(batch: &mut Batch<'_>, keys: &[Key]) -> Result<()> {
     Ok(())
 }
 
+async fn wait_for_best(batch: &mut Batch<'_>, key: &Key, room: i64) -> Result<Vec<i64>> {
+    let rooms = json!([{"key": key.name, "room": room}]).to_string();
+    let mut best = Vec::new();
+    for row in batch.tx.rows(&BEST_WAITING, &args![rooms, room]).await? {
+        if row.get::<Option<i64>>(2)?.is_some() {
+            best.push(row.get(0)?);
+        }
+    }
+    Ok(best)
+}
+
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] =
-    &[&PUT, &PUT_ABSENT, &RELIMIT, &LOCK, &LOCK_PAUSED, &LOAD, &BEST, &OPEN, &SHUT, &LET_IN, &OF_QUEUE];
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &PUT,
+    &PUT_OF_TASK,
+    &RELIMIT,
+    &LOCK,
+    &LOCK_PAUSED,
+    &LOAD,
+    &BEST,
+    &BEST_WAITING,
+    &OPEN,
+    &SHUT,
+    &LET_IN,
+    &OF_QUEUE,
+];

@@ -1,10 +1,9 @@
 //! Owns forgetting: what retention says may go, in small batches so that nobody waits for it.
 
-use super::Reader;
 use super::db::{Kind, Sql};
 use super::fault::Result;
-use super::page;
 use super::writer::{Batch, Change, Outcome};
+use super::{Reader, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::id::{AttemptId, JobId};
@@ -90,7 +89,7 @@ const DELETE_TICKS: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-// One that is still wanted at this moment comes back with its job; until then one of it runs at a time.
+// A key that is wanted again comes back with its job.
 const DELETE_LIMITS: Sql = Sql::both(
     "DELETE FROM concurrency_keys WHERE name IN (
          SELECT name FROM concurrency_keys AS old
@@ -164,7 +163,13 @@ impl Change for Prune {
             pruned.has_more |= deleted == PRUNE_BATCH.unsigned_abs();
             pruned.row_count += deleted;
         }
-        pruned.row_count += batch.tx.execute(&DELETE_LIMITS, &args![PRUNE_BATCH]).await?;
+        // It walks the keys that live: once a sweep is enough, and again while it finds many.
+        if !pruned.has_more {
+            keys::lock(batch).await?;
+            let gone = batch.tx.execute(&DELETE_LIMITS, &args![PRUNE_BATCH]).await?;
+            pruned.has_more = gone == PRUNE_BATCH.unsigned_abs();
+            pruned.row_count += gone;
+        }
         Ok(pruned)
     }
 }

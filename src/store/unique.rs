@@ -37,7 +37,16 @@ pub(super) async fn standing(batch: &mut Batch<'_>, unique: Option<&Unique>) -> 
     };
     let Some(id) = holder else { return Ok(Standing::Free) };
     match unique.on_conflict {
-        UniqueConflict::ReturnExisting => return Ok(Standing::Exists(id)),
+        UniqueConflict::ReturnExisting => {
+            let Some(token) = unique.own_of else { return Ok(Standing::Exists(id)) };
+            // Whoever may not see the holder must not wait for it either, or be given it by a key.
+            return Ok(match lock(batch, id).await? {
+                Some(job) if job.state.is_final() => Standing::Free,
+                Some(job) if job.token_id == Some(token) => Standing::Exists(id),
+                Some(_) => Standing::Refused(taken(id)),
+                None => Standing::Free,
+            });
+        }
         UniqueConflict::Reject => return Ok(Standing::Refused(taken(id))),
         UniqueConflict::ReplaceQueued => {}
     }

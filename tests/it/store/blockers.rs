@@ -45,7 +45,7 @@ async fn disturb(stage: &Stage, dice: &Dice) {
 }
 
 fn job(stage: &Stage, dice: &Dice) -> NewJob {
-    let limit = KeyLimit { key: LimitKey::Key(format!("k{}", dice.roll(4))), limit: Some(2) };
+    let limit = KeyLimit { key: LimitKey::Key(format!("k{}", dice.roll(4))), limit: 2 };
     NewJob {
         priority: dice.roll_int(5),
         limit: (dice.roll(2) == 0).then_some(limit),

@@ -198,7 +198,8 @@ fn what_is_made_after_the_end_goes_where_the_end_says() {
 #[test]
 fn a_cancel_an_expiry_and_a_replacement_are_ends_too() {
     on_both(async |stage| {
-        let unique = || Some(Unique { key: "k".to_owned(), on_conflict: UniqueConflict::ReplaceQueued });
+        let unique =
+            || Some(Unique { key: "k".to_owned(), on_conflict: UniqueConflict::ReplaceQueued, own_of: None });
         let cancelled = stage.enqueue(NewJob { is_held: true, ..new_job() }).await;
         let expired = stage.enqueue(NewJob { start_by: Some(T0.plus_millis(10)), ..new_job() }).await;
         let replaced = stage.enqueue(NewJob { is_held: true, unique: unique(), ..new_job() }).await;

@@ -20,7 +20,7 @@ use crate::support::dice::Dice;
 use crate::support::wait::now;
 
 fn keyed(key: &str, limit: i32) -> NewJob {
-    let limit = Some(KeyLimit { key: LimitKey::Key(key.to_owned()), limit: Some(limit) });
+    let limit = Some(KeyLimit { key: LimitKey::Key(key.to_owned()), limit });
     NewJob { limit, ..new_job() }
 }
 
@@ -109,12 +109,8 @@ fn a_key_has_the_limit_that_its_newest_job_brings() {
             stage.end(one, AttemptOutcome::Succeeded).await;
             assert_eq!(claimed(&stage, worker, 9).await, [], "two still run");
         }
-        // A job that has no word on it leaves it.
-        let unsaid = KeyLimit { key: LimitKey::Key("k".to_owned()), limit: None };
-        stage.enqueue(NewJob { limit: Some(unsaid), ..new_job() }).await;
-        assert_eq!(claimed(&stage, worker, 9).await, []);
         // A key and a task of the same name are two.
-        let of_task = KeyLimit { key: LimitKey::Task(TaskId(7)), limit: Some(2) };
+        let of_task = KeyLimit { key: LimitKey::Task(TaskId(7)), limit: 2 };
         many(&stage, vec![NewJob { limit: Some(of_task), ..new_job() }; 4]).await;
         assert_eq!(stage.hand.claim(worker, 9).await.len(), 2);
     });
@@ -288,5 +284,22 @@ fn claimers_at_once_never_start_two_jobs_of_a_key() {
             }
         }
         assert_eq!(done, 90, "no job is left behind a key that nobody holds");
+    });
+}
+
+#[test]
+fn a_limit_outlives_the_jobs_that_brought_it_and_a_key_that_nobody_needs_is_forgotten() {
+    on_both(async |stage| {
+        let worker = stage.worker().await;
+        stage.enqueue(keyed("k", 3)).await;
+        let waiting = stage.enqueue(NewJob { is_held: true, ..keyed("held", 2) }).await;
+        let one = stage.hand.claim(worker, 1).await.remove(0);
+        stage.end(&one, AttemptOutcome::Succeeded).await;
+        let now = stage.clock.now();
+        let horizon = beadle::store::prune::Horizon { succeeded: now, failed: now, keys: now };
+        stage.apply(beadle::store::prune::Prune { horizon }).await;
+        assert_eq!(stage.number("SELECT count(*) FROM concurrency_keys").await, 1, "one is still needed");
+        stage.apply(Release { id: waiting, actor: "test".to_owned() }).await;
+        assert_eq!(claimed(&stage, worker, 9).await, [waiting]);
     });
 }
