@@ -233,7 +233,8 @@ fn program(
             if !stop.message.is_empty() {
                 context.screen.note(&stop.message);
             }
-            if stop.code == exit::DENIED {
+            // A known token that lacks a right has been told which.
+            if stop.code == exit::DENIED && !stop.message.starts_with("FORBIDDEN") {
                 let advice = context.target.advice();
                 context.screen.note(&advice);
             }
