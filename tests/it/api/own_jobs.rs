@@ -323,3 +323,30 @@ fn it_depends_on_its_own_jobs_only_and_is_told_why_it_waits_without_naming_other
     let answer = ask(&daemon, &ci, repeat, &json!({}));
     assert_eq!(answer["data"]["jobBulkRetry"]["changedCount"], json!(2), "{answer}");
 }
+
+#[test]
+fn it_cannot_wait_for_a_job_of_others_by_the_key_that_one_has() {
+    let daemon = Daemon::start();
+    put_task(&daemon, "deploy-a");
+    let ci = ci(&daemon);
+    let run = json!({"command": {"exec": {"argv": ["/bin/echo", "secret"]}}});
+    let theirs = daemon.enqueue_with(json!({"run": run, "isHeld": true, "uniqueKey": "k"}));
+    let many = "mutation ($input: JobEnqueueManyInput!) { jobEnqueueMany(input: $input) {
+      results { job { id } userErrors { code message path } } } }";
+    let task = json!({"task": {"name": "deploy-a"}});
+    let jobs = json!([
+        {"run": task, "uniqueKey": "k", "idempotencyKey": "once"},
+        {"run": task, "dependsOnPositions": [0]},
+    ]);
+    // A repeat is told the same: the key remembers nothing of the other one's job.
+    for _ in 0..2 {
+        let answer = ask(&daemon, &ci, many, &json!({"input": {"jobs": jobs}}));
+        let results = &answer["data"]["jobEnqueueMany"]["results"];
+        assert_eq!(results[0]["userErrors"][0]["code"], json!("UNIQUE_KEY_TAKEN"), "{answer}");
+        assert_eq!(results[1]["userErrors"][0]["path"], json!(["dependsOnPositions", "0"]), "{answer}");
+        assert_eq!((&results[0]["job"], &results[1]["job"]), (&Value::Null, &Value::Null));
+        assert!(!answer.to_string().contains(&theirs), "{answer}");
+    }
+    let counts = daemon.graphql("{ jobCounts { held blocked queued succeeded } }", json!({}));
+    assert_eq!(counts["jobCounts"], json!({"held": 1, "blocked": 0, "queued": 0, "succeeded": 0}));
+}
