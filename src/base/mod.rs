@@ -4,6 +4,7 @@
 pub mod asker;
 pub mod clock;
 pub mod environment;
+pub mod points;
 pub mod random;
 pub mod settings;
 pub mod shutdown;

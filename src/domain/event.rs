@@ -78,6 +78,10 @@ pub enum EventType {
     QueueChanged,
     /// A worker came, drains or went.
     WorkerChanged,
+    /// A failure of a new kind was seen.
+    IncidentOpened,
+    /// An incident was acknowledged, resolved or ignored, came back, or grew (`data.change`).
+    IncidentChanged,
     /// A token was made or revoked.
     TokenChanged,
     /// A part of the daemon failed or recovered.
@@ -85,7 +89,7 @@ pub enum EventType {
 }
 
 /// Every type, for reading words from the store.
-const EVENT_TYPES: [EventType; 13] = [
+const EVENT_TYPES: [EventType; 15] = [
     EventType::JobCreated,
     EventType::JobStateChanged,
     EventType::JobProgress,
@@ -97,6 +101,8 @@ const EVENT_TYPES: [EventType; 13] = [
     EventType::ScheduleTicked,
     EventType::QueueChanged,
     EventType::WorkerChanged,
+    EventType::IncidentOpened,
+    EventType::IncidentChanged,
     EventType::TokenChanged,
     EventType::HealthChanged,
 ];
@@ -116,6 +122,8 @@ impl EventType {
             EventType::ScheduleTicked => "SCHEDULE_TICKED",
             EventType::QueueChanged => "QUEUE_CHANGED",
             EventType::WorkerChanged => "WORKER_CHANGED",
+            EventType::IncidentOpened => "INCIDENT_OPENED",
+            EventType::IncidentChanged => "INCIDENT_CHANGED",
             EventType::TokenChanged => "TOKEN_CHANGED",
             EventType::HealthChanged => "HEALTH_CHANGED",
         }

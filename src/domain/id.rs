@@ -74,6 +74,8 @@ ids! {
     WorkerId = "worker";
     /// A credential.
     TokenId = "token";
+    /// Failures with the same fingerprint.
+    IncidentId = "incident";
 }
 
 #[cfg(test)]

@@ -37,5 +37,6 @@ pub mod task;
 pub mod task_statistics;
 pub mod timing;
 pub mod token;
+pub mod trace;
 pub mod worker;
 pub mod zone;

@@ -11,7 +11,7 @@ use crate::domain::health::{Health, HealthStatus, SubsystemHealth};
 /// The rows. A change is seen by everybody who watches.
 #[derive(Debug)]
 pub struct HealthBoard {
-    rows: Mutex<BTreeMap<&'static str, SubsystemHealth>>,
+    rows: Mutex<BTreeMap<String, SubsystemHealth>>,
     changes: watch::Sender<u64>,
 }
 
@@ -23,15 +23,9 @@ impl Default for HealthBoard {
 
 impl HealthBoard {
     /// Sets a part's row; gives true when its status changed.
-    pub fn set(
-        &self,
-        name: &'static str,
-        status: HealthStatus,
-        message: Option<String>,
-        now: Timestamp,
-    ) -> bool {
+    pub fn set(&self, name: &str, status: HealthStatus, message: Option<String>, now: Timestamp) -> bool {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = rows.entry(name).or_insert_with(|| SubsystemHealth {
+        let row = rows.entry(name.to_owned()).or_insert_with(|| SubsystemHealth {
             name: name.to_owned(),
             status: HealthStatus::Ok,
             since: now,
@@ -50,7 +44,7 @@ impl HealthBoard {
     }
 
     /// Counts a restart of a part.
-    pub fn count_restart(&self, name: &'static str) {
+    pub fn count_restart(&self, name: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = rows.get_mut(name) {
             row.restart_count += 1;

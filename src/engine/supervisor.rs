@@ -3,15 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio_util::task::TaskTracker;
 
 use super::Engine;
 use crate::base::task::panic_message;
 use crate::base::{clock, task};
-use crate::domain::event::{EventType, NewEvent};
 use crate::domain::health::HealthStatus;
-use crate::store::writer::{Batch, Change, Outcome};
+use crate::store::health::HealthChange;
 
 /// First pause before a restart; doubles up to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -100,38 +98,14 @@ fn watch_recovery(engine: Engine, name: &'static str) {
 }
 
 /// Sets a part's row and, when that is news, states it in the feed.
-pub fn report(engine: &Engine, name: &'static str, status: HealthStatus, message: Option<String>) {
+pub fn report(engine: &Engine, name: &str, status: HealthStatus, message: Option<String>) {
     if !engine.health.set(name, status, message.clone(), engine.clock.now()) {
         return;
     }
+    let name = name.to_owned();
     let writer = engine.writer.clone();
     drop(task::spawn(async move {
         // Best effort: the row in memory is what `health` shows.
         let _ = writer.apply(HealthChange { name, status, message }).await;
     }));
-}
-
-/// A part failed or recovered: an event, and nothing else.
-#[derive(Debug)]
-struct HealthChange {
-    name: &'static str,
-    status: HealthStatus,
-    message: Option<String>,
-}
-
-impl Change for HealthChange {
-    type Answer = ();
-
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        batch.emit(NewEvent {
-            kind: EventType::HealthChanged,
-            actor: "supervisor".to_owned(),
-            subject_id: None,
-            job_id: None,
-            task_name: None,
-            queue_name: None,
-            data: json!({"subsystem": self.name, "status": self.status.word(), "message": self.message}),
-        });
-        Ok(())
-    }
 }

@@ -24,11 +24,13 @@ pub enum Numbered {
     Worker,
     /// Tokens.
     Token,
+    /// Incidents.
+    Incident,
     /// Events; drawn by the events' own statement.
     Event,
 }
 
-const KINDS: [Numbered; 8] = [
+const KINDS: [Numbered; 9] = [
     Numbered::Job,
     Numbered::Attempt,
     Numbered::Task,
@@ -36,6 +38,7 @@ const KINDS: [Numbered; 8] = [
     Numbered::Queue,
     Numbered::Worker,
     Numbered::Token,
+    Numbered::Incident,
     Numbered::Event,
 ];
 
@@ -49,6 +52,7 @@ impl Numbered {
             Numbered::Queue => "queue",
             Numbered::Worker => "worker",
             Numbered::Token => "token",
+            Numbered::Incident => "incident",
             Numbered::Event => "event",
         }
     }

@@ -11,6 +11,7 @@ pub mod estimates;
 pub mod events;
 pub mod expiry;
 pub mod fault;
+pub mod health;
 pub mod ids;
 pub mod job_lists;
 pub mod jobs;

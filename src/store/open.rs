@@ -48,7 +48,13 @@ macro_rules! migration {
     };
 }
 
-const STATE: &[Migration] = &[migration!("state", "0001_init"), migration!("state", "0002_contract")];
+const STATE: &[Migration] = &[
+    migration!("state", "0001_init"),
+    migration!("state", "0002_contract"),
+    migration!("state", "0003_incidents"),
+    migration!("state", "0004_sinks"),
+    migration!("state", "0005_attempts"),
+];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 
 /// Taken while the table of migrations is made on PostgreSQL.

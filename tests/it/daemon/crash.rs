@@ -14,11 +14,14 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, send, string};
 use crate::support::history::{Event, Follower, faults, newest_cursor, read_all};
+use crate::support::length::sized;
 use crate::support::program::pids_with;
 use crate::support::wait::{PATIENCE, span, until};
 
 /// How often the daemon is killed.
-const KILLS: usize = 20;
+fn kills() -> usize {
+    sized(20, 1_000)
+}
 /// Clients that enqueue at the same time.
 const CLIENTS: usize = 2;
 /// A client's pace: enough to keep the slots busy, and little enough that the end is near when the killing stops.
@@ -131,7 +134,7 @@ fn twenty_kills_under_load_lose_nothing_and_double_nothing() {
         (follower, is_done)
     });
 
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         span(Duration::from_millis(20) + Duration::from_millis(230).mul_f64(random.unit()));
         daemon.kill9();
         daemon.restart();
@@ -177,7 +180,7 @@ fn check_what_was_seen(all: &[Event], start: &str, follower: &Follower) {
 fn check_what_was_done(daemon: &Daemon, load: &Load, all: &[Event]) {
     let acknowledged = load.acknowledged.lock().expect("the clients are gone").clone();
     let count = |kind: &str| all.iter().filter(|event| event.kind == kind).count();
-    assert!(acknowledged.len() > KILLS, "only {} jobs: no load", acknowledged.len());
+    assert!(acknowledged.len() > kills(), "only {} jobs: no load", acknowledged.len());
     assert_eq!(load.ids().len(), acknowledged.len(), "two keys share a job");
     assert_eq!(count("JOB_CREATED"), acknowledged.len(), "a job that nobody was told of");
     assert!(count("ATTEMPT_STARTED") > acknowledged.len(), "no attempt was lost: the kills hit nothing");

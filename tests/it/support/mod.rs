@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod dice;
 pub mod history;
+pub mod length;
 pub mod machine;
 pub mod postgres;
 pub mod program;

@@ -19,6 +19,8 @@ const ALLOWED: &[&str] = &[
     "CC0-1.0",
     "MPL-2.0",
     "BSL-1.0",
+    // The list of certificate authorities: data, free to share.
+    "CDLA-Permissive-2.0",
     "0BSD",
     "Unlicense",
 ];

@@ -1,0 +1,45 @@
+-- Failures with the same fingerprint, grouped for a person to review and resolve.
+CREATE TABLE incidents (
+    id INTEGER NOT NULL PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL CHECK (status IN ('OPEN', 'ACKNOWLEDGED', 'RESOLVED', 'IGNORED')),
+    title TEXT NOT NULL,
+    -- The task whose attempts fail, or the part of the daemon that does; an ad hoc command has neither.
+    task_id INTEGER,
+    task_name TEXT,
+    subsystem TEXT,
+    -- How its attempts end; null for a part of the daemon.
+    outcome TEXT,
+    -- The newest error line, as it was written.
+    error_line TEXT,
+    occurrence_count INTEGER NOT NULL CHECK (occurrence_count >= 1),
+    first_seen_at_us INTEGER NOT NULL,
+    last_seen_at_us INTEGER NOT NULL,
+    -- When it came back after it was resolved, while it is not resolved again.
+    regressed_at_us INTEGER,
+    sample_job_id INTEGER,
+    assignee TEXT,
+    note TEXT,
+    -- An ignored one opens again at this instant, or at this count.
+    ignored_until_us INTEGER,
+    ignored_until_count INTEGER,
+    status_by TEXT,
+    status_at_us INTEGER,
+    -- The count at the last alert: the next one comes when it has grown enough.
+    alerted_count INTEGER NOT NULL
+) STRICT;
+
+-- What somebody should look at, the latest first.
+CREATE INDEX incidents_open ON incidents (last_seen_at_us, id) WHERE status IN ('OPEN', 'ACKNOWLEDGED');
+
+-- How often in each minute: the histogram.
+CREATE TABLE incident_minutes (
+    incident_id INTEGER NOT NULL,
+    minute_us INTEGER NOT NULL,
+    occurrence_count INTEGER NOT NULL,
+    PRIMARY KEY (incident_id, minute_us)
+) STRICT;
+
+-- The incident that a failed attempt was counted into.
+ALTER TABLE attempts ADD COLUMN incident_id INTEGER;
+CREATE INDEX attempts_incident ON attempts (incident_id, job_id) WHERE incident_id IS NOT NULL;

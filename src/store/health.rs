@@ -1,0 +1,35 @@
+//! Owns what the store keeps of the daemon's own health: that a part failed or recovered, in the feed.
+
+use serde_json::json;
+
+use super::writer::{Batch, Change, Outcome};
+use crate::domain::event::{EventType, NewEvent};
+use crate::domain::health::HealthStatus;
+
+/// A part failed or recovered.
+#[derive(Debug, Clone)]
+pub struct HealthChange {
+    /// The part.
+    pub name: String,
+    /// How it is now.
+    pub status: HealthStatus,
+    /// The error, while it is not well.
+    pub message: Option<String>,
+}
+
+impl Change for HealthChange {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        batch.emit(NewEvent {
+            kind: EventType::HealthChanged,
+            actor: "supervisor".to_owned(),
+            subject_id: None,
+            job_id: None,
+            task_name: None,
+            queue_name: None,
+            data: json!({"subsystem": self.name, "status": self.status.word(), "message": self.message}),
+        });
+        Ok(())
+    }
+}
