@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -17,18 +17,19 @@ use crate::base::clock::{self, Clock, SystemClock};
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
-use crate::base::task::{self, panic_message};
-use crate::base::telemetry;
+use crate::base::{descriptors, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb, Viewer};
 use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
 use crate::engine::dispatcher::{self, Slots};
 use crate::engine::logs::Download;
-use crate::engine::supervisor::Supervisor;
+use crate::engine::supervisor::{Ground, Supervisor, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
+use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, health_news, reaper, recorder, retention, running, scheduler,
+    starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -49,6 +50,8 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
     telemetry::init(settings.log_format, settings.log_level.as_str());
+    let (before, limit) = descriptors::raise();
+    tracing::debug!(before, limit, "descriptors that may be open");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -58,12 +61,14 @@ pub fn run(settings: Settings) -> Result<(), String> {
 
 async fn run_until_signal(settings: Settings) -> Result<(), String> {
     let mut signals = Signals::listen()?;
-    let daemon = start(settings, Handlers::default()).await?;
+    let daemon = start(settings, Handlers::default(), Role::Program).await?;
     banner(&daemon);
+    service::ready();
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
         () = daemon.wait() => return Err("the daemon has ended by itself".to_owned()),
     }
+    service::stopping();
     tokio::select! {
         () = daemon.stop() => {}
         () = signals.next() => daemon.stop_now().await,
@@ -72,7 +77,7 @@ async fn run_until_signal(settings: Settings) -> Result<(), String> {
 }
 
 /// Starts a daemon on the present runtime: the one way in which every daemon starts.
-async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, String> {
+async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<RunningDaemon, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
@@ -83,10 +88,11 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
         .map_err(|error| format!("{} cannot be listened on: {error}", settings.listen))?;
     let address = listener.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
     let (writer, mut writer_loop) = store.writer(clock.clone());
-    let committing = keep_running("writer", async move |()| writer_loop.run().await);
+    let ground = Ground { health: health::HealthBoard::default(), clock, random };
+    let committing = keep_running(ground.clone(), "writer", async move || writer_loop.run().await);
     let committing = task::spawn(committing);
 
-    let engine = build(&settings, &store, writer, handlers, (clock, random)).await?;
+    let engine = build(&settings, &store, writer, handlers, ground).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
@@ -96,9 +102,10 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
     let url = format!("http://{address}");
     let address_file = settings.data_dir.join("address");
     write_private(&address_file, &format!("{url}\n"))?;
+    let watching = watchdog::start(&engine, role)?;
     // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
-    start_parts(&engine, &supervisor);
+    start_parts(&engine, &supervisor, role);
 
     let stop_door = CancellationToken::new();
     let door =
@@ -108,7 +115,9 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
         allowed_origins: settings.allow_origins.clone(),
         ..DoorConfig::default()
     };
-    let door = task::spawn(web::serve(listener, door, config, stop_door.clone()));
+    let mut listening = web::Entrance::new(listener, door, config, stop_door.clone());
+    let door = keep_running(engine.ground(), "door", async move || listening.serve().await);
+    let door = task::spawn(door);
 
     let (shutdown, ended) = (engine.shutdown.clone(), CancellationToken::new());
     let end = ended.clone().drop_guard();
@@ -120,6 +129,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
         let _ = door.await;
         let _ = std::fs::remove_file(&address_file);
         drop(engine);
+        drop(watching);
         // With the last `Writer` gone the loop ends, after it has committed what waits.
         if clock::within(STOP_PATIENCE, committing).await.is_none() {
             tracing::error!("the writer still has work; what was answered is on the disk");
@@ -131,22 +141,12 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
     Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
 }
 
-/// Calls `work` again when it panics; it keeps its own state.
-async fn keep_running<F: AsyncFnMut(())>(name: &'static str, mut work: F) {
-    loop {
-        match std::panic::AssertUnwindSafe(work(())).catch_unwind().await {
-            Ok(()) => return,
-            Err(payload) => tracing::error!(part = name, "{}", panic_message(payload.as_ref())),
-        }
-    }
-}
-
 async fn build(
     settings: &Settings,
     store: &Store,
     writer: Writer,
     handlers: Handlers,
-    (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
+    ground: Ground,
 ) -> Result<Engine, String> {
     let work_directory = settings.data_dir.join("work");
     std::fs::create_dir_all(&work_directory)
@@ -159,14 +159,15 @@ async fn build(
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
     let logs = store.logs();
-    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), clock.clone(), cap);
-    let recording = keep_running("recorder", async move |()| recorder_loop.run().await);
+    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clock.clone(), cap);
+    let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
     drop(task::spawn(recording));
     let worker_name = format!("{}:{}", host_name(), std::process::id());
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = StartWorker { name: worker_name.clone(), version, slots };
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
+    let Ground { health, clock, random } = ground;
     Ok(Engine::new(Parts {
         reader: store.reader(),
         writer,
@@ -192,8 +193,9 @@ async fn build(
         worker,
         worker_name,
         shutdown: Shutdown::default(),
-        health: health::HealthBoard::default(),
+        health,
         running: running::Running::default(),
+        starting: starting::Starting::default(),
         tokens: TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
@@ -211,12 +213,21 @@ fn refusal(refusal: Refusal) -> String {
     }
 }
 
-fn start_parts(engine: &Engine, supervisor: &Supervisor) {
+fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
+    // Rows of what is not one part, but many that are alike.
+    for row in ["feed", "runners", "descriptors"] {
+        engine.health.begin(row, engine.clock.now());
+    }
     let slots = Slots::new(engine.settings.slots);
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
-    supervisor.keep(engine, "store", store_watch::run);
+    // The row `store` says how the store is, not how its watcher is.
+    supervisor.keep(engine, "store-watch", store_watch::run);
+    supervisor.keep(engine, "health-news", health_news::run);
+    if role == Role::Program && service::is_present() {
+        supervisor.keep(engine, "status-line", status_line::run);
+    }
 }
 
 /// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
@@ -402,7 +413,21 @@ impl Backend for Door {
                 None => return Err(format!("{part} has not begun")),
             }
         }
-        Ok(())
+        watchdog::standstill(&self.engine).map_or(Ok(()), Err)
+    }
+
+    fn tell_shortage(&self, shortage: Option<&str>) {
+        let (health, now) = (&self.engine.health, self.engine.clock.now());
+        match shortage {
+            Some(lack) => {
+                tracing::warn!(part = "descriptors", "{lack}: connections wait until some are free");
+                health.set("descriptors", HealthStatus::Degraded, Some(lack.to_owned()), now);
+            }
+            None => {
+                tracing::info!(part = "descriptors", "connections are accepted again");
+                health.set("descriptors", HealthStatus::Ok, None, now);
+            }
+        }
     }
 
     async fn log(

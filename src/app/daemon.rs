@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::start;
 use crate::base::settings::{DATA_DIR, Settings, Sources, cores};
 use crate::base::shutdown::Shutdown;
+use crate::engine::watchdog::Role;
 use crate::exec::{Handler, HandlerContext, Handlers};
 
 /// A whole daemon inside a Rust program: the same API, on an address of its own, over a data directory of its own.
@@ -131,7 +132,7 @@ impl DaemonBuilder {
     /// One sentence: a setting, the data directory, the address or a handler's name is bad.
     pub async fn start(self) -> Result<RunningDaemon, StartError> {
         let (settings, handlers) = self.checked().map_err(StartError)?;
-        start(settings, handlers).await.map_err(StartError)
+        start(settings, handlers, Role::Guest).await.map_err(StartError)
     }
 
     /// Starts it, and stops it in order when `stop` resolves.

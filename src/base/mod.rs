@@ -3,9 +3,12 @@
 
 pub mod asker;
 pub mod clock;
+pub mod descriptors;
 pub mod environment;
 pub mod points;
+pub mod pulse;
 pub mod random;
+pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod task;

@@ -92,12 +92,21 @@ pub fn health(context: &mut Context) -> Result<u8, Stop> {
     Ok(if health.status == "DOWN" { exit::REFUSED } else { exit::OK })
 }
 
+/// What is wrong, or was when it was not well the last time.
+fn said(part: &Subsystem) -> String {
+    match (&part.message, &part.last_error) {
+        (Some(message), _) => message.clone(),
+        (None, Some(error)) => format!("well since; at {}: {error}", or_dash(part.last_error_at.as_ref())),
+        (None, None) => String::new(),
+    }
+}
+
 fn row(part: &Subsystem) -> [String; 5] {
     [
         part.name.clone(),
         part.status.clone(),
         or_dash(part.since.as_ref()),
         part.restart_count.to_string(),
-        part.message.clone().unwrap_or_default(),
+        said(part),
     ]
 }

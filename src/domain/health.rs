@@ -48,4 +48,8 @@ pub struct SubsystemHealth {
     pub message: Option<String>,
     /// How often it was restarted since the daemon began.
     pub restart_count: i32,
+    /// The last error since the daemon began, also when it is well again.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
 }

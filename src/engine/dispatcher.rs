@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, reaper, runner};
-use crate::base::{clock, task};
+use super::{Engine, reaper, runner, starting};
+use crate::base::{clock, points, task};
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
 
@@ -40,10 +40,19 @@ impl Slots {
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
     // After a restart: a claim whose answer was lost has no runner. On the first start this finds nothing.
     reaper::recover(&engine).await?;
+    let pulse = engine.health.pulse("dispatcher", engine.clock.monotonic());
     loop {
         // Registered before the look, so that a nudge in between is not lost.
         let nudged = engine.nudge_dispatcher.notified();
+        pulse.beat(engine.clock.monotonic());
+        points::reach("dispatcher.tick");
+        if let Some(lost_count) = engine.running.take_lost() {
+            tracing::error!(part = "runners", lost_count, "a runner panicked: its attempt is ended as LOST");
+            engine.health.count_restart("runners", "a runner panicked", engine.clock.now());
+            reaper::recover(&engine).await?;
+        }
         let wait = tick(&engine, &slots).await?;
+        pulse.beat(engine.clock.monotonic());
         tokio::select! {
             () = nudged => {}
             () = clock::sleep(wait) => {}
@@ -62,7 +71,7 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         if engine.shutdown.is_begun() {
             return Ok(poll);
         }
-        let permits = slots.take(CLAIM_MAX);
+        let permits = slots.take(starting::room(engine, CLAIM_MAX));
         let now = engine.clock.now();
         let outlook = engine.reader.outlook(now).await.map_err(|fault| fault.to_string())?;
         // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.

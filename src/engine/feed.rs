@@ -1,13 +1,16 @@
 //! Owns the live feed: replays events from a cursor and goes on with new ones, without a hole or a repeat.
 //! The store is the bus: a subscriber holds a number, never a buffer, so it cannot slow a writer.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
 use super::Engine;
-use crate::base::clock;
+use crate::base::task::panic_message;
+use crate::base::{clock, points};
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::EVENT_PAGE_MAX;
@@ -19,6 +22,10 @@ pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
 const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// A slow subscriber that is this many events behind is cut.
 const SLOW_BEHIND: i64 = 10_000;
+
+/// A tail that panics is set up anew after this pause, and given up when it does so this often for one batch.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PANICS_MAX: usize = 5;
 
 /// Why a stream ended early. Each tells where to go on.
 #[derive(Debug, Clone)]
@@ -93,7 +100,7 @@ impl Engine {
         let tail = Tail { engine: self.clone(), filter, news, seen, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
-            match tail.next().await {
+            match tail.next_or_anew().await {
                 Ok(batch) => Some((Ok(batch), Some(tail))),
                 Err(end) => Some((Err(end), None)),
             }
@@ -102,10 +109,25 @@ impl Engine {
 }
 
 impl Tail {
+    /// The next batch. A panic on the way costs the subscriber nothing: it goes on behind what it was given.
+    async fn next_or_anew(&mut self) -> Result<EventBatch, StreamEnd> {
+        let given = self.seen;
+        for _ in 0..PANICS_MAX {
+            let payload = match AssertUnwindSafe(self.next()).catch_unwind().await {
+                Ok(outcome) => return outcome,
+                Err(payload) => payload,
+            };
+            begin_anew(&self.engine, panic_message(payload.as_ref())).await;
+            self.seen = given;
+        }
+        Err(given_up())
+    }
+
     async fn next(&mut self) -> Result<EventBatch, StreamEnd> {
         self.check_pace()?;
         let began = self.engine.clock.monotonic();
         loop {
+            points::reach("feed.tick");
             let newest = *self.news.borrow_and_update();
             if self.seen < newest {
                 if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
@@ -148,6 +170,19 @@ impl Tail {
         let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
         EventBatch { events, cursor, has_more_past_events: has_more }
     }
+}
+
+/// Notes that a subscription panicked, and holds it back for a moment: it may begin anew then.
+pub(super) async fn begin_anew(engine: &Engine, words: String) {
+    let message = format!("panicked: {words}");
+    tracing::error!(part = "feed", "a subscription is set up anew: {message}");
+    engine.health.count_restart("feed", &message, engine.clock.now());
+    clock::sleep(RESTART_PAUSE).await;
+}
+
+/// The end of a subscription for which setting it up anew did not help.
+pub(super) fn given_up() -> StreamEnd {
+    Fault::bug("a subscription panicked again and again").into()
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! Owns following one job: its state and its log as one stream that ends when the job is final and its last
 //! line was given. Resumes at the line.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
 use super::Engine;
-use super::feed::StreamEnd;
+use super::feed::{self, StreamEnd};
 use super::progress::{Reason, Watched};
-use crate::base::clock;
+use crate::base::task::panic_message;
+use crate::base::{clock, points};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
@@ -82,22 +85,10 @@ impl Engine {
         if self.reader.job(request.id).await?.is_none() {
             return Ok(None);
         }
-        let mut follow = Follow {
-            engine: self.clone(),
-            events: self.writer.newest(),
-            lines: self.recorder.news().watch(),
-            shown: request.after.map(|after| after.seq),
-            watched: Watched::new(self.clock.clone()),
-            at: None,
-            line: 0,
-            is_log_complete: !request.wants_log,
-            is_done: false,
-            request,
-        };
-        follow.find_attempt().await?;
+        let follow = Follow::begin(self, request).await?;
         Ok(Some(stream::unfold(Some(follow), |follow| async move {
             let mut follow = follow?;
-            match follow.next().await {
+            match follow.next_or_anew().await {
                 Ok(Some(step)) => Some((Ok(step), Some(follow))),
                 Ok(None) => None,
                 Err(end) => Some((Err(end), None)),
@@ -107,6 +98,42 @@ impl Engine {
 }
 
 impl Follow {
+    async fn begin(engine: &Engine, request: FollowRequest) -> Result<Follow, StreamEnd> {
+        let mut follow = Follow {
+            engine: engine.clone(),
+            events: engine.writer.newest(),
+            lines: engine.recorder.news().watch(),
+            shown: request.after.map(|after| after.seq),
+            watched: Watched::new(engine.clock.clone()),
+            at: None,
+            line: 0,
+            is_log_complete: !request.wants_log,
+            is_done: false,
+            request,
+        };
+        follow.find_attempt().await?;
+        Ok(follow)
+    }
+
+    /// The next step. A panic on the way costs the follower nothing: it goes on behind what it was given.
+    async fn next_or_anew(&mut self) -> Result<Option<Followed>, StreamEnd> {
+        for _ in 0..feed::PANICS_MAX {
+            let payload = match AssertUnwindSafe(self.next()).catch_unwind().await {
+                Ok(outcome) => {
+                    if let Ok(Some(step)) = &outcome {
+                        self.request.after = Some(step.cursor);
+                        self.request.log_after = step.log_cursor.or(self.request.log_after);
+                    }
+                    return outcome;
+                }
+                Err(payload) => payload,
+            };
+            feed::begin_anew(&self.engine, panic_message(payload.as_ref())).await;
+            *self = Follow::begin(&self.engine.clone(), self.request.clone()).await?;
+        }
+        Err(feed::given_up())
+    }
+
     /// Finds where the caller's log position belongs.
     async fn find_attempt(&mut self) -> Result<(), StreamEnd> {
         let reader = &self.engine.reader;
@@ -133,6 +160,7 @@ impl Follow {
             return Ok(None);
         }
         loop {
+            points::reach("follow.tick");
             // Marked as seen before the look: what comes during it wakes the next wait.
             self.events.borrow_and_update();
             self.lines.borrow_and_update();

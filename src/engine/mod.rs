@@ -8,6 +8,7 @@ pub mod feed;
 pub mod follow;
 pub mod handlers;
 pub mod health;
+pub mod health_news;
 pub mod jobs;
 pub mod listener;
 pub mod logs;
@@ -20,12 +21,15 @@ pub mod retention;
 pub mod runner;
 pub mod running;
 pub mod scheduler;
+pub mod starting;
+pub mod status_line;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
 pub mod tokens;
 pub mod underway;
 pub mod waiting;
+pub mod watchdog;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -100,6 +104,8 @@ pub struct Parts {
     pub health: health::HealthBoard,
     /// The attempts that run here.
     pub running: running::Running,
+    /// The starts that wait for the machine.
+    pub starting: starting::Starting,
     /// What is remembered of tokens.
     pub tokens: tokens::TokenBoard,
     /// "Look at the store for jobs to start."
@@ -116,6 +122,12 @@ impl Engine {
     /// The engine made of its parts.
     pub fn new(parts: Parts) -> Engine {
         Engine(Arc::new(parts))
+    }
+
+    /// What keeping a part alive needs.
+    pub fn ground(&self) -> supervisor::Ground {
+        let (health, clock, random) = (self.health.clone(), self.clock.clone(), self.random.clone());
+        supervisor::Ground { health, clock, random }
     }
 }
 

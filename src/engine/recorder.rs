@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::clock::{self, Clock, Timestamp};
-use crate::base::task;
+use crate::base::{points, task};
 use crate::domain::id::AttemptId;
 use crate::domain::log::{LogStream, NewLine};
 use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChunk, line_bytes};
@@ -163,6 +163,7 @@ impl RecorderLoop {
     pub async fn run(&mut self) {
         while let Some(first) = self.queue.recv().await {
             let messages = self.gather(first).await;
+            points::reach("recorder.turn");
             self.turn(messages).await;
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::base::clock;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{self, Timestamp};
+use crate::base::points;
 use crate::domain::id::AttemptId;
 use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
@@ -28,6 +28,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             () = clock::sleep(pause) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
+        points::reach("retention.tick");
         sweep(&engine).await?;
         pause = LOOK_EVERY;
     }

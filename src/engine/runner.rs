@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{End, Underway};
-use super::{Engine, dependencies, handlers, listener, reports};
-use crate::base::clock;
+use super::{Engine, dependencies, handlers, listener, reports, starting};
+use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
 use crate::domain::job::JobState;
@@ -41,6 +41,7 @@ enum StopCause {
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
 pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
+    points::reach("runner.begin");
     let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
     let state = settle(engine, &claimed, ended).await;
@@ -51,6 +52,9 @@ pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) 
 
 async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
+        return unstarted(engine, claimed, ended).await;
+    }
+    if let Err(ended) = starting::wait_for_room(engine, &stop).await {
         return unstarted(engine, claimed, ended).await;
     }
     // What the command is given as a secret is hidden from its first byte on.
@@ -74,22 +78,27 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     if let Some(ended) = refuse_to_start(engine, &stop) {
         return unstarted(engine, claimed, ended).await;
     }
-    let begun = if let Some(name) = handler {
-        Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
-    } else {
+    let spec = handler.is_none().then(|| {
         let path = channel.as_ref().map(exec::ReportChannel::path);
         let mut spec = prepare(engine, claimed, path);
         spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
-        Underway::spawn(engine, &spec)
+        spec
+    });
+    let start = || match (&spec, handler) {
+        (Some(spec), _) => Underway::spawn(engine, spec),
+        (None, name) => {
+            let call = handlers::call_of(engine, claimed, (&told, &alive), place.clone());
+            Underway::call(engine, name.unwrap_or_default(), call)
+        }
     };
-    let (underway, output) = match begun {
+    let (underway, output) = match starting::begin(engine, &stop, start).await {
         Ok(begun) => begun,
-        Err(message) => {
-            let message = told.borrow().masks().hide(&message);
-            let ended = Ended::without_process(AttemptOutcome::SpawnFailed, message);
+        Err(mut ended) => {
+            ended.message = told.borrow().masks().hide(&ended.message);
             return unstarted(engine, claimed, ended).await;
         }
     };
+    drop(place);
     let spawned = record_spawn(engine, claimed, underway.identity().cloned());
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));

@@ -1,6 +1,7 @@
 //! Owns the list of attempts that run in this process, and the way to ask one to stop.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -25,11 +26,13 @@ struct Here {
 pub struct Running {
     listed: Arc<Mutex<Listed>>,
     count: watch::Sender<usize>,
+    /// Attempts whose runner panicked since somebody asked.
+    lost_count: Arc<AtomicUsize>,
 }
 
 impl Default for Running {
     fn default() -> Running {
-        Running { listed: Arc::default(), count: watch::Sender::new(0) }
+        Running { listed: Arc::default(), count: watch::Sender::new(0), lost_count: Arc::default() }
     }
 }
 
@@ -44,6 +47,9 @@ pub struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.running.lost_count.fetch_add(1, Ordering::SeqCst);
+        }
         let mut listed = self.running.lock();
         listed.remove(&self.attempt);
         self.running.count.send_replace(listed.len());
@@ -83,6 +89,12 @@ impl Running {
         let listed = self.lock();
         let mut heard = listed.values().filter(|here| here.job == job).filter_map(|here| here.heard.as_ref());
         heard.find(|(known, _)| *known == number).map(|(_, heard)| heard.clone())
+    }
+
+    /// How many attempts lost their runner by a panic since the last call, if any: they are open in the store.
+    pub fn take_lost(&self) -> Option<usize> {
+        let count = self.lost_count.swap(0, Ordering::SeqCst);
+        (count > 0).then_some(count)
     }
 
     /// Whether the attempt runs here.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::parameters::RunnableTask;
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::concurrency::KeyLimit;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
@@ -21,9 +21,13 @@ const LOOK_MAX: usize = 100;
 
 /// Settles due times until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
+    let pulse = engine.health.pulse("scheduler", engine.clock.monotonic());
     loop {
         let nudged = engine.nudge_scheduler.notified();
+        pulse.beat(engine.clock.monotonic());
+        points::reach("scheduler.tick");
         let wait = look(&engine).await?;
+        pulse.beat(engine.clock.monotonic());
         tokio::select! {
             () = nudged => {}
             () = clock::sleep(wait) => {}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Engine, supervisor};
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::health::HealthStatus;
 use crate::store::writer::Probe;
 
@@ -14,6 +14,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 pub async fn run(engine: Engine) -> Result<(), String> {
     let mut trouble = engine.writer.trouble();
     loop {
+        points::reach("store_watch.tick");
         let now = trouble.borrow_and_update().clone();
         match now {
             None => {

@@ -17,6 +17,15 @@ const HANDLER_FAILED: i32 = 1;
 /// What runs, with its output.
 pub type Begun = (Underway, mpsc::Receiver<Vec<Piece>>);
 
+/// Why nothing runs.
+#[derive(Debug)]
+pub struct NotBegun {
+    /// In words.
+    pub message: String,
+    /// Whether the machine lacks something for now, so that the same start may succeed later.
+    pub is_shortage: bool,
+}
+
 /// What runs for an attempt.
 #[derive(Debug)]
 pub enum Underway {
@@ -37,16 +46,24 @@ pub enum End {
 
 impl Underway {
     /// Starts a process; or why that was not possible.
-    pub fn spawn(engine: &Engine, spec: &Spec) -> Result<Begun, String> {
-        let (running, output) = exec::spawn(spec, &engine.clock).map_err(|error| error.message())?;
+    pub fn spawn(engine: &Engine, spec: &Spec) -> Result<Begun, NotBegun> {
+        let refused = |error: exec::SpawnError| {
+            let (message, is_shortage) = (error.message(), error.is_shortage());
+            NotBegun { message, is_shortage }
+        };
+        let (running, output) = exec::spawn(spec, &engine.clock).map_err(refused)?;
         Ok((Underway::Process(running), output))
     }
 
     /// Calls a handler; or why that was not possible.
-    pub fn call(engine: &Engine, name: &str, call: Call) -> Result<Begun, String> {
-        let handler = engine.handlers.get(name).ok_or_else(|| no_handler(engine, name))?;
+    pub fn call(engine: &Engine, name: &str, call: Call) -> Result<Begun, NotBegun> {
+        let unknown = || NotBegun { message: no_handler(engine, name), is_shortage: false };
+        let handler = engine.handlers.get(name).ok_or_else(unknown)?;
         let begun = engine.handlers.call(handler, call);
-        let (calling, lines) = begun.map_err(|error| format!("no thread for the handler {name}: {error}"))?;
+        let (calling, lines) = begun.map_err(|error| NotBegun {
+            message: format!("no thread for the handler {name}: {error}"),
+            is_shortage: error.raw_os_error().is_some_and(exec::is_shortage),
+        })?;
         Ok((Underway::Handler(calling), lines))
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::base::environment;
+use crate::base::{environment, service};
 use crate::exec::error::{SpawnError, errno_of};
 
 /// The variable that marks every process of an attempt.
@@ -132,7 +132,7 @@ impl Spec {
 
 /// The environment that an attempt starts from: an allow list (`PATH`, which always has a value,
 /// `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_*`, `TZ`, `TMPDIR`) and the variables named in
-/// `inherit`, taken from the daemon's own.
+/// `inherit`, taken from the daemon's own; but never those by which a service manager talks to the daemon.
 pub fn default_environment(inherit: &[String]) -> Vec<(String, String)> {
     select(environment::variables(), inherit)
 }
@@ -143,7 +143,9 @@ pub(super) fn select(all: Vec<(String, String)>, inherit: &[String]) -> Vec<(Str
         .filter(|(name, value)| {
             let is_allowed = ALLOWED.contains(&name.as_str()) || name.starts_with("LC_");
             // An empty PATH would search the working directory only.
-            (is_allowed && !(name == "PATH" && value.is_empty())) || inherit.contains(name)
+            // Who has the service manager's socket can speak for the daemon.
+            let is_own = service::OWN_VARIABLES.contains(&name.as_str());
+            (is_allowed && !(name == "PATH" && value.is_empty())) || (inherit.contains(name) && !is_own)
         })
         .collect();
     if !chosen.iter().any(|(name, _)| name == "PATH") {

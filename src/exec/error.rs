@@ -89,15 +89,10 @@ impl SpawnError {
         self.to_string()
     }
 
-    /// Whether the machine lacks something for now (descriptors, processes, memory, a file that is
-    /// being written), so that the same start may succeed later.
-    pub fn is_transient(&self) -> bool {
-        let (Self::Os { errno, .. } | Self::NotExecutable { errno, .. }) = self else {
-            return false;
-        };
-        [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::TXTBSY]
-            .iter()
-            .any(|known| known.raw_os_error() == *errno)
+    /// Whether the machine, or the daemon itself, lacks descriptors, processes or memory for now: nothing is wrong with
+    /// what was to be started.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Os { errno, .. } if is_shortage(*errno))
     }
 
     pub(super) fn not_executable(path: PathBuf, errno: i32) -> SpawnError {
@@ -122,6 +117,12 @@ impl SpawnError {
             _ => SpawnError::Os { step: "start the process", errno },
         }
     }
+}
+
+/// Whether the error number says that something is used up for now.
+pub fn is_shortage(errno: i32) -> bool {
+    let known = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    known.iter().any(|known| known.raw_os_error() == errno)
 }
 
 /// The system's error number; 0 when the error is not the system's.

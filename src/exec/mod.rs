@@ -28,7 +28,7 @@ mod tests;
 
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
-pub use error::SpawnError;
+pub use error::{SpawnError, is_shortage};
 pub use handler::{Call, Calling, Handler, Handlers, Place, Returned};
 pub use handler_context::{HandlerContext, Hear, Told};
 pub use output::{

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, within};
-use crate::base::task;
+use crate::base::{descriptors, task};
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
 use crate::exec::error::{SpawnError, errno_of};
 use crate::exec::output::{self, DrainReport, Piece};
@@ -340,6 +340,7 @@ fn start(spec: &Spec, program: &Path) -> Result<(Child, OwnedFd, Option<OwnedFd>
     // It holds our copy of the writing end: with that open the output would never end.
     drop(command);
     let mut child = spawned.map_err(|error| SpawnError::diagnose(&error, program, spec.argument_bytes()))?;
+    descriptors::hand_down(Pid::from_child(&child));
     if let Some(output) = merged {
         return Ok((child, output, None));
     }

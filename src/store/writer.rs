@@ -21,6 +21,8 @@ use super::jobs::PendingRows;
 use crate::args;
 use crate::base::asker::peer;
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::points;
+use crate::base::pulse::Pulse;
 use crate::domain::event::{EventCursor, NewEvent};
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
@@ -178,6 +180,7 @@ pub struct Writer {
     queue: mpsc::Sender<Box<dyn Waiting>>,
     newest: watch::Receiver<i64>,
     trouble: watch::Receiver<Option<Fault>>,
+    pulse: Arc<Pulse>,
     epoch: u32,
 }
 
@@ -218,6 +221,11 @@ impl Writer {
         self.trouble.clone()
     }
 
+    /// Whether it is at a batch of changes, and since when.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
     /// The position behind the newest committed event.
     pub fn cursor(&self) -> EventCursor {
         EventCursor { epoch: self.epoch, seq: *self.newest.borrow() }
@@ -232,6 +240,7 @@ pub struct WriterLoop {
     queue: mpsc::Receiver<Box<dyn Waiting>>,
     newest: watch::Sender<i64>,
     trouble: watch::Sender<Option<Fault>>,
+    pulse: Arc<Pulse>,
     ids: Ids,
 }
 
@@ -240,15 +249,17 @@ pub fn channel(db: Arc<Db>, clock: Arc<dyn Clock>, epoch: u32, newest: i64) -> (
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let (newest_sender, newest_receiver) = watch::channel(newest);
     let (trouble_sender, trouble) = watch::channel(None);
-    let writer = Writer { queue: sender, newest: newest_receiver, trouble, epoch };
+    let pulse = Arc::new(Pulse::new(clock.monotonic()));
+    let writer = Writer { queue: sender, newest: newest_receiver, trouble, pulse: Arc::clone(&pulse), epoch };
     let (newest, trouble, ids) = (newest_sender, trouble_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, ids })
+    (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, pulse, ids })
 }
 
 impl WriterLoop {
     /// Commits changes until every `Writer` is gone. May be called again after a panic.
     pub async fn run(&mut self) {
         self.ids = Ids::default();
+        self.pulse.rest(self.clock.monotonic());
         while let Some(first) = self.queue.recv().await {
             let mut waiting = vec![first];
             while waiting.len() < BATCH_MAX {
@@ -257,7 +268,10 @@ impl WriterLoop {
                     Err(_) => break,
                 }
             }
+            self.pulse.begin(self.clock.monotonic());
+            points::reach("writer.turn");
             self.turn(waiting).await;
+            self.pulse.rest(self.clock.monotonic());
         }
     }
 

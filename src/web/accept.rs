@@ -20,15 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::execute::Door;
-use super::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, SEND_BUFFER_BYTES};
+use super::limits::{ACCEPT_PAUSE, DESCRIPTORS_RESERVED, HEAD_BYTES_MAX, SEND_BUFFER_BYTES, SHORTAGE_LOOK};
 use super::media::Media;
 use super::stall::Stalling;
 use super::transport::{harden, refused, routes};
 use super::{Backend, DoorConfig};
-use crate::base::{
-    clock::{sleep, within},
-    task,
-};
+use crate::base::clock::{sleep, within};
+use crate::base::{descriptors, points, task};
 
 /// A place under the cap on connections; whoever keeps a connection alive holds a copy.
 #[derive(Debug, Clone)]
@@ -49,44 +47,80 @@ impl Peer {
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
 content-length: 0\r\n\r\n";
 
-/// Serves until `shutdown`, then ends open streams (web sockets with 1001), lets requests finish and returns.
-pub async fn serve<B: Backend>(
-    listener: TcpListener,
-    backend: B,
-    config: DoorConfig,
-    shutdown: CancellationToken,
-) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let places = Arc::new(Semaphore::new(config.limits.connections));
-    let door = Arc::new(Door::new(backend, port, config, shutdown));
-    let router = routes(Arc::clone(&door));
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = door.shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok((stream, address)) => (stream, Peer(address.ip())),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for a moment");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
+/// The listener and everything that its connections share.
+pub struct Entrance<B: Backend> {
+    /// `None` once the door is closed.
+    listener: Option<TcpListener>,
+    door: Arc<Door<B>>,
+    router: Router,
+    places: Arc<Semaphore>,
+    /// Why nobody is let in for now, as it was told last.
+    shortage: Option<&'static str>,
+}
+
+impl<B: Backend> Entrance<B> {
+    /// A door at this listener, which nobody passes before `serve`.
+    pub fn new(
+        listener: TcpListener,
+        backend: B,
+        config: DoorConfig,
+        shutdown: CancellationToken,
+    ) -> Entrance<B> {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        let places = Arc::new(Semaphore::new(config.limits.connections));
+        let door = Arc::new(Door::new(backend, port, config, shutdown));
+        let router = routes(Arc::clone(&door));
+        Entrance { listener: Some(listener), door, router, places, shortage: None }
+    }
+
+    /// Serves until the shutdown, then ends open streams (web sockets with 1001), lets requests finish and returns.
+    /// May be called again after a panic.
+    pub async fn serve(&mut self) {
+        while let Some(listener) = &self.listener {
+            let shortage = (descriptors::left() < DESCRIPTORS_RESERVED).then_some("descriptors are used up");
+            tell(&self.door, &mut self.shortage, shortage);
+            // Whoever comes meanwhile waits in the system's queue, and costs nothing.
+            let (pause, is_open) =
+                if shortage.is_some() { (ACCEPT_PAUSE, false) } else { (SHORTAGE_LOOK, true) };
+            let accepted = tokio::select! {
+                biased;
+                () = self.door.shutdown.cancelled() => break,
+                accepted = listener.accept(), if is_open => accepted,
+                () = sleep(pause) => continue,
+            };
+            match accepted {
+                Ok((stream, address)) => self.admit(stream, Peer(address.ip())),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections for a moment");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
-        };
-        let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(most = door.limits.connections, "a connection over the cap was refused");
+        }
+        self.listener = None;
+        self.door.connections.close();
+        if within(self.door.limits.closing, self.door.connections.wait()).await.is_none() {
+            tracing::warn!(left = self.door.connections.len(), "connections were cut at shutdown");
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: Peer) {
+        points::reach("door.accept");
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(most = self.door.limits.connections, "a connection over the cap was refused");
             let _ = stream.try_write(FULL);
-            continue;
+            return;
         };
         let place = (Place(Arc::new(permit)), peer);
-        let connection = converse(Arc::clone(&door), router.clone(), stream, place);
-        task::spawn(door.connections.track_future(connection));
+        let connection = converse(Arc::clone(&self.door), self.router.clone(), stream, place);
+        task::spawn(self.door.connections.track_future(connection));
     }
-    drop(listener);
-    door.connections.close();
-    if within(door.limits.closing, door.connections.wait()).await.is_none() {
-        tracing::warn!(left = door.connections.len(), "connections were cut at shutdown");
+}
+
+/// Tells when it is news.
+fn tell<B: Backend>(door: &Door<B>, told: &mut Option<&'static str>, shortage: Option<&'static str>) {
+    if *told != shortage {
+        *told = shortage;
+        door.backend.tell_shortage(shortage);
     }
 }
 

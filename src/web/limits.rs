@@ -109,5 +109,9 @@ pub const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// Time for the peer to answer a WebSocket's close frame.
 pub const CLOSE_TIME: Duration = Duration::from_secs(1);
-/// Pause of the accept loop after an error such as "too many open files".
+/// Descriptors that are kept for the daemon's own files and the jobs: with fewer left, nobody comes in.
+pub const DESCRIPTORS_RESERVED: u64 = 48;
+/// How often it is looked whether descriptors run short while nobody comes.
+pub const SHORTAGE_LOOK: Duration = Duration::from_secs(1);
+/// Pause of the accept loop while descriptors are short, or after an error.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

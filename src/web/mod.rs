@@ -43,7 +43,7 @@ use tokio::sync::watch;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
 
-pub use accept::serve;
+pub use accept::Entrance;
 pub use download::{LogRefusal, LogText};
 pub use limits::Limits;
 
@@ -107,6 +107,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// What is missing, in words that strangers may read.
     fn ready(&self) -> Result<(), String>;
+
+    /// Connections are not accepted for now, for this reason; or are again.
+    fn tell_shortage(&self, shortage: Option<&str>);
 
     /// The whole log of an attempt as a text, or one stream of it. Here it is decided whether this viewer may see it.
     ///

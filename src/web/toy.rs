@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Asked, Backend, DoorConfig, Limits, LogRefusal, LogText, Unsure, serve};
+use super::{Asked, Backend, DoorConfig, Entrance, Limits, LogRefusal, LogText, Unsure};
 use crate::base::task;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
@@ -332,6 +332,8 @@ impl Backend for Toy {
         Ok(())
     }
 
+    fn tell_shortage(&self, _: Option<&str>) {}
+
     async fn log(
         &self,
         viewer: &Viewer,
@@ -386,7 +388,8 @@ pub async fn open_with(change: impl FnOnce(&mut Limits)) -> Open {
     let (toy, shutdown) = (Toy::new(), CancellationToken::new());
     let mut config = DoorConfig::default();
     change(&mut config.limits);
-    let served = task::spawn(serve(listener, toy.clone(), config, shutdown.clone()));
+    let mut door = Entrance::new(listener, toy.clone(), config, shutdown.clone());
+    let served = task::spawn(async move { door.serve().await });
     Open { address, toy, shutdown, served }
 }
 

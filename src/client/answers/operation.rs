@@ -53,6 +53,12 @@ answers! {
         /// Since the start.
         #[serde(default)]
         restart_count: i64,
+        /// Since the start, also when it is well again.
+        #[serde(default)]
+        last_error: Option<String>,
+        /// RFC 3339.
+        #[serde(default)]
+        last_error_at: Option<String>,
     }
     /// Jobs by state.
     JobCounts {

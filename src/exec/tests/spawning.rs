@@ -55,7 +55,7 @@ fn what_cannot_be_found_is_said() {
     let expected =
         format!("the program `no-such-program` was not found (ENOENT); searched in PATH: {DEFAULT_PATH}");
     assert_eq!(missing.message(), expected);
-    assert!(!missing.is_transient());
+    assert!(!missing.is_shortage());
     assert_eq!(
         refusal(&spec(&["/no/such/program"])).message(),
         "the program `/no/such/program` was not found (ENOENT)"
@@ -125,10 +125,10 @@ fn arguments_that_are_too_long_are_said_with_their_size() {
 #[test]
 fn a_lack_that_passes_is_told_from_a_mistake() {
     let os = |errno| SpawnError::Os { step: "start the process", errno };
-    assert!(os(libc::EAGAIN).is_transient());
-    assert!(os(libc::EMFILE).is_transient());
+    assert!(os(libc::EAGAIN).is_shortage());
+    assert!(os(libc::EMFILE).is_shortage());
     assert_eq!(os(libc::EMFILE).message(), "the system refused to start the process (EMFILE)");
-    assert!(!os(libc::EIO).is_transient());
+    assert!(!os(libc::EIO).is_shortage());
 }
 
 #[test]
@@ -138,6 +138,8 @@ fn only_the_allowed_and_the_named_are_inherited() {
     let names =
         |chosen: Vec<(String, String)>| -> Vec<String> { chosen.into_iter().map(|(name, _)| name).collect() };
     let chosen = select(own.to_vec(), &["WANTED".into(), "ABSENT".into()]);
+    let socket = [("NOTIFY_SOCKET".to_owned(), "/run/systemd/notify".to_owned())];
+    assert_eq!(names(select(socket.to_vec(), &["NOTIFY_SOCKET".into()])), ["PATH"]);
     assert!(chosen.contains(&("PATH".into(), DEFAULT_PATH.into())));
     assert_eq!(names(chosen), ["HOME", "LC_TIME", "TZ", "WANTED", "PATH"]);
     let kept = select(vec![("PATH".into(), "/mine".into())], &[]);

@@ -62,6 +62,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         health: health::HealthBoard::default(),
         running: running::Running::default(),
         handlers: beadle::exec::Handlers::default(),
+        starting: beadle::engine::starting::Starting::default(),
         tokens: beadle::engine::tokens::TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),

@@ -1,0 +1,41 @@
+//! Owns telling the feed that a part failed or recovered. What cannot be written now is kept, the worst and the latest of
+//! each part, and written when the store is back. It must never hold up whoever reports.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::base::{clock, points};
+use crate::store::writer::Refusal;
+
+/// Pause before a change that could not be written is offered again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells until the shutdown begins.
+pub async fn run(engine: Engine) -> Result<(), String> {
+    let mut changes = engine.health.watch();
+    loop {
+        points::reach("health_news.tick");
+        changes.mark_unchanged();
+        let is_behind = !tell(&engine).await?;
+        tokio::select! {
+            changed = changes.changed(), if !is_behind => if changed.is_err() { return Ok(()) },
+            () = clock::sleep(RETRY_EVERY), if is_behind => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
+    }
+}
+
+/// Tells all that is to be told; gives false when the store did not take it.
+async fn tell(engine: &Engine) -> Result<bool, String> {
+    while let Some((number, change)) = engine.health.untold() {
+        match engine.writer.apply(change).await {
+            Ok(_) => engine.health.told(number),
+            Err(Refusal::Fault(fault)) => {
+                tracing::debug!("a change of health waits for the store: {fault}");
+                return Ok(false);
+            }
+            Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
+        }
+    }
+    Ok(true)
+}
