@@ -215,7 +215,7 @@ fn refusal(refusal: Refusal) -> String {
 
 fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     // Rows of what is not one part, but many that are alike.
-    for row in ["feed", "runners", "descriptors"] {
+    for row in ["feed", "runners", "descriptors", "starts"] {
         engine.health.begin(row, engine.clock.now());
     }
     let slots = Slots::new(engine.settings.slots);
@@ -418,15 +418,12 @@ impl Backend for Door {
 
     fn tell_shortage(&self, shortage: Option<&str>) {
         let (health, now) = (&self.engine.health, self.engine.clock.now());
-        match shortage {
-            Some(lack) => {
-                tracing::warn!(part = "descriptors", "{lack}: connections wait until some are free");
-                health.set("descriptors", HealthStatus::Degraded, Some(lack.to_owned()), now);
-            }
-            None => {
-                tracing::info!(part = "descriptors", "connections are accepted again");
-                health.set("descriptors", HealthStatus::Ok, None, now);
-            }
+        if let Some(lack) = shortage {
+            tracing::warn!(part = "descriptors", "{lack}: connections wait until some are free");
+            health.set("descriptors", HealthStatus::Degraded, Some(lack.to_owned()), now);
+        } else {
+            tracing::info!(part = "descriptors", "connections are accepted again");
+            health.set("descriptors", HealthStatus::Ok, None, now);
         }
     }
 

@@ -34,6 +34,11 @@ pub fn left() -> u64 {
     limit().saturating_sub(u64::try_from(probe.as_raw_fd()).unwrap_or(0))
 }
 
+/// A reserve of `most`, or of a part of the limit where that is low.
+pub fn reserve(most: u64, part: u64) -> u64 {
+    most.min(limit() / part)
+}
+
 /// Gives a child that was just started the soft limit from before it was raised. A program that opens every descriptor
 /// up to its limit, or holds them in a `select`, must not meet a raised one. The child may see the raised limit in the
 /// first instant of its life.

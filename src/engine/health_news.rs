@@ -18,7 +18,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         changes.mark_unchanged();
         let is_behind = !tell(&engine).await?;
         tokio::select! {
-            changed = changes.changed(), if !is_behind => if changed.is_err() { return Ok(()) },
+            news = changes.changed(), if !is_behind => if news.is_err() { return Ok(()) },
             () = clock::sleep(RETRY_EVERY), if is_behind => {}
             () = engine.shutdown.begun() => return Ok(()),
         }

@@ -13,8 +13,10 @@ use crate::base::{clock, descriptors};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::health::HealthStatus;
 
-/// Descriptors that are left to the daemon itself: for its files, its log and its look at processes.
-const RESERVED: u64 = 16;
+/// Descriptors that starts leave to the daemon itself and to those who talk to it: more than the door leaves, so that
+/// somebody can come in and cancel what takes them all. With a low limit it is that part of it.
+const RESERVED: u64 = 64;
+const RESERVED_PART: u64 = 4;
 /// Descriptors that a start takes at most, for a moment.
 const START_NEEDS: u64 = 8;
 /// Pause before a start is tried again.
@@ -54,7 +56,8 @@ pub fn room(engine: &Engine, most: usize) -> usize {
     if engine.starting.waiting.load(Ordering::SeqCst) > 0 {
         return 0;
     }
-    let starts = descriptors::left().saturating_sub(RESERVED) / START_NEEDS;
+    let starts =
+        descriptors::left().saturating_sub(descriptors::reserve(RESERVED, RESERVED_PART)) / START_NEEDS;
     usize::try_from(starts).unwrap_or(usize::MAX).min(most)
 }
 
@@ -83,7 +86,7 @@ async fn until<T>(
     let mut waiting = None;
     loop {
         let refused = match attempt() {
-            Ok(begun) => return Ok(begun),
+            Ok(done) => return Ok(done),
             Err(refused) => refused,
         };
         let waited = engine.clock.monotonic().duration_since(began);

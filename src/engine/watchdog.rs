@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Engine;
 use super::supervisor::Ground;
@@ -62,7 +62,9 @@ pub fn start(engine: &Engine, role: Role) -> Result<Watchdog, String> {
     let now = engine.clock.monotonic();
     let is_over = Arc::new(AtomicBool::new(false));
     let pulse = |name| engine.health.pulse(name, now);
+    let poke = Arc::new(Notify::new());
     let watched = Watched {
+        poke: Arc::clone(&poke),
         runtime: pulse("runtime"),
         writer: engine.writer.pulse(),
         dispatcher: pulse("dispatcher"),
@@ -74,7 +76,7 @@ pub fn start(engine: &Engine, role: Role) -> Result<Watchdog, String> {
         stuck_after: points::length("STUCK_AFTER", STUCK_AFTER),
     };
     engine.health.begin("runtime", engine.clock.now());
-    drop(task::spawn(beat(engine.ground(), Arc::clone(&watched.runtime), Arc::clone(&is_over))));
+    drop(task::spawn(beat(engine.ground(), Arc::clone(&watched.runtime), poke, Arc::clone(&is_over))));
     let (ground, over) = (engine.ground(), Arc::clone(&is_over));
     let look = move || Look::new(watched, ground, role).run(&over);
     thread::Builder::new()
@@ -96,16 +98,22 @@ pub fn standstill(engine: &Engine) -> Option<String> {
 }
 
 /// The runtime's pulse: a task like any other.
-async fn beat(ground: Ground, pulse: Arc<Pulse>, is_over: Arc<AtomicBool>) {
+async fn beat(ground: Ground, pulse: Arc<Pulse>, poke: Arc<Notify>, is_over: Arc<AtomicBool>) {
     while !is_over.load(Ordering::Relaxed) {
         points::reach("runtime.beat");
         pulse.beat(ground.clock.monotonic());
-        clock::sleep(BEAT_EVERY).await;
+        tokio::select! {
+            () = clock::sleep(BEAT_EVERY) => {}
+            () = poke.notified() => {}
+        }
     }
 }
 
 /// What is looked at.
 struct Watched {
+    /// Wakes a thread of the runtime. When a task blocks the one that had been waiting for timers and sockets, the others
+    /// may sleep on, and nothing would come in: tokio wakes them only for work.
+    poke: Arc<Notify>,
     runtime: Arc<Pulse>,
     writer: Arc<Pulse>,
     dispatcher: Arc<Pulse>,
@@ -204,6 +212,9 @@ impl Look {
                 self.amnesty = now;
             }
             self.last_at = now;
+            if now.saturating_duration_since(self.watched.runtime.last()) >= LOOK_EVERY {
+                self.watched.poke.notify_one();
+            }
             let verdict = judge(self.see(now), self.watched.slow_after, self.watched.stuck_after);
             self.show(verdict.lag.as_deref());
             if verdict.is_stuck && self.role == Role::Program {

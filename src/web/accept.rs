@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::execute::Door;
-use super::limits::{ACCEPT_PAUSE, DESCRIPTORS_RESERVED, HEAD_BYTES_MAX, SEND_BUFFER_BYTES, SHORTAGE_LOOK};
+use super::limits::{
+    ACCEPT_PAUSE, DESCRIPTORS_RECOVERED, DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PART, HEAD_BYTES_MAX,
+    SEND_BUFFER_BYTES, SHORTAGE_LOOK,
+};
 use super::media::Media;
 use super::stall::Stalling;
 use super::transport::{harden, refused, routes};
@@ -77,7 +80,9 @@ impl<B: Backend> Entrance<B> {
     /// May be called again after a panic.
     pub async fn serve(&mut self) {
         while let Some(listener) = &self.listener {
-            let shortage = (descriptors::left() < DESCRIPTORS_RESERVED).then_some("descriptors are used up");
+            let reserve = descriptors::reserve(DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PART);
+            let wanted = if self.shortage.is_some() { reserve + DESCRIPTORS_RECOVERED } else { reserve };
+            let shortage = (descriptors::left() < wanted).then_some("descriptors are used up");
             tell(&self.door, &mut self.shortage, shortage);
             // Whoever comes meanwhile waits in the system's queue, and costs nothing.
             let (pause, is_open) =

@@ -109,8 +109,13 @@ pub const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// Time for the peer to answer a WebSocket's close frame.
 pub const CLOSE_TIME: Duration = Duration::from_secs(1);
-/// Descriptors that are kept for the daemon's own files and the jobs: with fewer left, nobody comes in.
+/// Descriptors that are kept for the daemon's own files and its jobs: with fewer left, nobody comes in. With a low limit
+/// it is that part of it.
 pub const DESCRIPTORS_RESERVED: u64 = 48;
+/// See `DESCRIPTORS_RESERVED`.
+pub const DESCRIPTORS_RESERVED_PART: u64 = 6;
+/// So many more must be free before somebody comes in again.
+pub const DESCRIPTORS_RECOVERED: u64 = 4;
 /// How often it is looked whether descriptors run short while nobody comes.
 pub const SHORTAGE_LOOK: Duration = Duration::from_secs(1);
 /// Pause of the accept loop while descriptors are short, or after an error.

@@ -3,6 +3,7 @@
 mod door;
 mod example;
 mod outcomes;
+mod parts;
 mod stopping;
 
 use std::path::Path;
