@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::Listener;
 use super::running::Entry;
-use super::underway::{End, Underway};
+use super::underway::{Begun, End, Underway};
 use super::{Engine, dependencies, handlers, listener, reports, starting};
 use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended};
@@ -84,21 +84,11 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
         spec
     });
-    let start = || match (&spec, handler) {
-        (Some(spec), _) => Underway::spawn(engine, spec),
-        (None, name) => {
-            let call = handlers::call_of(engine, claimed, (&told, &alive), place.clone());
-            Underway::call(engine, name.unwrap_or_default(), call)
-        }
-    };
-    let (underway, output) = match starting::begin(engine, &stop, start).await {
+    let begun = begin(engine, claimed, &stop, (&told, &alive), spec, place).await;
+    let (underway, output) = match begun {
         Ok(begun) => begun,
-        Err(mut ended) => {
-            ended.message = told.borrow().masks().hide(&ended.message);
-            return unstarted(engine, claimed, ended).await;
-        }
+        Err(ended) => return unstarted(engine, claimed, ended).await,
     };
-    drop(place);
     let spawned = record_spawn(engine, claimed, underway.identity().cloned());
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
@@ -126,6 +116,28 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     ended.error_line = ended.error_line.or(said.error_line);
     ended.advice = reported.advice();
     ended
+}
+
+/// Starts a process, or calls the handler where there is none to start, once the machine has what it takes.
+async fn begin(
+    engine: &Engine,
+    claimed: &Claimed,
+    stop: &watch::Receiver<bool>,
+    (told, alive): (&watch::Sender<Reported>, &watch::Sender<bool>),
+    spec: Option<Spec>,
+    place: Place,
+) -> Result<Begun, Ended> {
+    let start = || {
+        if let Some(spec) = &spec {
+            return Underway::spawn(engine, spec);
+        }
+        let name = claimed.job.command.handler.as_deref().unwrap_or_default();
+        Underway::call(engine, name, handlers::call_of(engine, claimed, (told, alive), place.clone()))
+    };
+    starting::begin(engine, stop, start).await.map_err(|mut ended| {
+        ended.message = told.borrow().masks().hide(&ended.message);
+        ended
+    })
 }
 
 /// The end of an attempt of which nothing ever ran.
