@@ -28,7 +28,8 @@ use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, log_watch, reaper, recorder, retention, running, scheduler, spool,
+    store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -88,6 +89,11 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
 
     let engine = build(&settings, &store, writer, handlers, (clock, random)).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
+    // Results that a store in trouble could not take, before anybody asks which attempts are lost.
+    let spooled = spool::replay(&engine).await?;
+    if spooled > 0 {
+        tracing::warn!(spooled, "results waited in the spool of the daemon before this one");
+    }
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
@@ -158,6 +164,7 @@ async fn build(
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
+    let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
     let logs = store.logs();
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), clock.clone(), cap);
     let recording = keep_running("recorder", async move |()| recorder_loop.run().await);
@@ -170,6 +177,8 @@ async fn build(
     Ok(Engine::new(Parts {
         reader: store.reader(),
         writer,
+        care: store.care(clock.clone()),
+        spool,
         logs,
         recorder,
         handlers,
@@ -185,6 +194,7 @@ async fn build(
             retention_succeeded: settings.retention_succeeded,
             retention_failed: settings.retention_failed,
             retention_log_bytes: number(settings.retention_log_bytes),
+            free_bytes_min: settings.min_free,
             log_attempt_cap: cap,
             work_directory,
             report_directory,
@@ -217,6 +227,7 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor) {
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
     supervisor.keep(engine, "store", store_watch::run);
+    supervisor.keep(engine, "logs", log_watch::run);
 }
 
 /// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
@@ -286,6 +297,9 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Signals, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
+        // A write over `ulimit -f` would end us. With a handler, which children do not inherit, it is an error like
+        // any other of the disk.
+        drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

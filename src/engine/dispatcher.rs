@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, reaper, runner};
+use super::{Engine, reaper, runner, spool};
 use crate::base::{clock, task};
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
@@ -38,9 +38,18 @@ impl Slots {
 
 /// Starts jobs until the shutdown begins.
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
+    if !ready(&engine).await {
+        return Ok(());
+    }
+    // Results first: an attempt whose end waits in the spool is not lost.
+    spool::replay(&engine).await?;
     // After a restart: a claim whose answer was lost has no runner. On the first start this finds nothing.
     reaper::recover(&engine).await?;
     loop {
+        // While changes are refused nothing is started.
+        if !ready(&engine).await {
+            return Ok(());
+        }
         // Registered before the look, so that a nudge in between is not lost.
         let nudged = engine.nudge_dispatcher.notified();
         let wait = tick(&engine, &slots).await?;
@@ -49,6 +58,14 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
             () = clock::sleep(wait) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
+    }
+}
+
+/// Waits until the store takes changes; false when the daemon stops instead.
+async fn ready(engine: &Engine) -> bool {
+    tokio::select! {
+        () = engine.writer.ready() => true,
+        () = engine.shutdown.begun() => false,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod handlers;
 pub mod health;
 pub mod jobs;
 pub mod listener;
+pub mod log_watch;
 pub mod logs;
 pub mod parameters;
 pub mod progress;
@@ -20,6 +21,7 @@ pub mod retention;
 pub mod runner;
 pub mod running;
 pub mod scheduler;
+pub mod spool;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
@@ -40,7 +42,10 @@ use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
 use crate::exec::Handlers;
 use crate::store::logs::Logs;
-use crate::store::{Reader, Writer};
+use crate::store::{Care, Reader, Writer};
+
+/// Pause before the store is asked again that could not take or give something.
+const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// What the engine is set to.
 #[derive(Debug, Clone)]
@@ -61,6 +66,8 @@ pub struct EngineSettings {
     pub retention_failed: Duration,
     /// Bytes that all logs may take.
     pub retention_log_bytes: i64,
+    /// Bytes that the disk shall keep free: with fewer, no output is kept and no new job taken.
+    pub free_bytes_min: u64,
     /// Bytes of output that one attempt may keep.
     pub log_attempt_cap: i64,
     /// Where commands run that name no directory.
@@ -76,6 +83,10 @@ pub struct Parts {
     pub reader: Reader,
     /// Changes the state.
     pub writer: Writer,
+    /// Looks after the store's files.
+    pub care: Care,
+    /// Results that wait for the store.
+    pub spool: spool::Spool,
     /// Reads and writes output.
     pub logs: Logs,
     /// Takes output of running attempts.

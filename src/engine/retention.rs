@@ -28,7 +28,10 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             () = clock::sleep(pause) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
-        sweep(&engine).await?;
+        let is_well = engine.writer.trouble().borrow().is_none() && engine.logs.trouble().is_none();
+        if is_well {
+            sweep(&engine).await?;
+        }
         pause = LOOK_EVERY;
     }
 }

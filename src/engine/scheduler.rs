@@ -22,6 +22,11 @@ const LOOK_MAX: usize = 100;
 /// Settles due times until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
     loop {
+        // While changes are refused due times wait; their misfire policy says what becomes of them then.
+        tokio::select! {
+            () = engine.writer.ready() => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
         let nudged = engine.nudge_scheduler.notified();
         let wait = look(&engine).await?;
         tokio::select! {
