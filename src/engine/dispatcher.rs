@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Engine, reaper, runner, spool};
 use crate::base::{clock, task};
+use crate::store::Certainty;
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
 
@@ -104,6 +105,10 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
     let claim = Claim { worker: engine.worker, slots: permits.len(), cookies };
     let claimed = match engine.writer.apply(claim).await {
         Ok(committed) => committed.answer,
+        // Refused before anything was begun: the next look waits until the store takes changes.
+        Err(Refusal::Fault(fault)) if fault.is_of_the_store() && fault.certainty == Certainty::Unchanged => {
+            return Ok(0);
+        }
         Err(Refusal::Fault(fault)) => return Err(format!("no job could be claimed: {fault}")),
         Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
     };

@@ -6,6 +6,7 @@ use super::Engine;
 use crate::base::clock;
 use crate::base::clock::Timestamp;
 use crate::domain::id::AttemptId;
+use crate::store::FaultKind;
 use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
 
@@ -28,7 +29,9 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             () = clock::sleep(pause) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
-        let is_well = engine.writer.trouble().borrow().is_none() && engine.logs.trouble().is_none();
+        // On a full disk forgetting is what helps.
+        let logs = engine.logs.trouble().is_none_or(|fault| fault.kind == FaultKind::Full);
+        let is_well = engine.writer.trouble().borrow().is_none() && logs;
         if is_well {
             sweep(&engine).await?;
         }

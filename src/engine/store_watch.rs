@@ -83,6 +83,9 @@ impl Watch {
     /// A store that is well: what waited for it goes in, and once in a while it is checked.
     async fn keep(&mut self, engine: &Engine) {
         (self.lost_at, self.rescued) = (None, None);
+        if engine.health.status("store") == Some(HealthStatus::Down) {
+            tracing::info!("the store takes changes again");
+        }
         supervisor::report(engine, "store", HealthStatus::Ok, None);
         if let Err(message) = spool::replay(engine).await {
             tracing::warn!("results stay in the spool: {message}");
@@ -141,6 +144,9 @@ impl Watch {
 
 fn report_down(engine: &Engine, fault: &Fault) {
     let message = format!("{}: {fault}", word(fault.kind));
+    if engine.health.status("store") != Some(HealthStatus::Down) {
+        tracing::error!("changes are refused: {message}");
+    }
     supervisor::report(engine, "store", HealthStatus::Down, Some(message));
 }
 

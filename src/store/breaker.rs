@@ -88,6 +88,11 @@ impl Breaker {
         found
     }
 
+    /// The files that it looks at.
+    pub(super) fn files(&self) -> &Files {
+        &self.0.files
+    }
+
     /// What the last check found.
     pub(super) fn set_damage(&self, damage: Option<Fault>) {
         self.update(|state| state.damage = damage);

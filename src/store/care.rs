@@ -67,10 +67,15 @@ impl Care {
         let began = self.clock.monotonic();
         let verdict = self.verdict(newest).await;
         match verdict {
-            Ok(damage) => self.breaker.set_damage(damage),
+            Ok(damage) => {
+                if let Some(damage) = &damage {
+                    tracing::error!("{damage}");
+                }
+                self.breaker.set_damage(damage);
+            }
             // It could not be read to its end: what was known stays, unless it says itself that it is damaged.
             Err(fault) if fault.kind == FaultKind::Damaged => {
-                self.breaker.set_damage(Some(self.damaged(&fault)))
+                self.breaker.set_damage(Some(self.damaged(&fault)));
             }
             Err(fault) => return Err(fault),
         }
@@ -80,7 +85,7 @@ impl Care {
     async fn verdict(&self, newest: i64) -> Result<Option<Fault>> {
         let found: String = page::one(self.db.optional(&CHECK, &[]).await?)?.get(0)?;
         if found != "ok" {
-            return Ok(Some(self.damaged(&found)));
+            return Ok(Some(self.damaged(&found.replace('\n', ": "))));
         }
         let kept = self.reader.newest_event().await?;
         Ok((kept < newest).then(|| {
@@ -102,6 +107,10 @@ impl Care {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.join(format!("{RESCUED}{}", now.micros() / 1_000_000));
         self.db.save_copy(&path).await?;
+        // What is open stays open: only its name is another.
+        if let Err(error) = self.breaker.files().set_journal_aside(&path) {
+            tracing::error!("the journal of the lost store could not be set aside: {error}");
+        }
         Ok(Some(path))
     }
 }

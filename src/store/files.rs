@@ -32,6 +32,22 @@ impl Files {
         Files { known: all.into_iter().filter_map(seen).collect() }
     }
 
+    /// Moves the journal out of the way of a file that will be put in the place of ours: it would be taken for that
+    /// one's. Only what is still ours is touched.
+    pub fn set_journal_aside(&self, target: &Path) -> std::io::Result<()> {
+        for (path, known) in self.known.iter().skip(1) {
+            let name = path.display().to_string();
+            match stat(path) {
+                Ok(found) if identity(&found) == *known && name.ends_with("-wal") => {
+                    std::fs::rename(path, format!("{}.old-wal", target.display()))?;
+                }
+                Ok(found) if identity(&found) == *known => std::fs::remove_file(path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// What has become of them: nothing, when they are where they were.
     pub fn trouble(&self) -> Option<Fault> {
         self.known.iter().find_map(|(path, known)| {

@@ -65,14 +65,13 @@ impl Logs {
         self.guard.trouble()
     }
 
-    /// Tells when output is not kept any more, and when it is again.
-    pub fn watch_trouble(&self) -> watch::Receiver<Option<Fault>> {
-        self.guard.shown.subscribe()
-    }
-
     /// Looks at the file; and keeps no output while the disk is low.
     pub fn look(&self, low_room: Option<Fault>) {
         if let Some(fault) = self.guard.files().trouble() {
+            self.guard.shown.send_replace(Some(fault));
+        } else if self.db.is_doubted() && self.guard.shown.borrow().is_none() {
+            // A reader met damage: whether there is any shows when it is looked at.
+            let fault = Fault::new(FaultKind::Damaged, "the log store seems to be damaged");
             self.guard.shown.send_replace(Some(fault));
         }
         self.guard.pause.send_replace(low_room);

@@ -264,7 +264,8 @@ fn refuse_lost(directory: &Path) -> Result<()> {
     for entry in std::fs::read_dir(directory).map_err(cannot)? {
         names.push(entry.map_err(cannot)?.file_name().to_string_lossy().into_owned());
     }
-    let is_remains = |name: &&String| name.starts_with(RESCUED) || *name == "beadle.db-wal";
+    let is_remains =
+        |name: &&String| name.starts_with(RESCUED) && !name.ends_with("-wal") || *name == "beadle.db-wal";
     let Some(remains) = names.iter().filter(is_remains).max() else { return Ok(()) };
     let message = format!(
         "{} is gone, but {remains} is there: put the store back (rename a rescued one to beadle.db), or move {remains} \
@@ -348,6 +349,7 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
         let found: String = page::one(db.optional(&SQLITE_CHECK, &[]).await?)?.get(0)?;
         if found != "ok" {
+            let found = found.replace('\n', ": ");
             return Err(Fault::new(FaultKind::Damaged, format!("the database is damaged ({found})")));
         }
     }

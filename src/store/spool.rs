@@ -18,7 +18,7 @@ const ROOM_BYTES: u64 = 1024 * 1024;
 const SPOOL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How a spool begins; the store's epoch stands behind it.
 const MAGIC: &[u8; 16] = b"BEADLE SPOOL 1\n\0";
-const HEADER_BYTES: u64 = 24;
+const HEADER_BYTES: usize = 24;
 /// Before a record stand its length and the beginning of its SHA-256. A length of zero ends the list.
 const LENGTH_BYTES: usize = 4;
 const SUM_BYTES: usize = 8;
@@ -38,7 +38,7 @@ impl Spool {
     /// Opens the spool of a store, with what it holds, or makes it. One of another store is set aside.
     pub fn open(path: &Path, epoch: u32) -> Result<Spool> {
         let file = open(path)?;
-        let mut spool = Spool { path: path.to_owned(), epoch, file, end: HEADER_BYTES, records: Vec::new() };
+        let mut spool = Spool { path: path.to_owned(), epoch, file, end: HEADER_BYTES as u64, records: Vec::new() };
         let header = spool.read_header()?;
         match header {
             Some(found) if found != epoch => {
@@ -79,16 +79,16 @@ impl Spool {
     /// Forgets everything; the room stays taken.
     pub fn clear(&mut self) -> Result<()> {
         self.file
-            .write_all_at(&[0; LENGTH_BYTES], HEADER_BYTES)
+            .write_all_at(&[0; LENGTH_BYTES], HEADER_BYTES as u64)
             .and_then(|()| self.file.sync_data())
             .map_err(|error| cannot(&self.path, "written", &error))?;
-        (self.end, self.records) = (HEADER_BYTES, Vec::new());
+        (self.end, self.records) = (HEADER_BYTES as u64, Vec::new());
         Ok(())
     }
 
     /// The epoch of the store that it belongs to; `None` when it was never begun.
     fn read_header(&self) -> Result<Option<u32>> {
-        let mut header = [0; HEADER_BYTES as usize];
+        let mut header = [0; HEADER_BYTES];
         match self.file.read_exact_at(&mut header, 0) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
@@ -108,7 +108,7 @@ impl Spool {
         let mut text = Vec::new();
         std::io::Read::read_to_end(&mut (&self.file), &mut text)
             .map_err(|error| cannot(&self.path, "read", &error))?;
-        let mut at = HEADER_BYTES as usize;
+        let mut at = HEADER_BYTES;
         while let Some(record) = record_at(&text, at) {
             self.records.push(record.to_vec());
             at += LENGTH_BYTES + SUM_BYTES + record.len();
@@ -138,7 +138,7 @@ impl Spool {
         header.extend(self.epoch.to_le_bytes());
         header.extend([0; 4]);
         header.extend([0; LENGTH_BYTES]);
-        self.end = HEADER_BYTES;
+        self.end = HEADER_BYTES as u64;
         let directory = self.path.parent().map(File::open);
         self.file
             .write_all_at(&header, 0)

@@ -2,7 +2,7 @@
 //! lost its name, running jobs end, and nothing is lost when the file comes back, or its rescued copy takes its place.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -63,6 +63,16 @@ fn a_store_that_is_renamed_away_and_back_goes_on_and_has_lost_nothing() {
     figures.print("renamed and back");
 }
 
+/// The file that the daemon has saved.
+fn rescued(daemon: &Daemon) -> PathBuf {
+    let entries = fs::read_dir(daemon.data()).unwrap().map(|entry| entry.unwrap().path());
+    let is_copy = |path: &PathBuf| {
+        let name = path.display().to_string();
+        name.contains("beadle.db.rescued-") && !name.ends_with("-wal")
+    };
+    entries.filter(is_copy).max().expect("it was saved")
+}
+
 #[test]
 fn a_store_that_is_removed_is_rescued_and_never_replaced_by_an_empty_one() {
     let mut daemon = Daemon::start();
@@ -72,15 +82,15 @@ fn a_store_that_is_removed_is_rescued_and_never_replaced_by_an_empty_one() {
     let clients = strike(&daemon, "removal", || fs::remove_file(&file).expect("it is there"));
     until_down(&daemon, "store", "beadle.db.rescued-");
     let mut ledger = clients.stop();
-    assert!(daemon.terminate().success(), "it stops in order");
+    // Killed: its journal must not be taken for that of the rescued one.
+    until("the result of the job to be kept", PATIENCE, || {
+        let spool = fs::read(daemon.data().join("spool")).ok()?;
+        spool.windows(7).any(|part| part == b"{\"End\":").then_some(())
+    });
+    daemon.kill9();
     let words = daemon.start_or_words().expect_err("a new store would hide the loss");
     assert!(words.contains("is gone, but") && words.contains("rescued"), "{words}");
-    let entries = fs::read_dir(daemon.data()).unwrap().map(|entry| entry.unwrap().path());
-    let rescued = entries.filter(|path| path.display().to_string().contains(".rescued-")).max();
-    fs::rename(rescued.expect("it was saved"), &file).unwrap();
-    for ending in ["-wal", "-shm"] {
-        let _ = fs::remove_file(daemon.data().join(format!("beadle.db{ending}")));
-    }
+    fs::rename(rescued(&daemon), &file).unwrap();
     let began = now();
     daemon.start_or_words().unwrap_or_else(|words| panic!("{words}"));
     let back = began.elapsed();
@@ -106,12 +116,7 @@ fn a_store_that_is_replaced_by_another_file_takes_nothing_more() {
     until_down(&daemon, "store", ".rescued-");
     let ledger = clients.stop();
     daemon.terminate();
-    let entries = fs::read_dir(daemon.data()).unwrap().map(|entry| entry.unwrap().path());
-    let rescued = entries.filter(|path| path.display().to_string().contains(".rescued-")).max();
-    fs::rename(rescued.expect("it was saved"), &file).unwrap();
-    for ending in ["-wal", "-shm"] {
-        let _ = fs::remove_file(daemon.data().join(format!("beadle.db{ending}")));
-    }
+    fs::rename(rescued(&daemon), &file).unwrap();
     daemon.start_or_words().unwrap_or_else(|words| panic!("{words}"));
     settle(&daemon, &ledger.done.values().cloned().collect());
     check(&daemon, &ledger, Duration::ZERO).print("replaced and rescued");
