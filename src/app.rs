@@ -28,8 +28,8 @@ use crate::engine::supervisor::{Ground, Supervisor, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, reaper, recorder, retention, running, scheduler,
-    starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, health, health_news, log_watch, reaper, recorder, retention, running,
+    scheduler, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -94,6 +94,11 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
+    // Results that a store in trouble could not take, before anybody asks which attempts are lost.
+    let spooled = spool::replay(&engine).await?;
+    if spooled > 0 {
+        tracing::warn!(spooled, "results waited in the spool of the daemon before this one");
+    }
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
@@ -158,6 +163,7 @@ async fn build(
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
+    let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
     let logs = store.logs();
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clock.clone(), cap);
     let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
@@ -171,6 +177,8 @@ async fn build(
     Ok(Engine::new(Parts {
         reader: store.reader(),
         writer,
+        care: store.care(clock.clone()),
+        spool,
         logs,
         recorder,
         handlers,
@@ -186,6 +194,7 @@ async fn build(
             retention_succeeded: settings.retention_succeeded,
             retention_failed: settings.retention_failed,
             retention_log_bytes: number(settings.retention_log_bytes),
+            free_bytes_min: settings.min_free,
             log_attempt_cap: cap,
             work_directory,
             report_directory,
@@ -222,8 +231,9 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
-    // The row `store` says how the store is, not how its watcher is.
+    // The rows `store` and `logs` say how the stores are, not how their watchers are.
     supervisor.keep(engine, "store-watch", store_watch::run);
+    supervisor.keep(engine, "log-watch", log_watch::run);
     supervisor.keep(engine, "health-news", health_news::run);
     if role == Role::Program && service::is_present() {
         supervisor.keep(engine, "status-line", status_line::run);
@@ -297,6 +307,9 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Signals, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
+        // A write over `ulimit -f` would end us. With a handler, which children do not inherit, it is an error like
+        // any other of the disk.
+        drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

@@ -103,6 +103,8 @@ pub struct Settings {
     pub retention_failed: Duration,
     /// Bytes of all logs together.
     pub retention_log_bytes: u64,
+    /// Bytes that the disk shall keep free.
+    pub min_free: u64,
     /// Bytes of the log of one attempt.
     pub log_attempt_cap: u64,
     /// How the daemon's own log is written.
@@ -193,6 +195,7 @@ impl Settings {
             retention_succeeded: Duration::from_hours(7 * 24),
             retention_failed: Duration::from_hours(30 * 24),
             retention_log_bytes: 10 * 1024 * 1024 * 1024,
+            min_free: 64 * 1024 * 1024,
             log_attempt_cap: 64 * 1024 * 1024,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,

@@ -131,7 +131,7 @@ pub struct Attempt {
 }
 
 /// What is known when an attempt ends, before anything is decided about the job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// How it ended.
     pub outcome: AttemptOutcome,
@@ -154,7 +154,7 @@ pub struct Ended {
 }
 
 /// The kernel's account of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time in user mode, microseconds.
     pub user_us: i64,

@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 /// What a job wants to happen after an attempt that does not succeed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryAdvice {
     /// Not to be run again.
     pub is_final: bool,

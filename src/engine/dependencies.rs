@@ -1,13 +1,12 @@
 //! Owns what an attempt is told of the jobs that its own job waited for: a file of their ends and results.
 
 use std::io;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::Engine;
 use super::runner::refuse_to_start;
+use super::{Engine, STORE_RETRY};
 use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::id::JobId;
@@ -17,8 +16,6 @@ use crate::store::dependencies::Dependency;
 
 /// Dependencies read at once: bounds the memory that their results take.
 const PAGE: usize = 50;
-/// Pause before the store is asked again that could not answer.
-const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// Writes the file, for a job that has dependencies; or says how the attempt ends without it.
 pub async fn write(

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, reaper, runner, starting};
+use super::{Engine, reaper, runner, spool, starting};
 use crate::base::{clock, points, task};
+use crate::store::Certainty;
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
 
@@ -38,10 +39,19 @@ impl Slots {
 
 /// Starts jobs until the shutdown begins.
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
+    if !ready(&engine).await {
+        return Ok(());
+    }
+    // Results first: an attempt whose end waits in the spool is not lost.
+    spool::replay(&engine).await?;
     // After a restart: a claim whose answer was lost has no runner. On the first start this finds nothing.
     reaper::recover(&engine).await?;
     let pulse = engine.health.pulse("dispatcher", engine.clock.monotonic());
     loop {
+        // While changes are refused nothing is started.
+        if !ready(&engine).await {
+            return Ok(());
+        }
         // Registered before the look, so that a nudge in between is not lost.
         let nudged = engine.nudge_dispatcher.notified();
         pulse.beat(engine.clock.monotonic());
@@ -58,6 +68,14 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
             () = clock::sleep(wait) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
+    }
+}
+
+/// Waits until the store takes changes; false when the daemon stops instead.
+async fn ready(engine: &Engine) -> bool {
+    tokio::select! {
+        () = engine.writer.ready() => true,
+        () = engine.shutdown.begun() => false,
     }
 }
 
@@ -96,6 +114,10 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
     let claim = Claim { worker: engine.worker, slots: permits.len(), cookies };
     let claimed = match engine.writer.apply(claim).await {
         Ok(committed) => committed.answer,
+        // Refused before anything was begun: the next look waits until the store takes changes.
+        Err(Refusal::Fault(fault)) if fault.is_of_the_store() && fault.certainty == Certainty::Unchanged => {
+            return Ok(0);
+        }
         Err(Refusal::Fault(fault)) => return Err(format!("no job could be claimed: {fault}")),
         Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
     };

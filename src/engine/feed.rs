@@ -146,7 +146,13 @@ impl Tail {
                 }
             }
             let left = BOOKMARK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
-            match clock::within(left, self.news.changed()).await {
+            let changed = async {
+                tokio::select! {
+                    changed = self.news.changed() => Ok(changed),
+                    fault = self.engine.writer.lost() => Err(fault),
+                }
+            };
+            match clock::within(left, changed).await.transpose()? {
                 Some(Ok(())) => {}
                 // The writer is gone: the door closes the stream.
                 Some(Err(_)) => return Err(Fault::new(crate::store::FaultKind::Stopping, "stopping").into()),

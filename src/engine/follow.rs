@@ -183,23 +183,24 @@ impl Follow {
         let began = self.engine.clock.monotonic();
         loop {
             let left = LOOK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
+            let stopping = |_| StreamEnd::from(Fault::new(FaultKind::Stopping, "stopping"));
             let woken = clock::within(left, async {
                 tokio::select! {
-                    changed = self.events.changed() => changed.map(|()| true),
-                    changed = self.lines.changed() => changed.map(|()| self.has_new_lines()),
+                    fault = self.engine.writer.lost() => Err(StreamEnd::from(fault)),
+                    changed = self.events.changed() => changed.map(|()| Some(true)).map_err(stopping),
+                    changed = self.lines.changed() => {
+                        changed.map(|()| Some(self.has_new_lines())).map_err(stopping)
+                    }
                     reason = self.watched.due(), if self.request.wants_progress => match reason {
-                        Reason::Reported => return Ok(None),
-                        Reason::Held => Ok(true),
+                        Reason::Reported => Ok(None),
+                        Reason::Held => Ok(Some(true)),
                     },
                 }
-                .map(Some)
-            })
-            .await;
-            match woken {
-                None | Some(Ok(Some(true))) => return Ok(Reason::Held),
-                Some(Ok(None)) => return Ok(Reason::Reported),
-                Some(Ok(Some(false))) => {}
-                Some(Err(_)) => return Err(Fault::new(FaultKind::Stopping, "stopping").into()),
+            });
+            match woken.await.transpose()? {
+                None | Some(Some(true)) => return Ok(Reason::Held),
+                Some(None) => return Ok(Reason::Reported),
+                Some(Some(false)) => {}
             }
         }
     }
@@ -255,7 +256,16 @@ impl Follow {
             // Its end may have come since we last looked.
             let Some(attempt) = self.engine.reader.attempt(attempt.id).await? else { return Ok(None) };
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
-            let batch = self.engine.read_log(&attempt, self.line, &self.request.filter, limit).await?;
+            let batch = match self.engine.read_log(&attempt, self.line, &self.request.filter, limit).await {
+                Ok(batch) => batch,
+                Err(fault) if fault.is_of_the_store() => {
+                    // The log store is down: the state goes on, and ends the stream in the log's place.
+                    tracing::warn!(job = %job.id, "a follower is given no output: {fault}");
+                    self.is_log_complete = job.state.is_final();
+                    return Ok(None);
+                }
+                Err(fault) => return Err(fault.into()),
+            };
             self.line = batch.cursor.line;
             let is_last = self.request.attempt.is_some() || attempt.number >= job.attempt_count;
             let may_end = self.request.attempt.is_some() || job.state.is_final();

@@ -11,6 +11,7 @@ pub mod health;
 pub mod health_news;
 pub mod jobs;
 pub mod listener;
+pub mod log_watch;
 pub mod logs;
 pub mod parameters;
 pub mod progress;
@@ -21,6 +22,7 @@ pub mod retention;
 pub mod runner;
 pub mod running;
 pub mod scheduler;
+pub mod spool;
 pub mod starting;
 pub mod status_line;
 pub mod store_watch;
@@ -44,7 +46,10 @@ use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
 use crate::exec::Handlers;
 use crate::store::logs::Logs;
-use crate::store::{Reader, Writer};
+use crate::store::{Care, Reader, Writer};
+
+/// Pause before the store is asked again that could not take or give something.
+const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// What the engine is set to.
 #[derive(Debug, Clone)]
@@ -65,6 +70,8 @@ pub struct EngineSettings {
     pub retention_failed: Duration,
     /// Bytes that all logs may take.
     pub retention_log_bytes: i64,
+    /// Bytes that the disk shall keep free: with fewer, no output is kept and no new job taken.
+    pub free_bytes_min: u64,
     /// Bytes of output that one attempt may keep.
     pub log_attempt_cap: i64,
     /// Where commands run that name no directory.
@@ -80,6 +87,10 @@ pub struct Parts {
     pub reader: Reader,
     /// Changes the state.
     pub writer: Writer,
+    /// Looks after the store's files.
+    pub care: Care,
+    /// Results that wait for the store.
+    pub spool: spool::Spool,
     /// Reads and writes output.
     pub logs: Logs,
     /// Takes output of running attempts.

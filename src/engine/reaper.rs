@@ -24,7 +24,10 @@ pub async fn recover(engine: &Engine) -> Result<usize, String> {
             engine.reader.open_attempts(after, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
         let Some(last) = open.last() else { return Ok(count) };
         after = last.attempt;
-        open.retain(|one| one.worker != engine.worker || !engine.running.contains(one.attempt));
+        open.retain(|one| {
+            let runs_here = one.worker == engine.worker && engine.running.contains(one.attempt);
+            !runs_here && !engine.spool.contains(one.attempt)
+        });
         kill(engine, &open).await?;
         for result in join_all(open.iter().map(|one| end(engine, one))).await {
             result?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Engine;
+use super::{Engine, STORE_RETRY, spool};
 use crate::base::clock;
 use crate::domain::report::{Progress, Reported};
 use crate::exec::ReportChannel;
@@ -16,8 +16,6 @@ use crate::store::{Fault, FaultKind};
 
 /// Between two writes of one attempt's reports.
 const STORE_EVERY: Duration = Duration::from_secs(1);
-/// Pause before a report that could not be stored is offered again.
-const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// Makes the channel of an attempt. Without one the command runs all the same, and can report nothing.
 pub fn open(engine: &Engine, claimed: &Claimed) -> Option<ReportChannel> {
@@ -55,6 +53,8 @@ pub async fn keep(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver
             }
             Ok(false) if heard.changed().await.is_err() => return,
             Ok(false) => {}
+            // The attempt is over: its result waits beside the store, its progress is of no use any more.
+            Err(_) if heard.has_changed().is_err() => return stored.leave(engine, &by, &heard).await,
             Err(fault) if fault.kind == FaultKind::Stopping => return,
             Err(fault) => {
                 tracing::warn!(attempt = %claimed.attempt, "a report waits for the store: {fault}");
@@ -65,6 +65,17 @@ pub async fn keep(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver
 }
 
 impl Stored {
+    async fn leave(&self, engine: &Engine, by: &Reporting, heard: &watch::Receiver<Reported>) {
+        let output = {
+            let reported = heard.borrow();
+            let (version, output) = reported.output();
+            (version != self.output_version).then(|| output.clone())
+        };
+        if let Some(output) = output {
+            spool::settle_output(engine, ReportOutput { by: by.clone(), output }).await;
+        }
+    }
+
     /// Writes what is new; whether anything was.
     async fn catch_up(
         &mut self,

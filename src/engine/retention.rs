@@ -6,6 +6,7 @@ use super::Engine;
 use crate::base::clock::{self, Timestamp};
 use crate::base::points;
 use crate::domain::id::AttemptId;
+use crate::store::FaultKind;
 use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
 
@@ -29,7 +30,12 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             () = engine.shutdown.begun() => return Ok(()),
         }
         points::reach("retention.tick");
-        sweep(&engine).await?;
+        // On a full disk forgetting is what helps.
+        let logs = engine.logs.trouble().is_none_or(|fault| fault.kind == FaultKind::Full);
+        let is_well = engine.writer.trouble().borrow().is_none() && logs;
+        if is_well {
+            sweep(&engine).await?;
+        }
         pause = LOOK_EVERY;
     }
 }

@@ -9,24 +9,20 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{Begun, End, Underway};
-use super::{Engine, dependencies, handlers, listener, reports, starting};
+use super::{Engine, dependencies, handlers, listener, reports, spool, starting};
 use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
-use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::parameters;
 use crate::domain::report::Reported;
 use crate::exec::{self, Identity, Place, Spec};
-use crate::store::FaultKind;
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
 use crate::store::logs::LogEnd;
-use crate::store::transition::{EndAttempt, Settled};
+use crate::store::transition::EndAttempt;
 use crate::store::writer::Refusal;
 
-/// Pause before a result that could not be stored is offered again.
-const STORE_RETRY: Duration = Duration::from_millis(500);
 /// After SIGKILL, or the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -325,33 +321,14 @@ fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
     ended
 }
 
-/// Stores the end. While the store is down the result waits here, in memory.
+/// Stores the end; while the store is in trouble, beside it.
 async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static str {
-    let change = EndAttempt {
+    let end = EndAttempt {
         attempt: claimed.attempt,
         job: claimed.job.id,
         ended,
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
     };
-    loop {
-        match engine.writer.apply(change.clone()).await {
-            Ok(committed) => {
-                return match committed.answer {
-                    Settled::Job(state) => state.word(),
-                    Settled::Stale => "STALE",
-                };
-            }
-            Err(Refusal::Fault(fault)) if fault.kind == FaultKind::Stopping => {
-                return JobState::Running.word();
-            }
-            Err(Refusal::Fault(fault)) => {
-                tracing::warn!(attempt = %claimed.attempt, "a result waits for the store: {fault}");
-                clock::sleep(STORE_RETRY).await;
-            }
-            Err(Refusal::Rejected(rejection)) => {
-                unreachable!("the end of an attempt is never rejected: {}", rejection.message)
-            }
-        }
-    }
+    spool::settle(engine, end).await
 }

@@ -23,6 +23,11 @@ const LOOK_MAX: usize = 100;
 pub async fn run(engine: Engine) -> Result<(), String> {
     let pulse = engine.health.pulse("scheduler", engine.clock.monotonic());
     loop {
+        // While changes are refused due times wait; their misfire policy says what becomes of them then.
+        tokio::select! {
+            () = engine.writer.ready() => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
         let nudged = engine.nudge_scheduler.notified();
         pulse.beat(engine.clock.monotonic());
         points::reach("scheduler.tick");

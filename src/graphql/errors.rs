@@ -3,7 +3,8 @@
 use async_graphql::{Error, ErrorExtensions as _};
 
 use crate::engine::feed::StreamEnd;
-use crate::store::{Fault, FaultKind};
+use crate::engine::store_watch;
+use crate::store::{Certainty, Fault, FaultKind};
 
 /// When a caller may try again after the store was busy or full, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -18,23 +19,32 @@ pub fn bad_input(message: impl Into<String>) -> Error {
     coded("BAD_USER_INPUT", message)
 }
 
-/// Trouble in the store.
+/// Trouble in the store. Of what the whole store has the caller learns the kind, and whether its change may have been
+/// made; of the rest only an id, by which the door finds it in the log.
 pub fn fault(fault: Fault) -> Error {
-    let unavailable = |code: &'static str, message: &str| {
+    let refused = |code: &'static str, message: &str| {
         tracing::warn!(kind = ?fault.kind, "refused: {fault}");
         coded(code, message).extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
     };
-    match fault.kind {
-        FaultKind::Full => unavailable("STORE_UNAVAILABLE", "the store's disk is full; nothing was changed"),
-        FaultKind::Io => {
-            unavailable("STORE_UNAVAILABLE", "the store failed; whether this was done is not known")
-        }
-        FaultKind::Locked => unavailable("STORE_UNAVAILABLE", "the store is held by another process"),
-        FaultKind::Overloaded => unavailable("OVERLOADED", "too many changes wait for the store"),
-        FaultKind::Stopping => unavailable("STOPPING", "the daemon is stopping"),
-        // Without a code the door masks it and logs it with an id.
-        FaultKind::Constraint | FaultKind::Damaged | FaultKind::Bug => Error::new(fault.to_string()),
-    }
+    let words = match fault.kind {
+        FaultKind::Overloaded => return refused("OVERLOADED", "too many changes wait for the store"),
+        FaultKind::Stopping => return refused("STOPPING", "the daemon is stopping"),
+        FaultKind::Full => "there is no room left on the store's disk",
+        FaultKind::Io => "the store's disk or connection fails",
+        FaultKind::ReadOnly => "the store can only be read",
+        FaultKind::Locked => "the store is held by another process",
+        FaultKind::Damaged => "the store is damaged",
+        FaultKind::Replaced => "the store's file was taken away or replaced",
+        FaultKind::Constraint | FaultKind::Bug => return Error::new(fault.to_string()),
+    };
+    let end = match fault.certainty {
+        Certainty::Unchanged => "nothing was changed",
+        Certainty::Unknown => "whether this was done is not known: ask again with the same idempotency key",
+    };
+    refused("UNAVAILABLE", &format!("{words}; {end}")).extend_with(|_, extensions| {
+        extensions.set("reason", store_watch::word(fault.kind));
+        extensions.set("mayBeDone", fault.certainty == Certainty::Unknown);
+    })
 }
 
 /// The end of a stream before its time.

@@ -5,36 +5,31 @@
 //! refuses to commit; only a good commit gives the writer's connection back; lists are one JSON argument;
 //! and a statement must be readable on both engines.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow, Postgres};
-use sqlx::sqlite::{
-    Sqlite, SqliteArguments, SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode,
-    SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{
     Arguments, AssertSqlSafe, Column as _, ColumnIndex, ConnectOptions, Connection as _, Decode,
     Executor as _, Row as _, SqlSafeStr, Statement as _, Type, TypeInfo as _,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::fault::{Fault, Result};
+use super::fault::{Fault, FaultKind, Result};
+
+mod sqlite;
 
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
 
-/// Readers of one SQLite file. Each costs a thread and a page cache.
-const SQLITE_READERS: u32 = 3;
 /// Connections to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 8;
-/// How long a statement waits for another process's lock, and a reader for a connection.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a reader waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept by a connection: more than we have.
 const STATEMENT_CACHE: usize = 512;
-/// Rows that the driver's thread may send ahead; the default of 50 costs a third of a large answer's time.
-const ROW_BUFFER: usize = 1_024;
 
 /// The kind of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,8 +169,10 @@ pub enum Db {
         options: Box<SqliteConnectOptions>,
         /// The writer's connection, while no transaction holds it.
         writer: Arc<Mutex<Option<SqliteConnection>>>,
-        /// Connections that cannot write.
-        readers: SqlitePool,
+        /// Connections that cannot write. All are open from the beginning: on a full disk none can be opened.
+        readers: RwLock<SqlitePool>,
+        /// Whether a statement found the file damaged since somebody last looked.
+        is_doubted: AtomicBool,
     },
     /// A PostgreSQL database.
     Postgres(PgPool),
@@ -214,53 +211,13 @@ macro_rules! postgres {
 }
 
 impl Db {
-    /// Opens a SQLite file, making it when it is absent.
-    pub async fn open_sqlite(path: &Path, durability: Durability) -> Result<Db> {
-        let synchronous = match durability {
-            Durability::Full => SqliteSynchronous::Full,
-            Durability::Normal => SqliteSynchronous::Normal,
-        };
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(synchronous)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true)
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .pragma("mmap_size", "0")
-            .pragma("temp_store", "memory")
-            .pragma("trusted_schema", "off")
-            .pragma("cell_size_check", "on")
-            .statement_cache_capacity(STATEMENT_CACHE)
-            .row_buffer_size(ROW_BUFFER)
-            .disable_statement_logging();
-        let mut first = options.clone().pragma("cache_size", "-16000");
-        if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
-            // Chosen once, before the first table. On a file that exists it would write a transaction at each connect.
-            first = first.auto_vacuum(SqliteAutoVacuum::Incremental);
-        }
-        let writer = first.connect().await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(SQLITE_READERS)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-4000"))
-            .await?;
-        let options = Box::new(options.pragma("cache_size", "-16000"));
-        Ok(Db::Sqlite { options, writer: Arc::new(Mutex::new(Some(writer))), readers })
-    }
-
     /// Opens a PostgreSQL database by its URL.
     pub async fn open_postgres(url: &str) -> Result<Db> {
         let options: sqlx::postgres::PgConnectOptions =
             url.parse::<sqlx::postgres::PgConnectOptions>()?.statement_cache_capacity(STATEMENT_CACHE);
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(BUSY_TIMEOUT)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.disable_statement_logging())
             .await?;
         Ok(Db::Postgres(pool))
@@ -278,9 +235,13 @@ impl Db {
     pub async fn rows(&self, sql: &Sql, values: &[Value]) -> Result<Vec<Row>> {
         sql.check(values);
         match self {
-            Db::Sqlite { readers, .. } => {
-                let rows = sqlite!(sql, values).fetch_all(readers).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            Db::Sqlite { readers, is_doubted, .. } => {
+                let pool = readers.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let rows = sqlite!(sql, values).fetch_all(&pool).await.map_err(Fault::from);
+                if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damaged) {
+                    is_doubted.store(true, Ordering::Relaxed);
+                }
+                Ok(rows?.into_iter().map(Row::Sqlite).collect())
             }
             Db::Postgres(pool) => {
                 let rows = postgres!(sql, values).fetch_all(pool).await?;
@@ -357,15 +318,7 @@ impl Db {
     /// Closes the connections in order.
     pub async fn close(&self) {
         match self {
-            Db::Sqlite { writer, readers, .. } => {
-                readers.close().await;
-                if let Some(connection) = writer.lock().await.take() {
-                    // The last connection's close writes the WAL back; an error leaves it for the next start.
-                    if let Err(error) = connection.close().await {
-                        tracing::warn!(%error, "the store's connection did not close in order");
-                    }
-                }
-            }
+            Db::Sqlite { writer, readers, .. } => sqlite::close(&mut *writer.lock().await, readers).await,
             Db::Postgres(pool) => pool.close().await,
         }
     }
@@ -455,13 +408,13 @@ impl Tx {
         match self {
             Tx::Sqlite { mut slot, mut connection, failed } => {
                 refuse_failed(failed)?;
-                connection.execute("COMMIT").await?;
+                connection.execute("COMMIT").await.map_err(failed_commit)?;
                 *slot = Some(connection);
                 Ok(())
             }
             Tx::Postgres { transaction, failed } => {
                 refuse_failed(failed)?;
-                Ok(transaction.commit().await?)
+                transaction.commit().await.map_err(failed_commit)
             }
         }
     }
@@ -469,6 +422,16 @@ impl Tx {
     /// Whether this is SQLite.
     pub fn is_sqlite(&self) -> bool {
         matches!(self, Tx::Sqlite { .. })
+    }
+}
+
+/// A commit that failed for want of room, or because of another transaction, was undone. Of any other nobody can say:
+/// it may be on the disk, and come to light at the next start.
+fn failed_commit(error: sqlx::Error) -> Fault {
+    let fault = Fault::from(error);
+    match fault.kind {
+        FaultKind::Full | FaultKind::ReadOnly | FaultKind::Locked | FaultKind::Constraint => fault,
+        _ => fault.unsure(),
     }
 }
 

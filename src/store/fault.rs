@@ -9,12 +9,16 @@ pub enum FaultKind {
     Constraint,
     /// No room on the disk.
     Full,
-    /// The disk or the connection failed; whether a commit happened is unknown.
+    /// The disk or the connection failed.
     Io,
+    /// The file may be read only.
+    ReadOnly,
     /// Another process holds the store.
     Locked,
     /// The file is no database of ours, or is damaged.
     Damaged,
+    /// The file that we have open is no longer the one with its name.
+    Replaced,
     /// The writer has as much waiting as it may.
     Overloaded,
     /// The daemon is stopping.
@@ -31,6 +35,17 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What failed and what to try.
     pub message: String,
+    /// Whether nothing was changed, or nobody can say.
+    pub certainty: Certainty,
+}
+
+/// What is known of a change that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// It was undone, or never begun.
+    Unchanged,
+    /// It may have been made: asking again is safe with the same idempotency key only.
+    Unknown,
 }
 
 /// An answer of the store.
@@ -39,7 +54,13 @@ pub type Result<T> = std::result::Result<T, Fault>;
 impl Fault {
     /// Trouble of a kind.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into() }
+        Fault { kind, message: message.into(), certainty: Certainty::Unchanged }
+    }
+
+    /// The same trouble, met where nobody can say whether the change was made.
+    #[must_use]
+    pub fn unsure(self) -> Fault {
+        Fault { certainty: Certainty::Unknown, ..self }
     }
 
     /// Our own mistake.
@@ -47,14 +68,21 @@ impl Fault {
         Fault::new(FaultKind::Bug, message)
     }
 
-    /// A row that we wrote and cannot read.
+    /// A row that we wrote and cannot read: trouble with this row, not with the whole store.
     pub fn unreadable(what: &str, id: impl std::fmt::Display) -> Fault {
-        Fault::new(FaultKind::Damaged, format!("{what} of row {id} cannot be read"))
+        Fault::new(FaultKind::Bug, format!("{what} of row {id} cannot be read"))
     }
 
-    /// Whether the changes of a failed batch may be tried one by one: not when its end is unknown.
+    /// Whether the changes of a failed batch may be tried one by one: not when its end is unknown, nor when each of
+    /// them would meet the same trouble.
     pub fn is_replayable(&self) -> bool {
-        matches!(self.kind, FaultKind::Constraint | FaultKind::Bug | FaultKind::Damaged)
+        self.certainty == Certainty::Unchanged && matches!(self.kind, FaultKind::Constraint | FaultKind::Bug)
+    }
+
+    /// Whether the whole store is in trouble, so that the next change would meet it too.
+    pub fn is_of_the_store(&self) -> bool {
+        use FaultKind::{Damaged, Full, Io, Locked, ReadOnly, Replaced};
+        matches!(self.kind, Full | Io | ReadOnly | Locked | Damaged | Replaced)
     }
 }
 
@@ -78,6 +106,7 @@ fn database_kind(code: &str) -> FaultKind {
             // A deadlock was undone whole: tried one by one, the changes find their way.
             "23" | "40" => FaultKind::Constraint,
             "53" => FaultKind::Full,
+            "25" if code == "25006" => FaultKind::ReadOnly,
             "08" | "57" => FaultKind::Io,
             "55" => FaultKind::Locked,
             _ => FaultKind::Bug,
@@ -86,9 +115,10 @@ fn database_kind(code: &str) -> FaultKind {
     match code.parse::<u32>().map(|code| code & 0xff) {
         Ok(19) => FaultKind::Constraint,
         Ok(13) => FaultKind::Full,
+        Ok(8) => FaultKind::ReadOnly,
         Ok(5 | 6) => FaultKind::Locked,
         Ok(11 | 26) => FaultKind::Damaged,
-        Ok(7..=10 | 14) => FaultKind::Io,
+        Ok(7 | 9 | 10 | 14) => FaultKind::Io,
         _ => FaultKind::Bug,
     }
 }
@@ -106,6 +136,11 @@ mod tests {
             ("5", FaultKind::Locked),
             ("26", FaultKind::Damaged),
             ("4874", FaultKind::Io),
+            ("8", FaultKind::ReadOnly),
+            ("1032", FaultKind::ReadOnly),
+            ("14", FaultKind::Io),
+            ("267", FaultKind::Damaged),
+            ("25006", FaultKind::ReadOnly),
             ("23505", FaultKind::Constraint),
             ("40P01", FaultKind::Constraint),
             ("53100", FaultKind::Full),

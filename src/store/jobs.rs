@@ -249,6 +249,7 @@ pub struct Enqueued {
 
 impl Change for Enqueue {
     type Answer = Vec<std::result::Result<Enqueued, Rejection>>;
+    const NEEDS_ROOM: bool = true;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Self::Answer> {
         let mut answers: Self::Answer = Vec::with_capacity(self.jobs.len());

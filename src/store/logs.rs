@@ -2,10 +2,12 @@
 //!
 //! Trouble here never fails or holds up a job: what cannot be kept is counted as dropped.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::db::{Db, Kind, Sql, Tx};
 use super::fault::Result;
+use super::log_care::LogGuard;
 pub use super::log_chunks::Chunk;
 use super::log_chunks::{pack, shown};
 use super::page;
@@ -149,6 +151,7 @@ pub struct LogRead {
 #[derive(Debug, Clone)]
 pub struct Logs {
     pub(super) db: Arc<Db>,
+    pub(super) guard: Arc<LogGuard>,
 }
 
 /// Chunks that one statement gives: of a page, and of a search.
@@ -178,12 +181,19 @@ impl Budget {
 
 impl Logs {
     /// The log store over `db`.
-    pub fn new(db: Arc<Db>) -> Logs {
-        Logs { db }
+    pub(super) fn new(db: Arc<Db>, path: Option<&Path>) -> Logs {
+        Logs { db, guard: Arc::new(LogGuard::new(path)) }
     }
 
     /// Writes what a turn gathered, in one transaction. Only the recorder calls this.
     pub async fn write(&self, turn: &LogTurn, now: Timestamp) -> Result<()> {
+        self.guard.admit()?;
+        let written = self.try_write(turn, now).await;
+        self.guard.note(&written);
+        written
+    }
+
+    async fn try_write(&self, turn: &LogTurn, now: Timestamp) -> Result<()> {
         let mut tx = self.db.begin().await?;
         for chunk in &turn.chunks {
             write_chunk(&mut tx, chunk, now).await?;

@@ -3,7 +3,9 @@
 
 pub mod attempts;
 pub mod blockers;
+pub mod breaker;
 pub mod bulk;
+pub mod care;
 pub mod claim;
 pub mod db;
 pub mod dependencies;
@@ -11,11 +13,13 @@ pub mod estimates;
 pub mod events;
 pub mod expiry;
 pub mod fault;
+pub mod files;
 pub mod health;
 pub mod ids;
 pub mod job_lists;
 pub mod jobs;
 pub mod keys;
+pub mod log_care;
 mod log_chunks;
 pub mod log_room;
 pub mod logs;
@@ -26,6 +30,7 @@ pub mod queues;
 pub mod reports;
 pub mod room;
 pub mod schedules;
+pub mod spool;
 pub mod statements;
 pub mod task_history;
 pub mod tasks;
@@ -39,8 +44,9 @@ pub mod writer;
 
 use std::sync::Arc;
 
+pub use care::Care;
 pub use db::Db;
-pub use fault::{Fault, FaultKind, Result};
+pub use fault::{Certainty, Fault, FaultKind, Result};
 pub use open::Store;
 pub use writer::{Committed, Refusal, Writer};
 

@@ -3,14 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::breaker::Breaker;
+use super::care::{Care, RESCUED};
 use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
+use super::files::Files;
 use super::logs::Logs;
 use super::writer::{self, Writer, WriterLoop};
 use super::{Reader, page};
@@ -83,7 +86,11 @@ const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 #[derive(Debug)]
 pub struct Store {
     state: Arc<Db>,
-    logs: Arc<Db>,
+    logs_db: Arc<Db>,
+    logs: Logs,
+    breaker: Breaker,
+    /// Where the files lie; PostgreSQL has none of ours.
+    directory: Option<PathBuf>,
     epoch: u32,
     newest: i64,
     _lock: Option<File>,
@@ -95,6 +102,7 @@ impl Store {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
+        refuse_lost(directory)?;
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
@@ -107,7 +115,8 @@ impl Store {
                 return Err(fault);
             }
         };
-        Store::finish(Arc::new(state), Arc::new(logs), Some(lock), clock, random).await
+        let place = Some((directory, lock));
+        Store::finish(Arc::new(state), Arc::new(logs), place, clock, random).await
     }
 
     /// Opens a PostgreSQL database, which holds state and logs together.
@@ -123,14 +132,29 @@ impl Store {
     async fn finish(
         state: Arc<Db>,
         logs: Arc<Db>,
-        lock: Option<File>,
+        place: Option<(&Path, File)>,
         clock: &dyn Clock,
         random: &dyn Random,
     ) -> Result<Store> {
         let epoch = epoch(&state, random).await?;
         let newest = Reader::new(state.clone(), epoch).newest_event().await?;
-        let store = Store { state, logs, epoch, newest, _lock: lock };
+        let (directory, lock) = place.map(|(directory, lock)| (directory.to_owned(), lock)).unzip();
+        let file = |name: &str| directory.as_ref().map(|directory| directory.join(name));
+        let logs_db = logs;
+        let logs = Logs::new(logs_db.clone(), file("logs.db").as_deref());
+        let mut store = Store {
+            state,
+            logs_db,
+            logs,
+            breaker: Breaker::new(Files::default()),
+            epoch,
+            newest,
+            directory: directory.clone(),
+            _lock: lock,
+        };
         store.make_default_queue(clock.now()).await?;
+        // Looked at last: by now the journal is there too.
+        store.breaker = Breaker::new(file("beadle.db").as_deref().map(Files::of).unwrap_or_default());
         Ok(store)
     }
 
@@ -156,22 +180,27 @@ impl Store {
 
     /// Reads and writes output.
     pub fn logs(&self) -> Logs {
-        Logs::new(self.logs.clone())
+        self.logs.clone()
     }
 
     /// Both sides of the one writer. Call it once.
     pub fn writer(&self, clock: Arc<dyn Clock>) -> (Writer, WriterLoop) {
-        writer::channel(self.state.clone(), clock, self.epoch, self.newest)
+        writer::channel(self.state.clone(), clock, self.breaker.clone(), self.epoch, self.newest)
+    }
+
+    /// Looks after the files while the daemon runs.
+    pub fn care(&self, clock: Arc<dyn Clock>) -> Care {
+        Care::new(self.state.clone(), self.reader(), self.breaker.clone(), self.directory.clone(), clock)
     }
 
     /// The databases, state and logs, for the test of all statements.
     pub fn databases(&self) -> (Arc<Db>, Arc<Db>) {
-        (self.state.clone(), self.logs.clone())
+        (self.state.clone(), self.logs_db.clone())
     }
 
     /// Closes the files in order.
     pub async fn close(self) {
-        self.logs.close().await;
+        self.logs_db.close().await;
         self.state.close().await;
     }
 }
@@ -220,6 +249,30 @@ async fn take_lock(directory: &Path) -> Result<File> {
     file.rewind().map_err(cannot)?;
     writeln!(file, "{}", std::process::id()).map_err(cannot)?;
     Ok(file)
+}
+
+/// A store whose file is gone while its remains are there was taken away: a new one in its place would hide that.
+fn refuse_lost(directory: &Path) -> Result<()> {
+    let path = directory.join("beadle.db");
+    if path.exists() {
+        return Ok(());
+    }
+    let cannot = |error: std::io::Error| {
+        Fault::new(FaultKind::Io, format!("{} cannot be read: {error}", directory.display()))
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(cannot)? {
+        names.push(entry.map_err(cannot)?.file_name().to_string_lossy().into_owned());
+    }
+    let is_remains =
+        |name: &&String| name.starts_with(RESCUED) && !name.ends_with("-wal") || *name == "beadle.db-wal";
+    let Some(remains) = names.iter().filter(is_remains).max() else { return Ok(()) };
+    let message = format!(
+        "{} is gone, but {remains} is there: put the store back (rename a rescued one to beadle.db), or move {remains} \
+         away to begin a new one",
+        path.display()
+    );
+    Err(Fault::new(FaultKind::Replaced, message))
 }
 
 fn name_file(fault: Fault, path: &Path) -> Fault {
@@ -296,10 +349,16 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
         let found: String = page::one(db.optional(&SQLITE_CHECK, &[]).await?)?.get(0)?;
         if found != "ok" {
+            let found = found.replace('\n', ": ");
             return Err(Fault::new(FaultKind::Damaged, format!("the database is damaged ({found})")));
         }
     }
     Ok(())
+}
+
+/// Makes the tables of a log store that was begun anew.
+pub(super) async fn migrate_logs(db: &Db, now: Timestamp) -> Result<()> {
+    migrate(db, LOGS, "the log store", now).await
 }
 
 async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Owns what running jobs report: progress and structured output, written under the attempt that said it.
 //! A report of an attempt that has ended changes nothing.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Reader;
@@ -16,7 +17,7 @@ use crate::domain::report::Progress;
 use crate::domain::scalars::Json;
 
 /// Whose report it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reporting {
     /// The attempt.
     pub attempt: AttemptId,
@@ -54,7 +55,7 @@ pub struct ReportProgress {
 }
 
 /// Records the structured result of a running job, as far as it is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReportOutput {
     /// Who says so.
     pub by: Reporting,

@@ -161,6 +161,7 @@ async fn clear_the_way(batch: &mut Batch<'_>, id: ScheduleId, made: JobId, actor
 impl Change for Settle {
     /// The jobs that were made.
     type Answer = Vec<JobId>;
+    const NEEDS_ROOM: bool = true;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<JobId>> {
         let seen = &self.expected;
@@ -273,6 +274,7 @@ pub struct Trigger {
 
 impl Change for Trigger {
     type Answer = JobId;
+    const NEEDS_ROOM: bool = true;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<JobId> {
         jobs::write_pending(batch).await?;

@@ -1,5 +1,6 @@
 //! Owns the changes of a job's state: each names the state it expects, and zero rows is `Stale`, a decision.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::db::{Kind, Sql};
@@ -285,7 +286,7 @@ impl Change for Cancel {
 }
 
 /// Records the end of an attempt and what it means for the job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EndAttempt {
     /// The attempt; one that ended already makes this `Stale`.
     pub attempt: AttemptId,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::breaker::Breaker;
 use super::db::{Db, Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
 use super::events;
@@ -62,6 +63,10 @@ pub type Outcome<T> = std::result::Result<T, Refusal>;
 pub trait Change: Send + Sync + 'static {
     /// What its caller learns.
     type Answer: Send + 'static;
+    /// Whether it is only made to see whether the store can be written: then the breaker lets it through.
+    const IS_PROBE: bool = false;
+    /// Whether it brings new work, which a disk that is nearly full has no room for.
+    const NEEDS_ROOM: bool = false;
     /// Applies it inside the batch's transaction. May be called again after a failed batch.
     fn apply(&self, batch: &mut Batch<'_>) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 }
@@ -131,6 +136,7 @@ type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// A change with its caller's address, the type of the answer hidden.
 trait Waiting: Send {
+    fn is_probe(&self) -> bool;
     fn peer(&self) -> Option<IpAddr>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor);
@@ -145,6 +151,10 @@ struct Envelope<C: Change> {
 }
 
 impl<C: Change> Waiting for Envelope<C> {
+    fn is_probe(&self) -> bool {
+        C::IS_PROBE
+    }
+
     fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
@@ -179,7 +189,7 @@ impl<C: Change> Waiting for Envelope<C> {
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Waiting>>,
     newest: watch::Receiver<i64>,
-    trouble: watch::Receiver<Option<Fault>>,
+    breaker: Breaker,
     pulse: Arc<Pulse>,
     epoch: u32,
 }
@@ -193,6 +203,11 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     /// Hands the change to the writer and waits for its commit. Dropping the future does not undo it.
     pub async fn apply<C: Change>(&self, change: C) -> Outcome<Committed<C::Answer>> {
+        let room = if C::NEEDS_ROOM { self.breaker.low_room() } else { None };
+        let refusing = if C::IS_PROBE { None } else { self.breaker.fault().or(room) };
+        if let Some(fault) = refusing {
+            return Err(Fault::new(fault.kind, fault.message).into());
+        }
         let (reply, answer) = oneshot::channel();
         let envelope = Box::new(Envelope { change, peer: peer(), outcome: None, reply });
         self.queue.try_send(envelope).map_err(|error| match error {
@@ -206,7 +221,7 @@ impl Writer {
                 Fault::new(FaultKind::Stopping, "the daemon stopped before the change was made")
             } else {
                 // The writer panicked with our change in hand and was restarted.
-                Fault::new(FaultKind::Io, "the writer failed; whether the change was made is not known")
+                Fault::new(FaultKind::Io, "the writer failed").unsure()
             }
         })?
     }
@@ -216,9 +231,27 @@ impl Writer {
         self.newest.clone()
     }
 
-    /// Why the last commit failed, while the next one has not succeeded.
+    /// Why every change is refused, while that is so.
     pub fn trouble(&self) -> watch::Receiver<Option<Fault>> {
-        self.trouble.clone()
+        self.breaker.watch()
+    }
+
+    /// Resolves when changes are taken.
+    pub async fn ready(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.breaker.watch().wait_for(Option::is_none).await;
+    }
+
+    /// Resolves when the store is not to be trusted: it is damaged, or its file is another one.
+    pub async fn lost(&self) -> Fault {
+        let is_lost =
+            |kind: Option<FaultKind>| matches!(kind, Some(FaultKind::Damaged | FaultKind::Replaced));
+        let mut trouble = self.breaker.watch();
+        let found = trouble.wait_for(|fault| is_lost(fault.as_ref().map(|fault| fault.kind))).await;
+        let Some(fault) = found.ok().and_then(|fault| fault.clone()) else {
+            return std::future::pending().await;
+        };
+        fault
     }
 
     /// Whether it is at a batch of changes, and since when.
@@ -239,20 +272,27 @@ pub struct WriterLoop {
     epoch: u32,
     queue: mpsc::Receiver<Box<dyn Waiting>>,
     newest: watch::Sender<i64>,
-    trouble: watch::Sender<Option<Fault>>,
+    breaker: Breaker,
     pulse: Arc<Pulse>,
     ids: Ids,
 }
 
 /// Both sides of the writer over `db`, whose newest event is `newest`.
-pub fn channel(db: Arc<Db>, clock: Arc<dyn Clock>, epoch: u32, newest: i64) -> (Writer, WriterLoop) {
+pub fn channel(
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    breaker: Breaker,
+    epoch: u32,
+    newest: i64,
+) -> (Writer, WriterLoop) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let (newest_sender, newest_receiver) = watch::channel(newest);
-    let (trouble_sender, trouble) = watch::channel(None);
     let pulse = Arc::new(Pulse::new(clock.monotonic()));
-    let writer = Writer { queue: sender, newest: newest_receiver, trouble, pulse: Arc::clone(&pulse), epoch };
-    let (newest, trouble, ids) = (newest_sender, trouble_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, pulse, ids })
+    let (own_breaker, own_pulse) = (breaker.clone(), Arc::clone(&pulse));
+    let writer =
+        Writer { queue: sender, newest: newest_receiver, breaker: own_breaker, pulse: own_pulse, epoch };
+    let (newest, ids) = (newest_sender, Ids::default());
+    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids })
 }
 
 impl WriterLoop {
@@ -276,6 +316,10 @@ impl WriterLoop {
     }
 
     async fn turn(&mut self, waiting: Vec<Box<dyn Waiting>>) {
+        let waiting = self.admit(waiting);
+        if waiting.is_empty() {
+            return;
+        }
         let Err((fault, waiting)) = self.commit(waiting).await else { return };
         if !fault.is_replayable() {
             tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
@@ -283,17 +327,29 @@ impl WriterLoop {
             return;
         }
         for change in waiting {
-            self.replay(vec![change]).await;
+            self.replay(self.admit(vec![change])).await;
         }
+    }
+
+    /// What waited while the breaker opened is refused without another try; only the probe passes.
+    fn admit(&self, waiting: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+        let Some(fault) = self.breaker.fault() else { return waiting };
+        let (probes, refused) = waiting.into_iter().partition(|change| change.is_probe());
+        refuse_all(refused, &Fault::new(fault.kind, fault.message));
+        probes
     }
 
     /// Tries a change of a failed batch alone. Another daemon may have been faster with the same key or name:
     /// then the next look finds what that one made.
     async fn replay(&mut self, mut alone: Vec<Box<dyn Waiting>>) {
+        if alone.is_empty() {
+            return;
+        }
         for tries_left in (0..ALONE_TRIES).rev() {
             let Err((fault, back)) = self.commit(alone).await else { return };
             if tries_left == 0 || !fault.is_replayable() {
                 tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
+                self.breaker.failed(&fault);
                 refuse_all(back, &fault);
                 return;
             }
@@ -307,12 +363,18 @@ impl WriterLoop {
         mut waiting: Vec<Box<dyn Waiting>>,
     ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
         let previous = *self.newest.borrow();
-        match self.attempt(&mut waiting, previous).await {
+        let committed = self.attempt(&mut waiting, previous).await;
+        // Looked at behind the commit: what went into a file that has lost its name is not acknowledged.
+        let committed = committed.and_then(|done| match self.breaker.look_at_files() {
+            Some(fault) => Err(fault.unsure()),
+            None => Ok(done),
+        });
+        match committed {
             Ok((seqs, marks)) => {
                 if let Some(last) = seqs.last() {
                     self.newest.send_replace(*last);
                 }
-                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                self.breaker.succeeded();
                 for (change, mark) in waiting.into_iter().zip(marks) {
                     let seq = if mark == 0 { previous } else { seqs[mark - 1] };
                     change.answer(EventCursor { epoch: self.epoch, seq });
@@ -323,7 +385,7 @@ impl WriterLoop {
                 // What was drawn may or may not be kept: read it anew.
                 self.ids = Ids::default();
                 if !fault.is_replayable() {
-                    self.trouble.send_replace(Some(fault.clone()));
+                    self.breaker.failed(&fault);
                 }
                 Err((fault, waiting))
             }
@@ -376,6 +438,7 @@ pub struct Probe;
 
 impl Change for Probe {
     type Answer = ();
+    const IS_PROBE: bool = true;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
         let now = batch.now.0;

@@ -160,12 +160,13 @@ impl Answer {
             .map(|error| shape_error(error, request_error))
             .collect();
         let failed = request_error.then(|| statuses(code_of(&errors)));
+        let retry_after = errors.iter().find_map(retry_after);
         Answer {
             errors,
             data: (!request_error).then_some(response.data),
             extensions: response.extensions,
             failed,
-            retry_after: None,
+            retry_after,
         }
     }
 
@@ -248,6 +249,14 @@ impl From<Refusal> for Answer {
             failed: Some((strict, lenient)),
             retry_after: refusal.retry_after,
         }
+    }
+}
+
+/// When a resolver says that its caller may try again.
+fn retry_after(error: &ServerError) -> Option<Duration> {
+    match error.extensions.as_ref()?.get("retryAfterMs")? {
+        Value::Number(millis) => millis.as_u64().map(Duration::from_millis),
+        _ => None,
     }
 }
 

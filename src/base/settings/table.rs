@@ -115,6 +115,9 @@ keys! {
     "retention.log_bytes" One "Size of all logs together", "a size from 1MiB to 1PiB, such as 10GiB",
         |s, v| accept_size(last(v), 1 << 20..=1 << 50).map(|bytes| s.retention_log_bytes = bytes),
         |s| show_size(s.retention_log_bytes);
+    "min_free" One "Room on the disk below which no output is kept and no new job taken; a twentieth of a small disk",
+        "a size from 0B to 1PiB, such as 64MiB",
+        |s, v| accept_size(last(v), 0..=1 << 50).map(|bytes| s.min_free = bytes), |s| show_size(s.min_free);
     "log.attempt_cap" One "Size of the log of one attempt", "a size from 64KiB to 1TiB, such as 64MiB",
         |s, v| accept_size(last(v), 1 << 16..=1 << 40).map(|bytes| s.log_attempt_cap = bytes),
         |s| show_size(s.log_attempt_cap);

@@ -48,6 +48,7 @@ fn the_defaults_are_the_products() {
             "retention.succeeded=7d",
             "retention.failed=30d",
             "retention.log_bytes=10GiB",
+            "min_free=64MiB",
             "log.attempt_cap=64MiB",
             "log.format=text",
             "log.level=info",

@@ -21,7 +21,7 @@ use beadle::domain::schedule::{
 };
 use beadle::domain::task::TaskRef;
 use beadle::domain::timing::Timing;
-use beadle::engine::{Engine, EngineSettings, Parts, health, recorder, running, scheduler};
+use beadle::engine::{Engine, EngineSettings, Parts, health, recorder, running, scheduler, spool};
 use beadle::store::schedules::ScheduleAction;
 use tokio::sync::Notify;
 
@@ -35,8 +35,12 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 async fn engine(stage: &Stage, hand: &Hand) -> Engine {
     let logs = stage.hand.store().logs();
     let (recorder, _) = recorder::channel(logs.clone(), stage.clock.clone(), 0);
+    let spool = tempfile::tempdir().expect("a temporary directory can be made");
+    let spool = spool::Spool::open(spool.path(), hand.reader.epoch()).expect("an empty directory");
     Engine::new(Parts {
         reader: hand.reader.clone(),
+        care: stage.hand.store().care(stage.clock.clone()),
+        spool,
         writer: hand.writer.clone(),
         logs,
         recorder,
@@ -51,6 +55,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
             retention_succeeded: Duration::from_hours(24),
             retention_failed: Duration::from_hours(24),
             retention_log_bytes: 0,
+            free_bytes_min: 0,
             log_attempt_cap: 0,
             work_directory: PathBuf::new(),
             report_directory: PathBuf::new(),

@@ -11,7 +11,7 @@ use beadle::base::random::SeededRandom;
 use beadle::base::task;
 use beadle::domain::command::Command;
 use beadle::domain::new_job::NewJob;
-use beadle::store::writer::Refusal;
+use beadle::store::writer::{Probe, Refusal};
 use beadle::store::{FaultKind, Store};
 
 use super::stage::{T0, block_on, enqueue, new_job};
@@ -72,6 +72,8 @@ async fn fill(disk: &Path) {
     assert_eq!(reader.jobs_by_id(&answered).await.expect("reads go on").len(), answered.len());
     assert!(writer.apply(large()).await.is_err(), "it is still full");
     fs::remove_file(&ballast).expect("the ballast is there");
+    assert!(writer.apply(large()).await.is_err(), "nothing is tried before a probe");
+    writer.apply(Probe).await.expect("there is room again");
     let again = writer.apply(large()).await.expect("there is room again");
     assert!(writer.trouble().borrow().is_none(), "the trouble is over");
     answered.push(again.answer[0].clone().expect("the job is good").id);

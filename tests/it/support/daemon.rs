@@ -45,6 +45,8 @@ pub struct Daemon {
     directory: TempDir,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A command that the daemon is started by.
+    wrapper: Vec<String>,
     running: Option<Running>,
     /// `127.0.0.1:PORT`, the same over restarts.
     address: String,
@@ -89,19 +91,56 @@ impl Daemon {
         Daemon::start_in(machine::alone(), &[], &[])
     }
 
+    /// A daemon that was never started: its directory is empty. `try_start` starts it.
+    pub fn prepared(flags: &[&str]) -> Daemon {
+        Daemon::unstarted(machine::shared(), flags, &[])
+    }
+
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::unstarted(place, flags, variables);
+        daemon.launch();
+        daemon
+    }
+
+    fn unstarted(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut daemon = Daemon {
+        Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: variables.iter().map(own).collect(),
+            wrapper: Vec::new(),
             running: None,
             address: "127.0.0.1:0".to_owned(),
             token: String::new(),
             _place: place,
-        };
-        daemon.launch();
-        daemon
+        }
+    }
+
+    /// Starts the daemon from now on by another command, which must become it (`exec`); `DATA` stands for its data
+    /// directory. Nothing: plainly.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        let data = self.data().display().to_string();
+        self.wrapper = wrapper.iter().map(|word| word.replace("DATA", &data)).collect();
+    }
+
+    /// As `try_start`, with what the daemon said on its standard error when it ended instead.
+    pub fn start_or_words(&mut self) -> Result<Duration, String> {
+        assert!(self.running.is_none(), "the daemon still runs");
+        let begun = now();
+        let mut running = self.spawn();
+        let ready = until("the daemon to be ready, or to end", PATIENCE, || {
+            if running.child.try_wait().expect("our own child can be waited for").is_some() {
+                // Its last words may still be on their way.
+                return Some(text(&running.stderr)).filter(|words| !words.is_empty()).map(Err);
+            }
+            let address = address_in(&text(&running.stdout))?;
+            is_ready(&address).then(|| Ok((begun.elapsed(), address)))
+        });
+        let (took, address) = ready?;
+        self.address = address;
+        self.running = Some(running);
+        self.read_token();
+        Ok(took)
     }
 
     /// The directory that holds the data directory and whatever else the test puts there.
@@ -177,7 +216,14 @@ impl Daemon {
 
     /// A `serve` command line for this data directory, ready to be changed and started by the test itself.
     pub fn serve_command(&self) -> Command {
-        let mut serve = beadle();
+        let mut serve = match self.wrapper.split_first() {
+            None => beadle(),
+            Some((first, rest)) => {
+                let mut wrapped = bare(first);
+                wrapped.args(rest).arg(env!("CARGO_BIN_EXE_beadle"));
+                wrapped
+            }
+        };
         serve
             .arg("serve")
             .arg("--data-dir")
@@ -189,7 +235,7 @@ impl Daemon {
         serve
     }
 
-    fn launch(&mut self) {
+    fn spawn(&self) -> Running {
         let mut child = self
             .serve_command()
             .stdin(Stdio::null())
@@ -199,7 +245,11 @@ impl Daemon {
             .expect("the daemon's program starts");
         let stdout = gather(child.stdout.take().expect("asked for"));
         let stderr = gather(child.stderr.take().expect("asked for"));
-        let mut running = Running { child, stderr, stdout };
+        Running { child, stderr, stdout }
+    }
+
+    fn launch(&mut self) {
+        let mut running = self.spawn();
         let begun = now();
         self.address = until("the daemon to listen", PATIENCE * 2, || {
             let ended = running.child.try_wait().expect("our own child can be waited for");
@@ -212,6 +262,10 @@ impl Daemon {
             address_in(&text(&running.stdout))
         });
         self.running = Some(running);
+        self.read_token();
+    }
+
+    fn read_token(&mut self) {
         let token =
             fs::read_to_string(self.data().join("admin.token")).expect("the first start writes a token");
         token.trim().clone_into(&mut self.token);
@@ -306,7 +360,11 @@ impl Drop for Daemon {
 
 /// The program under test, with nothing of the developer's environment but the search path.
 pub fn beadle() -> Command {
-    let mut command = program(env!("CARGO_BIN_EXE_beadle"));
+    bare(env!("CARGO_BIN_EXE_beadle"))
+}
+
+fn bare(path: &str) -> Command {
+    let mut command = program(path);
     command.env_clear().env("PATH", variable("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
     command
 }
@@ -329,6 +387,13 @@ pub fn send(address: &str, token: &str, query: &str, variables: &Value) -> Resul
     let status = answer.status();
     let text = answer.body_mut().read_to_string().map_err(|why| why.to_string())?;
     serde_json::from_str(&text).map_err(|why| format!("{status}: {why}: {text}"))
+}
+
+/// Whether `http://ADDRESS/readyz` says so.
+fn is_ready(address: &str) -> bool {
+    let agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().new_agent();
+    agent.get(format!("http://{address}/readyz")).call().is_ok()
 }
 
 /// A JSON string's text; empty for anything else.

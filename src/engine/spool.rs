@@ -1,0 +1,166 @@
+//! Owns results that wait for a store in trouble: for a moment in memory, then in the spool. They reach the store
+//! before anybody looks for attempts without a runner. A result that comes twice changes nothing the second time.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::base::{clock, points};
+use crate::domain::id::AttemptId;
+use crate::store::reports::ReportOutput;
+use crate::store::transition::{EndAttempt, Settled};
+use crate::store::writer::{Change, Committed, Refusal};
+use crate::store::{Fault, FaultKind, spool};
+
+/// How long a result waits in memory before it goes to the spool.
+const SPOOL_AFTER: Duration = Duration::from_secs(2);
+
+/// What can wait in the spool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Record {
+    /// A job's structured output.
+    Output(ReportOutput),
+    /// The end of an attempt.
+    End(EndAttempt),
+}
+
+/// The spool of this daemon. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    /// Held while a file is written, and while its records are replayed.
+    file: Arc<tokio::sync::Mutex<spool::Spool>>,
+    /// Attempts whose end is in it: they are not without a runner.
+    ended: Arc<Mutex<HashSet<AttemptId>>>,
+}
+
+impl Spool {
+    /// Opens the spool of a data directory.
+    pub fn open(directory: &Path, epoch: u32) -> Result<Spool, Fault> {
+        let file = spool::Spool::open(&directory.join("spool"), epoch)?;
+        let ended = read(&file)?.iter().filter_map(Record::ended).collect();
+        Ok(Spool { file: Arc::new(tokio::sync::Mutex::new(file)), ended: Arc::new(Mutex::new(ended)) })
+    }
+
+    /// Whether the end of this attempt waits here.
+    pub fn contains(&self, attempt: AttemptId) -> bool {
+        self.ended().contains(&attempt)
+    }
+
+    async fn keep(&self, record: Record) -> Result<(), Fault> {
+        points::pass("spool.keep").map_err(|why| Fault::new(FaultKind::Io, why))?;
+        let text = serde_json::to_vec(&record).map_err(|error| Fault::bug(error.to_string()))?;
+        let mut file = self.file.clone().lock_owned().await;
+        let written = tokio::task::spawn_blocking(move || file.append(&text)).await;
+        written.map_err(|error| Fault::bug(error.to_string()))??;
+        self.ended().extend(record.ended());
+        Ok(())
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    fn ended(&self) -> Option<AttemptId> {
+        match self {
+            Record::Output(_) => None,
+            Record::End(end) => Some(end.attempt),
+        }
+    }
+}
+
+fn read(file: &spool::Spool) -> Result<Vec<Record>, Fault> {
+    let record = |text: &Vec<u8>| {
+        serde_json::from_slice(text).map_err(|error| {
+            Fault::new(FaultKind::Damaged, format!("a result in the spool cannot be read: {error}"))
+        })
+    };
+    file.records().iter().map(record).collect()
+}
+
+/// Stores the end of an attempt, or puts it where it will be stored from. Resolves when it is on the disk, one way or
+/// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
+pub async fn settle(engine: &Engine, end: EndAttempt) -> &'static str {
+    match offer(engine, end.clone(), Record::End(end)).await {
+        Some(Committed { answer: Settled::Job(state), .. }) => state.word(),
+        Some(Committed { answer: Settled::Stale, .. }) => "STALE",
+        None => "SPOOLED",
+    }
+}
+
+/// Stores the output of an attempt that has ended, in the same way.
+pub async fn settle_output(engine: &Engine, output: ReportOutput) {
+    offer(engine, output.clone(), Record::Output(output)).await;
+}
+
+/// `None`: it is in the spool.
+async fn offer<C: Change + Clone>(
+    engine: &Engine,
+    change: C,
+    record: Record,
+) -> Option<Committed<C::Answer>> {
+    let began = engine.clock.monotonic();
+    loop {
+        let fault = match engine.writer.apply(change.clone()).await {
+            Ok(committed) => return Some(committed),
+            Err(Refusal::Fault(fault)) => fault,
+            Err(Refusal::Rejected(rejection)) => {
+                unreachable!("a result is never rejected: {}", rejection.message)
+            }
+        };
+        let is_last = fault.kind == FaultKind::Stopping;
+        let has_waited = engine.clock.monotonic().duration_since(began) >= SPOOL_AFTER;
+        if is_last || has_waited {
+            match engine.spool.keep(record.clone()).await {
+                Ok(()) => return None,
+                Err(why) => tracing::error!("a result waits in memory, for the spool fails too: {why}"),
+            }
+            if is_last {
+                return None;
+            }
+        }
+        tracing::warn!("a result waits for the store: {fault}");
+        let _ = clock::within(super::STORE_RETRY, engine.writer.ready()).await;
+        // A store that takes changes and refuses this one is not asked again without a pause.
+        if fault.kind == FaultKind::Bug || fault.kind == FaultKind::Overloaded {
+            clock::sleep(super::STORE_RETRY).await;
+        }
+    }
+}
+
+/// Brings what is in the spool to the store, in order, and forgets it there. Gives how many there were.
+///
+/// # Errors
+/// In words; then all of it stays in the spool, and what had reached the store is stale the next time.
+pub async fn replay(engine: &Engine) -> Result<usize, String> {
+    let mut file = engine.spool.file.clone().lock_owned().await;
+    let records = read(&file).map_err(|fault| fault.to_string())?;
+    if records.is_empty() {
+        return Ok(0);
+    }
+    let count = records.len();
+    for record in records {
+        points::reach("spool.replay");
+        let applied = match record {
+            Record::Output(output) => engine.writer.apply(output).await.map(|_| ()),
+            Record::End(end) => engine.writer.apply(end).await.map(|_| ()),
+        };
+        match applied {
+            Ok(()) => {}
+            Err(Refusal::Fault(fault)) => return Err(fault.to_string()),
+            Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
+        }
+    }
+    points::reach("spool.replayed");
+    let cleared = tokio::task::spawn_blocking(move || file.clear()).await;
+    cleared.map_err(|error| error.to_string())?.map_err(|fault| fault.to_string())?;
+    engine.spool.ended().clear();
+    tracing::info!(count, "results from the spool reached the store");
+    engine.nudge_dispatcher.notify_one();
+    Ok(count)
+}

@@ -1,0 +1,114 @@
+//! A log store that is removed, locked or damaged: jobs go on and end as they would, output that cannot be kept is
+//! counted, and the log store is back by itself.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::faults::{BACK_LIMIT, ForeignLock, row, state, status, until_down};
+use crate::support::daemon::{Daemon, string};
+use crate::support::wait::{PATIENCE, now, until};
+
+/// A job that prints all the time, for about so many seconds.
+fn talker(daemon: &Daemon, tenths: usize) -> String {
+    let script =
+        format!("i=0; while [ $i -lt {tenths} ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 6");
+    let id = daemon.enqueue(&["/bin/sh", "-c", &script]);
+    until("the job to run", PATIENCE, || (state(daemon, &id) == "RUNNING").then_some(()));
+    id
+}
+
+/// The job has ended as it would without the fault; gives the bytes that it printed and those that were not kept.
+fn ended(daemon: &Daemon, id: &str) -> (i64, i64) {
+    let job = daemon.wait_final(id).job;
+    assert_eq!(job["failure"]["exitCode"], json!(6), "{job}");
+    let query = "query ($id: ID!) { job(id: $id) { attempts { nodes { logBytes droppedLogBytes } } } }";
+    let answer = daemon.graphql(query, json!({ "id": id }));
+    let attempt = &answer["job"]["attempts"]["nodes"][0];
+    let number = |name: &str| attempt[name].as_i64().or_else(|| attempt[name].as_str()?.parse().ok());
+    (number("logBytes").expect("a number"), number("droppedLogBytes").expect("a number"))
+}
+
+/// The log store is well again, and keeps what a job prints.
+fn until_kept(daemon: &Daemon) -> Duration {
+    let began = now();
+    until("the log store to be back by itself", BACK_LIMIT, || {
+        (status(daemon, "logs") == "OK").then_some(())
+    });
+    let took = began.elapsed();
+    let id = daemon.enqueue(&["/bin/echo", "kept again"]);
+    let lines = daemon.wait_final(&id).lines;
+    assert!(lines.iter().any(|(_, text)| text == "kept again"), "{lines:?}");
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    took
+}
+
+#[test]
+fn a_log_store_that_is_removed_is_begun_anew_and_no_job_notices() {
+    let daemon = Daemon::start();
+    let id = talker(&daemon, 30);
+    fs::remove_file(daemon.data().join("logs.db")).unwrap();
+    until("the log store to be noticed and made anew", BACK_LIMIT, || {
+        (daemon.data().join("logs.db").exists() && daemon.log().contains("was opened anew")).then_some(())
+    });
+    let back = until_kept(&daemon);
+    let (bytes, dropped) = ended(&daemon, &id);
+    assert_eq!(status(&daemon, "store"), "OK", "the state is not touched");
+    println!("log store removed: back within {} ms, {dropped} of {bytes} bytes not kept", back.as_millis());
+}
+
+#[test]
+fn a_log_store_that_is_locked_holds_up_no_job_and_its_loss_is_counted() {
+    let daemon = Daemon::start();
+    let id = talker(&daemon, 30);
+    let lock = ForeignLock::take(&daemon.data().join("logs.db"));
+    until_down(&daemon, "logs", "output is not kept");
+    let (bytes, dropped) = ended(&daemon, &id);
+    assert!(dropped > 0 && dropped <= bytes, "{dropped} of {bytes}");
+    let begun = now();
+    let other = daemon.enqueue(&["/bin/true"]);
+    until("a job to end without a log store", PATIENCE, || {
+        (state(&daemon, &other) == "SUCCEEDED").then_some(())
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(7), "it took {took:?}");
+    assert_eq!(status(&daemon, "store"), "OK", "the state is not touched");
+    drop(lock);
+    let back = until_kept(&daemon);
+    println!(
+        "log store locked: {dropped} of {bytes} bytes not kept, a job meanwhile took {} ms, back within {} ms",
+        took.as_millis(),
+        back.as_millis()
+    );
+}
+
+#[test]
+fn a_log_store_that_is_damaged_is_set_aside_and_output_goes_on_in_a_new_one() {
+    let daemon = Daemon::start();
+    let first = talker(&daemon, 3);
+    ended(&daemon, &first);
+    let file = daemon.data().join("logs.db");
+    ForeignLock::checkpoint(&file);
+    let length = fs::metadata(&file).unwrap().len();
+    let broken = fs::File::options().write(true).open(&file).unwrap();
+    for page in 1..length / 4_096 {
+        broken.write_all_at(&[0xA5; 4_096], page * 4_096).unwrap();
+    }
+    let aside = || {
+        let entries = fs::read_dir(daemon.data()).unwrap();
+        let mut names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.find(|name| name.starts_with("logs.db.damaged-"))
+    };
+    until("the damage to be met and set aside", PATIENCE, || {
+        // What a cache still holds is not read again: new output needs new pages.
+        let id = talker(&daemon, 2);
+        ended(&daemon, &id);
+        aside()
+    });
+    let back = until_kept(&daemon);
+    assert_eq!(status(&daemon, "store"), "OK", "the state is not touched");
+    println!("log store damaged: set aside as {}, back within {} ms", aside().unwrap(), back.as_millis());
+    assert!(string(&row(&daemon, "logs").unwrap()["message"]).is_empty());
+}
