@@ -34,7 +34,6 @@ impl Db {
         };
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .busy_timeout(patience)
@@ -91,7 +90,8 @@ impl Db {
 }
 
 async fn connect(options: &SqliteConnectOptions) -> Result<(SqliteConnection, SqlitePool)> {
-    let mut first = options.clone();
+    // Made here only: a connection that is opened later must never make an empty file in the place of a lost one.
+    let mut first = options.clone().create_if_missing(true);
     if std::fs::metadata(options.get_filename()).map_or(0, |file| file.len()) == 0 {
         // Chosen once, before the first table. On a file that exists it would write a transaction at each connect.
         first = first.auto_vacuum(SqliteAutoVacuum::Incremental);

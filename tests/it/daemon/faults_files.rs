@@ -76,7 +76,7 @@ fn rescued(daemon: &Daemon) -> PathBuf {
 #[test]
 fn a_store_that_is_removed_is_rescued_and_never_replaced_by_an_empty_one() {
     let mut daemon = Daemon::start();
-    let running = daemon.enqueue(&["/bin/sh", "-c", "sleep 1; exit 5"]);
+    let running = daemon.enqueue(&["/bin/sh", "-c", "sleep 4; exit 5"]);
     until("the job to run", PATIENCE, || (state(&daemon, &running) == "RUNNING").then_some(()));
     let file = daemon.data().join("beadle.db");
     let clients = strike(&daemon, "removal", || fs::remove_file(&file).expect("it is there"));
