@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, SystemClock};
+use crate::base::metrics::TextFormat;
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
@@ -28,7 +29,8 @@ use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, metrics as engine_metrics, reaper, recorder, retention, running,
+    scheduler, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -53,7 +55,9 @@ pub fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime could be started: {error}"))?;
-    runtime.block_on(run_until_signal(settings))
+    let ended = runtime.block_on(run_until_signal(settings));
+    telemetry::flush();
+    ended
 }
 
 async fn run_until_signal(settings: Settings) -> Result<(), String> {
@@ -169,6 +173,8 @@ async fn build(
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
     Ok(Engine::new(Parts {
         reader: store.reader(),
+        metrics: writer.metrics().clone(),
+        slots: Slots::new(settings.slots),
         writer,
         logs,
         recorder,
@@ -186,6 +192,7 @@ async fn build(
             retention_failed: settings.retention_failed,
             retention_log_bytes: number(settings.retention_log_bytes),
             log_attempt_cap: cap,
+            data_dir,
             work_directory,
             report_directory,
         },
@@ -212,7 +219,7 @@ fn refusal(refusal: Refusal) -> String {
 }
 
 fn start_parts(engine: &Engine, supervisor: &Supervisor) {
-    let slots = Slots::new(engine.settings.slots);
+    let slots = engine.slots.clone();
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
@@ -425,6 +432,18 @@ impl Backend for Door {
                 parts: parts.map_err(|fault| fault.to_string()).boxed(),
             }),
         }
+    }
+
+    async fn metrics(
+        &self,
+        viewer: &Viewer,
+        door: web::DoorNumbers,
+        format: TextFormat,
+    ) -> Result<String, String> {
+        graphql::access::permit_metrics(viewer)?;
+        let web::DoorNumbers { connection_count, connections_max, subscription_count } = door;
+        let door = engine_metrics::DoorNumbers { connection_count, connections_max, subscription_count };
+        Ok(self.engine.metrics_text(door, format).await)
     }
 
     fn schema_sdl(&self) -> Arc<str> {

@@ -4,7 +4,9 @@
 pub mod asker;
 pub mod clock;
 pub mod environment;
+pub mod metrics;
 pub mod points;
+pub mod process;
 pub mod random;
 pub mod settings;
 pub mod shutdown;

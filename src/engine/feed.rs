@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use crate::base::clock;
+use crate::base::metrics::Place;
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::EVENT_PAGE_MAX;
@@ -51,12 +52,24 @@ fn is_slow(took: Duration, behind: i64) -> bool {
     took > SLOW_AFTER && behind > SLOW_BEHIND
 }
 
+/// What a stream is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Reading what was there before it came.
+    Replay,
+    /// Following what is committed.
+    Live,
+}
+
 /// Where a stream of events stands.
 struct Tail {
     engine: Engine,
     filter: EventFilter,
     news: watch::Receiver<i64>,
     seen: i64,
+    /// The same, for the daemon's numbers.
+    place: Place,
+    pace: Pace,
     /// When the last batch was handed over.
     handed_at: Option<std::time::Instant>,
 }
@@ -90,7 +103,8 @@ impl Engine {
             }
             None => *news.borrow(),
         };
-        let tail = Tail { engine: self.clone(), filter, news, seen, handed_at: None };
+        let (place, pace) = (self.metrics.subscriber(seen), Pace::Replay);
+        let tail = Tail { engine: self.clone(), filter, news, seen, place, pace, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
             match tail.next().await {
@@ -116,6 +130,7 @@ impl Tail {
                 let page =
                     self.engine.reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
                 self.seen = page.seen;
+                self.place.reached(page.seen);
                 if !page.events.is_empty() {
                     return Ok(self.hand_over(page.events, page.has_more));
                 }
@@ -123,6 +138,7 @@ impl Tail {
                     continue;
                 }
             }
+            self.pace = Pace::Live;
             let left = BOOKMARK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
             match clock::within(left, self.news.changed()).await {
                 Some(Ok(())) => {}
@@ -137,6 +153,7 @@ impl Tail {
         let Some(handed_at) = self.handed_at else { return Ok(()) };
         let took = self.engine.clock.monotonic().duration_since(handed_at);
         if is_slow(took, *self.news.borrow() - self.seen) {
+            self.engine.metrics.subscriber_cut();
             let resume_after = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
             return Err(StreamEnd::Slow { resume_after });
         }
@@ -145,6 +162,9 @@ impl Tail {
 
     fn hand_over(&mut self, events: Vec<crate::domain::event::Event>, has_more: bool) -> EventBatch {
         self.handed_at = Some(self.engine.clock.monotonic());
+        if let Some(newest) = events.last().filter(|_| self.pace == Pace::Live) {
+            self.engine.metrics.handed_over(self.engine.clock.now().since(newest.at));
+        }
         let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
         EventBatch { events, cursor, has_more_past_events: has_more }
     }

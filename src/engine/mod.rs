@@ -11,6 +11,7 @@ pub mod health;
 pub mod jobs;
 pub mod listener;
 pub mod logs;
+pub mod metrics;
 pub mod parameters;
 pub mod progress;
 pub mod reaper;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::metrics::Metrics;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
@@ -63,6 +65,8 @@ pub struct EngineSettings {
     pub retention_log_bytes: i64,
     /// Bytes of output that one attempt may keep.
     pub log_attempt_cap: i64,
+    /// Where everything durable lives.
+    pub data_dir: PathBuf,
     /// Where commands run that name no directory.
     pub work_directory: PathBuf,
     /// Where the report channels of running attempts stand.
@@ -96,10 +100,14 @@ pub struct Parts {
     pub started_at: Timestamp,
     /// The stop, soft and hard.
     pub shutdown: Shutdown,
+    /// What it counts.
+    pub metrics: Metrics,
     /// How the parts are.
     pub health: health::HealthBoard,
     /// The attempts that run here.
     pub running: running::Running,
+    /// Their places.
+    pub slots: dispatcher::Slots,
     /// What is remembered of tokens.
     pub tokens: tokens::TokenBoard,
     /// "Look at the store for jobs to start."

@@ -23,6 +23,22 @@ pub enum FaultKind {
     Bug,
 }
 
+impl FaultKind {
+    /// The word in the daemon's numbers.
+    pub fn word(self) -> &'static str {
+        match self {
+            FaultKind::Constraint => "CONSTRAINT",
+            FaultKind::Full => "FULL",
+            FaultKind::Io => "IO",
+            FaultKind::Locked => "LOCKED",
+            FaultKind::Damaged => "DAMAGED",
+            FaultKind::Overloaded => "OVERLOADED",
+            FaultKind::Stopping => "STOPPING",
+            FaultKind::Bug => "BUG",
+        }
+    }
+}
+
 /// Trouble in the store: what failed, in words for the log.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]

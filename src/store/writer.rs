@@ -18,9 +18,11 @@ use super::events;
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::jobs::PendingRows;
+use super::tally;
 use crate::args;
-use crate::base::asker::peer;
+use crate::base::asker::{Asker, asker};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::metrics::Metrics;
 use crate::domain::event::{EventCursor, NewEvent};
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
@@ -84,8 +86,9 @@ pub struct Batch<'a> {
     ids: &'a mut Ids,
     /// What happened, each with the address that it was asked from.
     events: Vec<(NewEvent, Option<IpAddr>)>,
-    /// The address that the change being applied was asked from.
-    peer: Option<IpAddr>,
+    /// For whom the change being applied is made.
+    asker: Option<Arc<Asker>>,
+    metrics: &'a Metrics,
     counts: HashMap<(String, JobState), i64>,
     /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
     pub(super) touched_keys: BTreeSet<String>,
@@ -101,9 +104,14 @@ impl Batch<'_> {
         self.ids.draw(&mut self.tx, kind).await
     }
 
+    /// The span, as a `traceparent`, that the change being applied is asked from.
+    pub fn trace(&self) -> Option<&str> {
+        self.asker.as_ref().and_then(|asker| asker.trace.as_deref())
+    }
+
     /// States a fact; it is numbered and committed with the change.
     pub fn emit(&mut self, event: NewEvent) {
-        self.events.push((event, self.peer));
+        self.events.push((event, self.asker.as_ref().map(|asker| asker.peer)));
     }
 
     /// Counts jobs of a queue into (or out of) a state.
@@ -121,15 +129,16 @@ impl Batch<'_> {
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
         self.tx.commit().await?;
+        tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
         Ok(seqs)
     }
 }
 
 type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// A change with its caller's address, the type of the answer hidden.
+/// A change with whom it is made for, the type of the answer hidden.
 trait Waiting: Send {
-    fn peer(&self) -> Option<IpAddr>;
+    fn asker(&self) -> Option<Arc<Asker>>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor);
     fn refuse(self: Box<Self>, fault: Fault);
@@ -137,14 +146,14 @@ trait Waiting: Send {
 
 struct Envelope<C: Change> {
     change: C,
-    peer: Option<IpAddr>,
+    asker: Option<Arc<Asker>>,
     outcome: Option<std::result::Result<C::Answer, Rejection>>,
     reply: oneshot::Sender<Outcome<Committed<C::Answer>>>,
 }
 
 impl<C: Change> Waiting for Envelope<C> {
-    fn peer(&self) -> Option<IpAddr> {
-        self.peer
+    fn asker(&self) -> Option<Arc<Asker>> {
+        self.asker.clone()
     }
 
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a> {
@@ -179,6 +188,7 @@ pub struct Writer {
     newest: watch::Receiver<i64>,
     trouble: watch::Receiver<Option<Fault>>,
     epoch: u32,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Writer {
@@ -191,9 +201,10 @@ impl Writer {
     /// Hands the change to the writer and waits for its commit. Dropping the future does not undo it.
     pub async fn apply<C: Change>(&self, change: C) -> Outcome<Committed<C::Answer>> {
         let (reply, answer) = oneshot::channel();
-        let envelope = Box::new(Envelope { change, peer: peer(), outcome: None, reply });
+        let envelope = Box::new(Envelope { change, asker: asker(), outcome: None, reply });
         self.queue.try_send(envelope).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
+                self.metrics.refused(FaultKind::Overloaded.word(), 1);
                 Fault::new(FaultKind::Overloaded, "too many changes wait for the store; try again soon")
             }
             mpsc::error::TrySendError::Closed(_) => Fault::new(FaultKind::Stopping, "the daemon is stopping"),
@@ -218,6 +229,16 @@ impl Writer {
         self.trouble.clone()
     }
 
+    /// How many changes wait for the writer.
+    pub fn waiting_count(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// The daemon's numbers, which the writer counts into.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The position behind the newest committed event.
     pub fn cursor(&self) -> EventCursor {
         EventCursor { epoch: self.epoch, seq: *self.newest.borrow() }
@@ -233,6 +254,7 @@ pub struct WriterLoop {
     newest: watch::Sender<i64>,
     trouble: watch::Sender<Option<Fault>>,
     ids: Ids,
+    metrics: Metrics,
 }
 
 /// Both sides of the writer over `db`, whose newest event is `newest`.
@@ -240,9 +262,10 @@ pub fn channel(db: Arc<Db>, clock: Arc<dyn Clock>, epoch: u32, newest: i64) -> (
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let (newest_sender, newest_receiver) = watch::channel(newest);
     let (trouble_sender, trouble) = watch::channel(None);
-    let writer = Writer { queue: sender, newest: newest_receiver, trouble, epoch };
+    let metrics = Metrics::default();
+    let writer = Writer { queue: sender, newest: newest_receiver, trouble, epoch, metrics: metrics.clone() };
     let (newest, trouble, ids) = (newest_sender, trouble_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, ids })
+    (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, ids, metrics })
 }
 
 impl WriterLoop {
@@ -265,7 +288,7 @@ impl WriterLoop {
         let Err((fault, waiting)) = self.commit(waiting).await else { return };
         if !fault.is_replayable() {
             tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
-            refuse_all(waiting, &fault);
+            self.refuse_all(waiting, &fault);
             return;
         }
         for change in waiting {
@@ -280,7 +303,7 @@ impl WriterLoop {
             let Err((fault, back)) = self.commit(alone).await else { return };
             if tries_left == 0 || !fault.is_replayable() {
                 tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
-                refuse_all(back, &fault);
+                self.refuse_all(back, &fault);
                 return;
             }
             alone = back;
@@ -293,12 +316,14 @@ impl WriterLoop {
         mut waiting: Vec<Box<dyn Waiting>>,
     ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
         let previous = *self.newest.borrow();
+        let began = self.clock.monotonic();
         match self.attempt(&mut waiting, previous).await {
             Ok((seqs, marks)) => {
                 if let Some(last) = seqs.last() {
                     self.newest.send_replace(*last);
                 }
                 self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
                 for (change, mark) in waiting.into_iter().zip(marks) {
                     let seq = if mark == 0 { previous } else { seqs[mark - 1] };
                     change.answer(EventCursor { epoch: self.epoch, seq });
@@ -329,7 +354,8 @@ impl WriterLoop {
             epoch: self.epoch,
             ids: &mut self.ids,
             events: Vec::new(),
-            peer: None,
+            asker: None,
+            metrics: &self.metrics,
             counts: HashMap::new(),
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
@@ -337,17 +363,18 @@ impl WriterLoop {
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {
-            batch.peer = change.peer();
+            batch.asker = change.asker();
             change.apply(&mut batch).await?;
             marks.push(batch.events.len());
         }
         Ok((batch.finish(previous).await?, marks))
     }
-}
 
-fn refuse_all(waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
-    for change in waiting {
-        change.refuse(fault.clone());
+    fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
+        self.metrics.refused(fault.kind.word(), waiting.len());
+        for change in waiting {
+            change.refuse(fault.clone());
+        }
     }
 }
 

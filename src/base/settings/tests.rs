@@ -49,7 +49,7 @@ fn the_defaults_are_the_products() {
             "retention.failed=30d",
             "retention.log_bytes=10GiB",
             "log.attempt_cap=64MiB",
-            "log.format=text",
+            "log.format=auto",
             "log.level=info",
         ]
     );

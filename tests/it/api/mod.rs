@@ -9,6 +9,7 @@ mod flood;
 mod follow;
 mod grants;
 mod memory;
+mod metrics;
 mod node;
 mod own_jobs;
 mod routes;
