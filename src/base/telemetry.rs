@@ -101,7 +101,10 @@ fn pump(lines: &Receiver<Vec<u8>>) {
         WAITING_BYTES.fetch_sub(line.len(), Ordering::Relaxed);
         WAITING_LINES.fetch_sub(1, Ordering::Release);
         let dropped = dropped_line_count();
-        if dropped > told {
+        // A word about it that found no room would be lost too.
+        let has_room = WAITING_LINES.load(Ordering::Relaxed) < WAITING_LINES_MAX / 2
+            && WAITING_BYTES.load(Ordering::Relaxed) < WAITING_BYTES_MAX / 2;
+        if dropped > told && has_room {
             tracing::warn!(lines = dropped - told, "lines of this log were dropped: nobody took them");
             told = dropped;
         }

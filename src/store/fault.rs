@@ -39,6 +39,18 @@ impl FaultKind {
     }
 }
 
+/// Every kind, for numbers that begin at zero.
+pub(super) const FAULT_KINDS: [FaultKind; 8] = [
+    FaultKind::Constraint,
+    FaultKind::Full,
+    FaultKind::Io,
+    FaultKind::Locked,
+    FaultKind::Damaged,
+    FaultKind::Overloaded,
+    FaultKind::Stopping,
+    FaultKind::Bug,
+];
+
 /// Trouble in the store: what failed, in words for the log.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::db::{Db, Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
 use super::events;
-use super::fault::{Fault, FaultKind, Result};
+use super::fault::{FAULT_KINDS, Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::jobs::PendingRows;
 use super::tally;
@@ -263,6 +263,10 @@ pub fn channel(db: Arc<Db>, clock: Arc<dyn Clock>, epoch: u32, newest: i64) -> (
     let (newest_sender, newest_receiver) = watch::channel(newest);
     let (trouble_sender, trouble) = watch::channel(None);
     let metrics = Metrics::default();
+    // A rate can only be told of what was there before.
+    for kind in FAULT_KINDS {
+        metrics.refused(kind.word(), 0);
+    }
     let writer = Writer { queue: sender, newest: newest_receiver, trouble, epoch, metrics: metrics.clone() };
     let (newest, trouble, ids) = (newest_sender, trouble_sender, Ids::default());
     (writer, WriterLoop { db, clock, epoch, queue, newest, trouble, ids, metrics })

@@ -17,5 +17,5 @@ mod schema;
 mod socket;
 mod streams;
 mod tokens;
-mod transport;
+pub mod transport;
 mod wire;

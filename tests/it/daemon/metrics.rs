@@ -12,7 +12,7 @@ const BAD: usize = 7;
 const PRINTED: usize = 100;
 
 fn job(queue: &str, script: &str) -> serde_json::Value {
-    json!({"run": {"command": {"script": script}}, "queue": queue})
+    json!({"run": {"command": {"script": {"text": script}}}, "queue": queue})
 }
 
 #[track_caller]

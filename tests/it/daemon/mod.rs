@@ -26,5 +26,6 @@ mod schedules;
 mod starting;
 mod stepped_clock;
 mod stopping;
+mod subscribers;
 mod timeouts;
 mod traces;
