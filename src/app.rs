@@ -29,8 +29,8 @@ use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, metrics as engine_metrics, reaper, recorder, retention, running,
-    scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, metrics as engine_metrics, reaper, recent, recorder, retention,
+    running, scheduler, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -200,6 +200,7 @@ async fn build(
         worker_name,
         shutdown: Shutdown::default(),
         health: health::HealthBoard::default(),
+        recent: recent::Recent::default(),
         running: running::Running::default(),
         tokens: TokenBoard::default(),
         nudge_dispatcher: Notify::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
-use super::Engine;
+use super::{Engine, Parts};
 use crate::base::clock;
 use crate::base::metrics::Place;
 use crate::domain::event::{EventBatch, EventCursor};
@@ -127,8 +127,8 @@ impl Tail {
                     let here = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
                     self.engine.check_cursor(here).await?;
                 }
-                let page =
-                    self.engine.reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+                let Parts { recent, reader, .. } = &*self.engine;
+                let page = recent.page(reader, self.seen, newest, &self.filter).await?;
                 self.seen = page.seen;
                 self.place.reached(page.seen);
                 if !page.events.is_empty() {

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod parameters;
 pub mod progress;
 pub mod reaper;
+pub mod recent;
 pub mod recorder;
 pub mod reports;
 pub mod retention;
@@ -104,6 +105,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// How the parts are.
     pub health: health::HealthBoard,
+    /// The newest events.
+    pub recent: recent::Recent,
     /// The attempts that run here.
     pub running: running::Running,
     /// Their places.

@@ -62,6 +62,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         shutdown: Shutdown::default(),
         health: health::HealthBoard::default(),
         running: running::Running::default(),
+        recent: beadle::engine::recent::Recent::default(),
         slots: beadle::engine::dispatcher::Slots::new(1),
         metrics: hand.writer.metrics().clone(),
         handlers: beadle::exec::Handlers::default(),
