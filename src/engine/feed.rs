@@ -16,8 +16,9 @@ use crate::store::Fault;
 
 /// An idle stream moves its cursor on at least this often.
 pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
-/// A subscriber that takes longer than this for one batch is slow.
-const SLOW_AFTER: Duration = Duration::from_secs(30);
+/// A subscriber that takes longer than this for one batch is slow: a batch has a bounded size, and one that takes no
+/// byte at all is cut by the door after as long.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 /// A slow subscriber that is this many events behind is cut.
 const SLOW_BEHIND: i64 = 10_000;
 
@@ -103,8 +104,9 @@ impl Engine {
             }
             None => *news.borrow(),
         };
-        let (place, pace) = (self.metrics.subscriber(seen), Pace::Replay);
-        let tail = Tail { engine: self.clone(), filter, news, seen, place, pace, handed_at: None };
+        let place = self.metrics.subscriber(seen);
+        let tail =
+            Tail { engine: self.clone(), filter, news, seen, place, pace: Pace::Replay, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
             match tail.next().await {

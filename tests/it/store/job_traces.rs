@@ -15,13 +15,13 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 #[test]
 fn the_span_that_a_job_was_asked_from_comes_and_goes_with_it() {
     on_both(async |stage| {
-        let asker = Asker {
+        let ci = Asker {
             actor: "ci".to_owned(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             fields: "jobEnqueue".to_owned(),
             trace: Some(TRACE.to_owned()),
         };
-        let claimed = working_for(Arc::new(asker), stage.running(new_job())).await;
+        let claimed = working_for(Arc::new(ci), stage.running(new_job())).await;
         assert_eq!(claimed.asked, TraceContext::parse(TRACE));
         let root = stage.running(new_job()).await;
         assert_eq!(root.asked, None);
