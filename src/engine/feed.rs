@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
-use super::{Engine, Parts};
+use super::{Engine, Parts, recent};
 use crate::base::clock;
 use crate::base::metrics::Place;
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::EVENT_PAGE_MAX;
 use crate::store::Fault;
+use crate::store::events::EventPage;
 
 /// An idle stream moves its cursor on at least this often.
 pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
@@ -124,13 +125,7 @@ impl Tail {
         loop {
             let newest = *self.news.borrow_and_update();
             if self.seen < newest {
-                if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
-                    // Far behind: retention may have overtaken us.
-                    let here = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
-                    self.engine.check_cursor(here).await?;
-                }
-                let Parts { recent, reader, .. } = &*self.engine;
-                let page = recent.page(reader, self.seen, newest, &self.filter).await?;
+                let page = self.page(newest).await?;
                 self.seen = page.seen;
                 self.place.reached(page.seen);
                 if !page.events.is_empty() {
@@ -149,6 +144,22 @@ impl Tail {
                 None => return Ok(self.hand_over(Vec::new(), false)),
             }
         }
+    }
+
+    /// The next page up to `newest`: of the events in memory, else of the store, in its turn.
+    async fn page(&self, newest: i64) -> Result<EventPage, StreamEnd> {
+        let Parts { recent, reader, .. } = &*self.engine;
+        if let Some(page) = recent.held(reader, self.seen, newest, &self.filter).await? {
+            return Ok(page);
+        }
+        let _turn = recent.turn().await;
+        if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
+            // Far behind: retention may have overtaken us.
+            let here = EventCursor { epoch: reader.epoch(), seq: self.seen };
+            self.engine.check_cursor(here).await?;
+        }
+        let page = reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+        Ok(recent::shortened(page))
     }
 
     fn check_pace(&self) -> Result<(), StreamEnd> {

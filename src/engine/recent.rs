@@ -6,7 +6,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::domain::access::Sight;
 use crate::domain::event::{Event, EventType};
@@ -55,25 +55,28 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Events behind `after` up to and with `newest` that fit the filter, at most one page.
-    pub async fn page(
+    /// Events behind `after` up to and with `newest` that fit the filter, at most one page; `None` when they must be
+    /// read from the store.
+    pub async fn held(
         &self,
         reader: &Reader,
         after: i64,
         newest: i64,
         filter: &EventFilter,
-    ) -> Result<EventPage, Fault> {
-        if is_plain(filter) {
-            let mut window = self.window();
-            if window.until < newest {
-                window = self.fill(reader, after, newest).await?;
-            }
-            if let Some(page) = window.page(after, newest, filter) {
-                return Ok(page);
-            }
+    ) -> Result<Option<EventPage>, Fault> {
+        if !is_plain(filter) {
+            return Ok(None);
         }
-        let _turn = self.replays.acquire().await.expect("it is never closed");
-        reader.events_after(after, newest, filter, EVENT_PAGE_MAX).await.map(shortened)
+        let mut window = self.window();
+        if window.until < newest {
+            window = self.fill(reader, after, newest).await?;
+        }
+        Ok(window.page(after, newest, filter))
+    }
+
+    /// Waits for the turn to read from the store; it lasts until dropped.
+    pub async fn turn(&self) -> SemaphorePermit<'_> {
+        self.replays.acquire().await.expect("it is never closed")
     }
 
     fn window(&self) -> Arc<Window> {
@@ -169,7 +172,7 @@ fn fits(event: &Event, filter: &EventFilter) -> bool {
 }
 
 /// The page without what makes it too heavy; that comes with the next one.
-fn shortened(mut page: EventPage) -> EventPage {
+pub fn shortened(mut page: EventPage) -> EventPage {
     let mut bytes = 0;
     let fitting = page.events.iter().position(|event| {
         bytes += weight(event);

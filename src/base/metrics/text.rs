@@ -140,9 +140,9 @@ mod tests {
         assert!(open.contains("# TYPE a_build info\na_build_info{version=\"1\"} 1\n"), "{open}");
         assert!(open.ends_with("# EOF\n"), "{open}");
         let plain = written([sheet.registry()], TextFormat::Plain);
-        let wanted = "# HELP a_seconds_total How long.\n# TYPE a_seconds_total counter\nseconds_total 1.5\n\
-                      # HELP a_sizes How \"large\".\n# TYPE a_sizes gauge\nsizes{what=\"a\\\"b\\\\c\\nd\"} 2.0\n\
-                      # HELP a_build_info Which one.\n# TYPE a_build_info gauge\nbuild_info{version=\"1\"} 1\n";
+        let wanted = "# HELP a_seconds_total How long.\n# TYPE a_seconds_total counter\na_seconds_total 1.5\n\
+                      # HELP a_sizes How \"large\".\n# TYPE a_sizes gauge\na_sizes{what=\"a\\\"b\\\\c\\nd\"} 2.0\n\
+                      # HELP a_build_info Which one.\n# TYPE a_build_info gauge\na_build_info{version=\"1\"} 1\n";
         assert_eq!(plain, wanted);
     }
 }
