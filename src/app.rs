@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, SystemClock};
+use crate::base::metrics::TextFormat;
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
@@ -28,8 +29,8 @@ use crate::engine::supervisor::{Ground, Supervisor, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, log_watch, reaper, recorder, retention, running,
-    scheduler, spool, starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, health, health_news, log_watch, metrics as engine_metrics, reaper, recent,
+    recorder, retention, running, scheduler, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -56,7 +57,9 @@ pub fn run(settings: Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime could be started: {error}"))?;
-    runtime.block_on(run_until_signal(settings))
+    let ended = runtime.block_on(run_until_signal(settings));
+    telemetry::flush();
+    ended
 }
 
 async fn run_until_signal(settings: Settings) -> Result<(), String> {
@@ -176,6 +179,8 @@ async fn build(
     let Ground { health, clock, random } = ground;
     Ok(Engine::new(Parts {
         reader: store.reader(),
+        metrics: writer.metrics().clone(),
+        slots: Slots::new(settings.slots),
         writer,
         care: store.care(clock.clone()),
         spool,
@@ -196,6 +201,7 @@ async fn build(
             retention_log_bytes: number(settings.retention_log_bytes),
             free_bytes_min: settings.min_free,
             log_attempt_cap: cap,
+            data_dir,
             work_directory,
             report_directory,
         },
@@ -203,6 +209,7 @@ async fn build(
         worker_name,
         shutdown: Shutdown::default(),
         health,
+        recent: recent::Recent::default(),
         running: running::Running::default(),
         starting: starting::Starting::default(),
         tokens: TokenBoard::default(),
@@ -227,7 +234,7 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     for row in ["feed", "runners", "descriptors", "starts"] {
         engine.health.begin(row, engine.clock.now());
     }
-    let slots = Slots::new(engine.settings.slots);
+    let slots = engine.slots.clone();
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
@@ -460,6 +467,18 @@ impl Backend for Door {
                 parts: parts.map_err(|fault| fault.to_string()).boxed(),
             }),
         }
+    }
+
+    async fn metrics(
+        &self,
+        viewer: &Viewer,
+        door: web::DoorNumbers,
+        format: TextFormat,
+    ) -> Result<String, String> {
+        graphql::access::permit_metrics(viewer)?;
+        let web::DoorNumbers { connection_count, connections_max, subscription_count } = door;
+        let door = engine_metrics::DoorNumbers { connection_count, connections_max, subscription_count };
+        Ok(self.engine.metrics_text(door, format).await)
     }
 
     fn schema_sdl(&self) -> Arc<str> {

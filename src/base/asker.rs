@@ -14,6 +14,8 @@ pub struct Asker {
     pub peer: IpAddr,
     /// The root fields of the operation.
     pub fields: String,
+    /// The span that it asks from, a well-formed `traceparent`.
+    pub trace: Option<String>,
 }
 
 tokio::task_local! {
@@ -28,9 +30,4 @@ pub async fn working_for<F: Future>(asker: Arc<Asker>, work: F) -> F::Output {
 /// Whom this task works for; nobody when the daemon works for itself.
 pub fn asker() -> Option<Arc<Asker>> {
     ASKER.try_with(Arc::clone).ok()
-}
-
-/// The address that this task works for.
-pub fn peer() -> Option<IpAddr> {
-    ASKER.try_with(|asker| asker.peer).ok()
 }

@@ -40,6 +40,8 @@ pub fn cores() -> usize {
 /// How log records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
+    /// Text on a terminal, JSON for everybody else.
+    Auto,
     /// One line for people.
     Text,
     /// One JSON object a line.
@@ -197,7 +199,7 @@ impl Settings {
             retention_log_bytes: 10 * 1024 * 1024 * 1024,
             min_free: 64 * 1024 * 1024,
             log_attempt_cap: 64 * 1024 * 1024,
-            log_format: LogFormat::Text,
+            log_format: LogFormat::Auto,
             log_level: LogLevel::Info,
         }
     }

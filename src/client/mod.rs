@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use ureq::http::StatusCode;
 use ureq::{Agent, Body, BodyReader};
 
+use crate::base::environment::variable;
+use crate::domain::trace::{TRACE_VARIABLE, TraceContext};
+
 pub mod answers;
 mod error;
 pub mod inputs;
@@ -39,6 +42,7 @@ pub struct Client {
     agent: Agent,
     url: String,
     token: Option<String>,
+    trace: Option<String>,
 }
 
 impl std::fmt::Debug for Client {
@@ -77,7 +81,10 @@ impl Client {
             .timeout_per_write(Some(silence))
             .user_agent(concat!("beadle/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Client { agent: config.new_agent(), url, token })
+        // What we are part of goes on in what we ask for.
+        let trace = variable(TRACE_VARIABLE).and_then(|text| TraceContext::parse(&text));
+        let trace = trace.map(|trace| trace.to_string());
+        Ok(Client { agent: config.new_agent(), url, token, trace })
     }
 
     /// Where the daemon is, without a slash at the end.
@@ -159,6 +166,9 @@ impl Client {
             .header("accept", accepted);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(trace) = &self.trace {
+            request = request.header("traceparent", trace);
         }
         let request = request.config().timeout_global(length).build();
         request.send(body).map_err(|error| ClientError::unreachable(&self.url, &error))

@@ -61,7 +61,9 @@ pub const LOG_SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many times as much a search of the newest lines looks at, for it cannot be continued.
 pub const LOG_SCAN_LAST_FACTOR: usize = 16;
 /// Events read at once by a subscription.
-pub const EVENT_PAGE_MAX: usize = 500;
+pub const EVENT_PAGE_MAX: usize = 200;
+/// Bytes of them, roughly; the event that reaches it is the last one of its page.
+pub const EVENT_PAGE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of the error line that a failure keeps.
 pub const ERROR_LINE_BYTES_MAX: usize = 500;
 /// Successes of a task whose median is the estimate for the next one.

@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::id::{AttemptId, JobId};
 
+/// The environment variable that carries a `traceparent` into a program.
+pub const TRACE_VARIABLE: &str = "TRACEPARENT";
+
 /// A span in a trace, written `00-<trace>-<span>-<flags>` as in the header `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceContext {

@@ -8,18 +8,21 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
-use super::Engine;
+use super::{Engine, Parts, recent};
+use crate::base::metrics::Place;
 use crate::base::task::panic_message;
 use crate::base::{clock, points};
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::EVENT_PAGE_MAX;
 use crate::store::Fault;
+use crate::store::events::EventPage;
 
 /// An idle stream moves its cursor on at least this often.
 pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
-/// A subscriber that takes longer than this for one batch is slow.
-const SLOW_AFTER: Duration = Duration::from_secs(30);
+/// A subscriber that takes longer than this for one batch is slow: a batch has a bounded size, and one that takes no
+/// byte at all is cut by the door after as long.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 /// A slow subscriber that is this many events behind is cut.
 const SLOW_BEHIND: i64 = 10_000;
 
@@ -58,12 +61,24 @@ fn is_slow(took: Duration, behind: i64) -> bool {
     took > SLOW_AFTER && behind > SLOW_BEHIND
 }
 
+/// What a stream is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Reading what was there before it came.
+    Replay,
+    /// Following what is committed.
+    Live,
+}
+
 /// Where a stream of events stands.
 struct Tail {
     engine: Engine,
     filter: EventFilter,
     news: watch::Receiver<i64>,
     seen: i64,
+    /// The same, for the daemon's numbers.
+    place: Place,
+    pace: Pace,
     /// When the last batch was handed over.
     handed_at: Option<std::time::Instant>,
 }
@@ -97,7 +112,9 @@ impl Engine {
             }
             None => *news.borrow(),
         };
-        let tail = Tail { engine: self.clone(), filter, news, seen, handed_at: None };
+        let place = self.metrics.subscriber(seen);
+        let tail =
+            Tail { engine: self.clone(), filter, news, seen, place, pace: Pace::Replay, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
             match tail.next_or_anew().await {
@@ -130,14 +147,9 @@ impl Tail {
             points::reach("feed.tick");
             let newest = *self.news.borrow_and_update();
             if self.seen < newest {
-                if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
-                    // Far behind: retention may have overtaken us.
-                    let here = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
-                    self.engine.check_cursor(here).await?;
-                }
-                let page =
-                    self.engine.reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+                let page = self.page(newest).await?;
                 self.seen = page.seen;
+                self.place.reached(page.seen);
                 if !page.events.is_empty() {
                     return Ok(self.hand_over(page.events, page.has_more));
                 }
@@ -145,6 +157,7 @@ impl Tail {
                     continue;
                 }
             }
+            self.pace = Pace::Live;
             let left = BOOKMARK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
             let changed = async {
                 tokio::select! {
@@ -161,10 +174,27 @@ impl Tail {
         }
     }
 
+    /// The next page up to `newest`: of the events in memory, else of the store, in its turn.
+    async fn page(&self, newest: i64) -> Result<EventPage, StreamEnd> {
+        let Parts { recent, reader, .. } = &*self.engine;
+        if let Some(page) = recent.held(reader, self.seen, newest, &self.filter).await? {
+            return Ok(page);
+        }
+        let _turn = recent.turn().await;
+        if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
+            // Far behind: retention may have overtaken us.
+            let here = EventCursor { epoch: reader.epoch(), seq: self.seen };
+            self.engine.check_cursor(here).await?;
+        }
+        let page = reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+        Ok(recent::shortened(page))
+    }
+
     fn check_pace(&self) -> Result<(), StreamEnd> {
         let Some(handed_at) = self.handed_at else { return Ok(()) };
         let took = self.engine.clock.monotonic().duration_since(handed_at);
         if is_slow(took, *self.news.borrow() - self.seen) {
+            self.engine.metrics.subscriber_cut();
             let resume_after = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
             return Err(StreamEnd::Slow { resume_after });
         }
@@ -173,6 +203,9 @@ impl Tail {
 
     fn hand_over(&mut self, events: Vec<crate::domain::event::Event>, has_more: bool) -> EventBatch {
         self.handed_at = Some(self.engine.clock.monotonic());
+        if let Some(newest) = events.last().filter(|_| self.pace == Pace::Live) {
+            self.engine.metrics.handed_over(self.engine.clock.now().since(newest.at));
+        }
         let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
         EventBatch { events, cursor, has_more_past_events: has_more }
     }

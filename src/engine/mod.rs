@@ -13,9 +13,11 @@ pub mod jobs;
 pub mod listener;
 pub mod log_watch;
 pub mod logs;
+pub mod metrics;
 pub mod parameters;
 pub mod progress;
 pub mod reaper;
+pub mod recent;
 pub mod recorder;
 pub mod reports;
 pub mod retention;
@@ -41,6 +43,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::metrics::Metrics;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
@@ -74,6 +77,8 @@ pub struct EngineSettings {
     pub free_bytes_min: u64,
     /// Bytes of output that one attempt may keep.
     pub log_attempt_cap: i64,
+    /// Where everything durable lives.
+    pub data_dir: PathBuf,
     /// Where commands run that name no directory.
     pub work_directory: PathBuf,
     /// Where the report channels of running attempts stand.
@@ -111,12 +116,18 @@ pub struct Parts {
     pub started_at: Timestamp,
     /// The stop, soft and hard.
     pub shutdown: Shutdown,
+    /// What it counts.
+    pub metrics: Metrics,
     /// How the parts are.
     pub health: health::HealthBoard,
+    /// The newest events.
+    pub recent: recent::Recent,
     /// The attempts that run here.
     pub running: running::Running,
     /// The starts that wait for the machine.
     pub starting: starting::Starting,
+    /// Their places.
+    pub slots: dispatcher::Slots,
     /// What is remembered of tokens.
     pub tokens: tokens::TokenBoard,
     /// "Look at the store for jobs to start."

@@ -16,6 +16,7 @@ use crate::domain::duration::Span;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::parameters;
 use crate::domain::report::Reported;
+use crate::domain::trace::{TRACE_VARIABLE, TraceContext};
 use crate::exec::{self, Identity, Place, Spec};
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
@@ -38,12 +39,18 @@ enum StopCause {
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
 pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
     points::reach("runner.begin");
+    let due_at = claimed.job.run_at.max(claimed.job.created_at);
+    engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
+    let began = engine.clock.monotonic();
     let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
     let outcome = ended.outcome.word();
+    let ran = engine.clock.monotonic().duration_since(began);
+    engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
     let state = settle(engine, &claimed, ended).await;
     drop(entry);
     // A failing job is not an error of the daemon.
-    tracing::info!(job = %claimed.job.id, attempt = claimed.number, outcome, state, "attempt ended");
+    let (job, attempt, number) = (claimed.job.id, claimed.attempt, claimed.number);
+    tracing::info!(%job, %attempt, number, outcome, state, "attempt ended");
 }
 
 async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
@@ -167,6 +174,9 @@ pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> 
 fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {
     let command = &claimed.job.command;
     let mut environment = exec::default_environment(&command.inherit_environment);
+    // A command that names a span of its own means it.
+    let trace = TraceContext::of_job(engine.reader.epoch(), claimed.job.id, claimed.asked);
+    environment.push((TRACE_VARIABLE.to_owned(), trace.of_attempt(claimed.attempt).to_string()));
     environment.extend(command.environment.iter().map(|one| (one.name.clone(), one.value.clone())));
     environment.push(("BEADLE_JOB_ID".to_owned(), claimed.job.id.to_string()));
     environment.push(("BEADLE_ATTEMPT".to_owned(), claimed.number.to_string()));

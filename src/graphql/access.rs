@@ -150,6 +150,15 @@ pub fn permit_roots(viewer: &Viewer, fields: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the viewer may read the daemon's numbers, which tell of every job; else which grant is missing.
+pub fn permit_metrics(viewer: &Viewer) -> Result<(), String> {
+    if viewer.sight().own().is_none() {
+        return Ok(());
+    }
+    let token = &viewer.token_name;
+    Err(format!("the metrics need the grant READ for more than its own jobs, which the token {token} lacks"))
+}
+
 /// Types by name, each with its fields and the types that they lead to.
 type Shape = HashMap<String, HashMap<String, String>>;
 

@@ -8,7 +8,7 @@ use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::estimates;
 use super::list_cost;
-use super::loaders::{BlockersOf, LastAttemptOf, OutputOf};
+use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
 use super::logs::LogPage;
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{
@@ -112,6 +112,11 @@ impl Job {
     /// The global id.
     pub async fn id(&self) -> ID {
         self.id.into()
+    }
+
+    /// Its trace, 32 hexadecimal digits: that of the request which made it, else one of its own.
+    async fn trace_id(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
+        trace_id_of(ctx, self.id).await
     }
 
     /// The task it was made from; null for an ad hoc command.

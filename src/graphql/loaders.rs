@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::Context;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 
+use super::context::ApiContext;
+use super::errors::fault;
 use crate::base::clock::Clock;
 use crate::domain::attempt::Attempt;
 use crate::domain::blocker::Blocker;
@@ -17,8 +20,15 @@ use crate::domain::report::median;
 use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
+use crate::domain::trace::TraceContext;
 use crate::engine::Engine;
 use crate::store::{Fault, Reader};
+
+/// The trace of a job as 32 hexadecimal digits.
+pub async fn trace_id_of(ctx: &Context<'_>, job: JobId) -> async_graphql::Result<String> {
+    let asked = ctx.loaders().0.load_one(AskedTraceOf(job)).await.map_err(fault)?;
+    Ok(format!("{:032x}", TraceContext::of_job(ctx.reader().epoch(), job, asked).trace))
+}
 
 /// Reads rows by their keys. Nothing is kept: a change is seen at once.
 #[derive(Debug, Clone)]
@@ -31,6 +41,10 @@ pub struct LastAttemptOf(pub JobId);
 /// The structured result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputOf(pub JobId);
+
+/// The span that a job was asked from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AskedTraceOf(pub JobId);
 
 /// Why a job waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +100,17 @@ impl Loader<OutputOf> for Rows {
     async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Json>, Fault> {
         let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
         Ok(self.0.outputs(&jobs).await?.into_iter().map(|(job, output)| (OutputOf(job), output)).collect())
+    }
+}
+
+impl Loader<AskedTraceOf> for Rows {
+    type Value = TraceContext;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[AskedTraceOf]) -> Result<HashMap<AskedTraceOf, TraceContext>, Fault> {
+        let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let asked = self.0.asked_traces(&jobs).await?;
+        Ok(asked.into_iter().map(|(job, trace)| (AskedTraceOf(job), trace)).collect())
     }
 }
 

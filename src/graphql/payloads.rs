@@ -26,7 +26,7 @@ pub fn split<T>(outcome: Result<T, Refusal>) -> async_graphql::Result<Result<T, 
 /// Refusals on their way to the caller. They change nothing, so no event tells of them: the log does.
 pub fn told(user_errors: Vec<Rejection>) -> Vec<Rejection> {
     if let Some(asker) = asker() {
-        let Asker { actor, peer, fields } = &*asker;
+        let Asker { actor, peer, fields, .. } = &*asker;
         for Rejection { code, message, .. } in &user_errors {
             tracing::info!(actor, %peer, fields, ?code, message, "a mutation was refused");
         }

@@ -14,13 +14,14 @@ use super::jobs::{self, job_columns, job_from};
 use super::room::{ROOM, TAKE_BEST, room_from, rooms_argument};
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, keys, page};
+use super::{Reader, job_traces, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::job::{Job, JobState};
 use crate::domain::queue::QueueRoom;
+use crate::domain::trace::TraceContext;
 
 /// Jobs that one claim promotes, and that it lets expire: bounds the transaction when very many become due at once.
 const PROMOTE_MAX: usize = 1_000;
@@ -47,6 +48,8 @@ pub struct Claimed {
     pub number: i32,
     /// The environment cookie that its processes carry.
     pub cookie: String,
+    /// The span that the job was asked from.
+    pub asked: Option<TraceContext>,
 }
 
 // Several daemons count the rows of a queue one after the other: each must see what the one before took.
@@ -114,10 +117,13 @@ impl Change for Claim {
         let rows = batch.tx.rows(&TAKE, &args![ids, self.worker.0, batch.now.0]).await?;
         let mut taken = rows.iter().map(|row| job_from(row, batch.epoch)).collect::<Result<Vec<_>>>()?;
         taken.sort_by_key(|job| order.get(&job.id.0).copied());
+        let jobs: Vec<JobId> = taken.iter().map(|job| job.id).collect();
+        let traces = job_traces::asked(&mut batch.tx, &jobs).await?;
         let mut claimed = Vec::with_capacity(taken.len());
         for (job, cookie) in taken.into_iter().zip(&self.cookies) {
             let attempt = AttemptId(batch.draw(Numbered::Attempt).await?);
-            claimed.push(Claimed { number: job.attempt_count, attempt, job, cookie: cookie.clone() });
+            let asked = traces.get(&job.id).copied();
+            claimed.push(Claimed { number: job.attempt_count, attempt, job, cookie: cookie.clone(), asked });
         }
         self.record(batch, &claimed).await?;
         Claim::count_starts(batch, &claimed, &rooms).await?;

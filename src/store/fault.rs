@@ -27,6 +27,38 @@ pub enum FaultKind {
     Bug,
 }
 
+impl FaultKind {
+    /// The word in the daemon's numbers.
+    pub fn word(self) -> &'static str {
+        match self {
+            FaultKind::Constraint => "CONSTRAINT",
+            FaultKind::Full => "FULL",
+            FaultKind::Io => "IO",
+            FaultKind::ReadOnly => "READ_ONLY",
+            FaultKind::Locked => "LOCKED",
+            FaultKind::Damaged => "DAMAGED",
+            FaultKind::Replaced => "REPLACED",
+            FaultKind::Overloaded => "OVERLOADED",
+            FaultKind::Stopping => "STOPPING",
+            FaultKind::Bug => "BUG",
+        }
+    }
+}
+
+/// Every kind, for numbers that begin at zero.
+pub(super) const FAULT_KINDS: [FaultKind; 10] = [
+    FaultKind::Constraint,
+    FaultKind::Full,
+    FaultKind::Io,
+    FaultKind::ReadOnly,
+    FaultKind::Locked,
+    FaultKind::Damaged,
+    FaultKind::Replaced,
+    FaultKind::Overloaded,
+    FaultKind::Stopping,
+    FaultKind::Bug,
+];
+
 /// Trouble in the store: what failed, in words for the log.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]

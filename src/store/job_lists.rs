@@ -205,6 +205,9 @@ const MATCHES: Sql = Sql::both(
 const COUNTS: Sql =
     Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
 
+const QUEUE_COUNTS: Sql =
+    Sql::both("SELECT queue, state, job_count FROM job_counts ORDER BY queue, state", &[]);
+
 fn filter_values(filter: &JobFilter) -> Vec<super::db::Value> {
     let created = filter.created.unwrap_or_default();
     let finished = filter.finished.unwrap_or_default();
@@ -291,6 +294,17 @@ impl Reader {
         let counts = state_counts(&self.db.rows(&COUNTS, &[]).await?)?;
         Ok(StateCounts { counts, is_capped: false })
     }
+
+    /// Jobs by queue and state in the whole store, from the kept counts.
+    pub async fn queue_counts(&self) -> Result<Vec<(String, JobState, i64)>> {
+        let read = |row: &Row| {
+            let word: String = row.get(1)?;
+            let state =
+                JobState::from_word(&word).ok_or_else(|| Fault::unreadable("the state of a count", &word))?;
+            Ok((row.get(0)?, state, row.get(2)?))
+        };
+        self.db.rows(&QUEUE_COUNTS, &[]).await?.iter().map(read).collect()
+    }
 }
 
 fn state_counts(rows: &[Row]) -> Result<HashMap<JobState, i64>> {
@@ -309,4 +323,4 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT[0], &COUNT[1], &COUNT[2], &MATCHES, &COUNTS];
+pub(super) const STATEMENTS: &[&Sql] = &[&COUNT[0], &COUNT[1], &COUNT[2], &MATCHES, &COUNTS, &QUEUE_COUNTS];

@@ -11,7 +11,7 @@ use super::ids::Numbered;
 use super::page;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, keys, queues, transition};
+use super::{Reader, job_traces, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::concurrency::{KeyLimit, LimitKey};
@@ -108,6 +108,8 @@ pub struct PendingRows {
     jobs: Vec<Value>,
     labels: Vec<Value>,
     keys: Vec<Value>,
+    /// The spans that they were asked from.
+    traces: Vec<Value>,
     known_keys: HashMap<(TokenId, String), (String, JobId)>,
     /// The ids among `jobs`: none of them is final.
     pub(super) made: HashSet<JobId>,
@@ -200,6 +202,7 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
             batch.tx.execute(sql, &args![Value::Array(rows).to_string(), now]).await?;
         }
     }
+    job_traces::write(&mut batch.tx, std::mem::take(&mut batch.pending.traces)).await?;
     keys::write_limits(batch).await?;
     let labels = std::mem::take(&mut batch.pending.labels);
     if !labels.is_empty() {
@@ -397,6 +400,9 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits) {
     batch.pending.made.insert(id);
     for label in &job.labels {
         batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));
+    }
+    if let Some(row) = batch.trace().map(|trace| job_traces::row(id, trace)) {
+        batch.pending.traces.push(row);
     }
     if let Some(key) = &job.idempotency {
         remember_key(batch, key, id);

@@ -51,6 +51,11 @@ const DELETE_LABELS: Sql = Sql::both(
     &[Kind::Text],
 );
 
+const DELETE_TRACES: Sql = Sql::both(
+    "DELETE FROM job_traces WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
 const DELETE_DEPENDENCIES: Sql = Sql::both(
     "DELETE FROM job_dependencies WHERE job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
@@ -150,9 +155,14 @@ impl Change for Prune {
             let ids = page::numbers(Some(&ids), |id| id.0);
             let attempts = batch.tx.rows(&ATTEMPTS_OF, &args![ids.clone()]).await?;
             pruned.attempts = attempts.iter().map(|row| row.get(0).map(AttemptId)).collect::<Result<_>>()?;
-            for sql in
-                [&DELETE_ATTEMPTS, &DELETE_LABELS, &DELETE_DEPENDENCIES, &DELETE_DEPENDANTS, &DELETE_JOBS]
-            {
+            for sql in [
+                &DELETE_ATTEMPTS,
+                &DELETE_LABELS,
+                &DELETE_TRACES,
+                &DELETE_DEPENDENCIES,
+                &DELETE_DEPENDANTS,
+                &DELETE_JOBS,
+            ] {
                 pruned.row_count += batch.tx.execute(sql, &args![ids.clone()]).await?;
             }
         }
@@ -207,6 +217,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &ATTEMPTS_OF,
     &DELETE_ATTEMPTS,
     &DELETE_LABELS,
+    &DELETE_TRACES,
     &DELETE_DEPENDENCIES,
     &DELETE_DEPENDANTS,
     &DELETE_JOBS,

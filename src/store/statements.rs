@@ -2,9 +2,9 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs,
-    keys, log_care, log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks,
-    ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, job_lists,
+    job_traces, jobs, keys, log_care, log_room, logs, open, prune, queues, reports, room, schedules,
+    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -17,6 +17,7 @@ pub fn state() -> Vec<&'static Sql> {
         expiry::STATEMENTS,
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
+        job_traces::STATEMENTS,
         transition::STATEMENTS,
         dependencies::STATEMENTS,
         bulk::STATEMENTS,

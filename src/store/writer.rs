@@ -16,12 +16,14 @@ use super::breaker::Breaker;
 use super::db::{Db, Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
 use super::events;
-use super::fault::{Fault, FaultKind, Result};
+use super::fault::{FAULT_KINDS, Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::jobs::PendingRows;
+use super::tally;
 use crate::args;
-use crate::base::asker::peer;
+use crate::base::asker::{Asker, asker};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::metrics::Metrics;
 use crate::base::points;
 use crate::base::pulse::Pulse;
 use crate::domain::event::{EventCursor, NewEvent};
@@ -91,8 +93,9 @@ pub struct Batch<'a> {
     ids: &'a mut Ids,
     /// What happened, each with the address that it was asked from.
     events: Vec<(NewEvent, Option<IpAddr>)>,
-    /// The address that the change being applied was asked from.
-    peer: Option<IpAddr>,
+    /// For whom the change being applied is made.
+    asker: Option<Arc<Asker>>,
+    metrics: &'a Metrics,
     counts: HashMap<(String, JobState), i64>,
     /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
     pub(super) touched_keys: BTreeSet<String>,
@@ -108,9 +111,14 @@ impl Batch<'_> {
         self.ids.draw(&mut self.tx, kind).await
     }
 
+    /// The span, as a `traceparent`, that the change being applied is asked from.
+    pub fn trace(&self) -> Option<&str> {
+        self.asker.as_ref().and_then(|asker| asker.trace.as_deref())
+    }
+
     /// States a fact; it is numbered and committed with the change.
     pub fn emit(&mut self, event: NewEvent) {
-        self.events.push((event, self.peer));
+        self.events.push((event, self.asker.as_ref().map(|asker| asker.peer)));
     }
 
     /// Counts jobs of a queue into (or out of) a state.
@@ -128,16 +136,17 @@ impl Batch<'_> {
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
         self.tx.commit().await?;
+        tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
         Ok(seqs)
     }
 }
 
 type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// A change with its caller's address, the type of the answer hidden.
+/// A change with whom it is made for, the type of the answer hidden.
 trait Waiting: Send {
     fn is_probe(&self) -> bool;
-    fn peer(&self) -> Option<IpAddr>;
+    fn asker(&self) -> Option<Arc<Asker>>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor);
     fn refuse(self: Box<Self>, fault: Fault);
@@ -145,7 +154,7 @@ trait Waiting: Send {
 
 struct Envelope<C: Change> {
     change: C,
-    peer: Option<IpAddr>,
+    asker: Option<Arc<Asker>>,
     outcome: Option<std::result::Result<C::Answer, Rejection>>,
     reply: oneshot::Sender<Outcome<Committed<C::Answer>>>,
 }
@@ -155,8 +164,8 @@ impl<C: Change> Waiting for Envelope<C> {
         C::IS_PROBE
     }
 
-    fn peer(&self) -> Option<IpAddr> {
-        self.peer
+    fn asker(&self) -> Option<Arc<Asker>> {
+        self.asker.clone()
     }
 
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a> {
@@ -192,6 +201,7 @@ pub struct Writer {
     breaker: Breaker,
     pulse: Arc<Pulse>,
     epoch: u32,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Writer {
@@ -206,12 +216,14 @@ impl Writer {
         let room = if C::NEEDS_ROOM { self.breaker.low_room() } else { None };
         let refusing = if C::IS_PROBE { None } else { self.breaker.fault().or(room) };
         if let Some(fault) = refusing {
+            self.metrics.refused(fault.kind.word(), 1);
             return Err(Fault::new(fault.kind, fault.message).into());
         }
         let (reply, answer) = oneshot::channel();
-        let envelope = Box::new(Envelope { change, peer: peer(), outcome: None, reply });
+        let envelope = Box::new(Envelope { change, asker: asker(), outcome: None, reply });
         self.queue.try_send(envelope).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
+                self.metrics.refused(FaultKind::Overloaded.word(), 1);
                 Fault::new(FaultKind::Overloaded, "too many changes wait for the store; try again soon")
             }
             mpsc::error::TrySendError::Closed(_) => Fault::new(FaultKind::Stopping, "the daemon is stopping"),
@@ -259,6 +271,16 @@ impl Writer {
         Arc::clone(&self.pulse)
     }
 
+    /// How many changes wait for the writer.
+    pub fn waiting_count(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// The daemon's numbers, which the writer counts into.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The position behind the newest committed event.
     pub fn cursor(&self) -> EventCursor {
         EventCursor { epoch: self.epoch, seq: *self.newest.borrow() }
@@ -275,6 +297,7 @@ pub struct WriterLoop {
     breaker: Breaker,
     pulse: Arc<Pulse>,
     ids: Ids,
+    metrics: Metrics,
 }
 
 /// Both sides of the writer over `db`, whose newest event is `newest`.
@@ -288,11 +311,21 @@ pub fn channel(
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let (newest_sender, newest_receiver) = watch::channel(newest);
     let pulse = Arc::new(Pulse::new(clock.monotonic()));
-    let (own_breaker, own_pulse) = (breaker.clone(), Arc::clone(&pulse));
-    let writer =
-        Writer { queue: sender, newest: newest_receiver, breaker: own_breaker, pulse: own_pulse, epoch };
+    let metrics = Metrics::default();
+    // A rate can only be told of what was there before.
+    for kind in FAULT_KINDS {
+        metrics.refused(kind.word(), 0);
+    }
+    let writer = Writer {
+        queue: sender,
+        newest: newest_receiver,
+        breaker: breaker.clone(),
+        pulse: Arc::clone(&pulse),
+        epoch,
+        metrics: metrics.clone(),
+    };
     let (newest, ids) = (newest_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids })
+    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, metrics })
 }
 
 impl WriterLoop {
@@ -323,7 +356,7 @@ impl WriterLoop {
         let Err((fault, waiting)) = self.commit(waiting).await else { return };
         if !fault.is_replayable() {
             tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
-            refuse_all(waiting, &fault);
+            self.refuse_all(waiting, &fault);
             return;
         }
         for change in waiting {
@@ -335,7 +368,7 @@ impl WriterLoop {
     fn admit(&self, waiting: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
         let Some(fault) = self.breaker.fault() else { return waiting };
         let (probes, refused) = waiting.into_iter().partition(|change| change.is_probe());
-        refuse_all(refused, &Fault::new(fault.kind, fault.message));
+        self.refuse_all(refused, &Fault::new(fault.kind, fault.message));
         probes
     }
 
@@ -350,7 +383,7 @@ impl WriterLoop {
             if tries_left == 0 || !fault.is_replayable() {
                 tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
                 self.breaker.failed(&fault);
-                refuse_all(back, &fault);
+                self.refuse_all(back, &fault);
                 return;
             }
             alone = back;
@@ -363,6 +396,7 @@ impl WriterLoop {
         mut waiting: Vec<Box<dyn Waiting>>,
     ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
         let previous = *self.newest.borrow();
+        let began = self.clock.monotonic();
         let committed = self.attempt(&mut waiting, previous).await;
         // Looked at behind the commit: what went into a file that has lost its name is not acknowledged.
         let committed = committed.and_then(|done| match self.breaker.look_at_files() {
@@ -375,6 +409,7 @@ impl WriterLoop {
                     self.newest.send_replace(*last);
                 }
                 self.breaker.succeeded();
+                self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
                 for (change, mark) in waiting.into_iter().zip(marks) {
                     let seq = if mark == 0 { previous } else { seqs[mark - 1] };
                     change.answer(EventCursor { epoch: self.epoch, seq });
@@ -405,7 +440,8 @@ impl WriterLoop {
             epoch: self.epoch,
             ids: &mut self.ids,
             events: Vec::new(),
-            peer: None,
+            asker: None,
+            metrics: &self.metrics,
             counts: HashMap::new(),
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
@@ -413,17 +449,18 @@ impl WriterLoop {
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {
-            batch.peer = change.peer();
+            batch.asker = change.asker();
             change.apply(&mut batch).await?;
             marks.push(batch.events.len());
         }
         Ok((batch.finish(previous).await?, marks))
     }
-}
 
-fn refuse_all(waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
-    for change in waiting {
-        change.refuse(fault.clone());
+    fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
+        self.metrics.refused(fault.kind.word(), waiting.len());
+        for change in waiting {
+            change.refuse(fault.clone());
+        }
     }
 }
 

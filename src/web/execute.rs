@@ -63,6 +63,8 @@ pub struct Caller<V> {
     pub viewer: V,
     /// Where it came from.
     pub peer: IpAddr,
+    /// The span that it asks from, a well-formed `traceparent`.
+    pub trace: Option<String>,
     /// Changes when a token was revoked since this one was looked up.
     revocations: watch::Receiver<u64>,
 }
@@ -120,7 +122,7 @@ impl<B: Backend> Door<B> {
         };
         self.logins.succeeded(token, SystemClock.monotonic());
         self.backend.note_use(&viewer);
-        Ok(Caller { token: token.to_owned(), viewer, peer, revocations })
+        Ok(Caller { token: token.to_owned(), viewer, peer, trace: None, revocations })
     }
 
     /// Looks the token of a stream up again; false when it must end. Changed grants count for what follows.
@@ -167,6 +169,7 @@ impl<B: Backend> Door<B> {
             actor: self.backend.token_name(&caller.viewer).to_owned(),
             peer: caller.peer,
             fields: root_fields.join(" "),
+            trace: caller.trace.clone(),
         };
         let question = Asked {
             document: &document,
@@ -176,7 +179,7 @@ impl<B: Backend> Door<B> {
         };
         self.backend.permit(&caller.viewer, &question).map_err(|message| {
             if operation_type == OperationType::Mutation {
-                let Asker { actor, peer, fields } = &asker;
+                let Asker { actor, peer, fields, .. } = &asker;
                 tracing::info!(actor, %peer, fields, code = "FORBIDDEN", "a mutation was refused");
             }
             Refusal::new(Code::Forbidden, message)
@@ -206,6 +209,11 @@ impl<B: Backend> Door<B> {
             )
             .into(),
         }
+    }
+
+    /// Seats of all tokens that are taken.
+    pub fn seats_taken(&self) -> usize {
+        self.seats.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Takes one of the seats of the caller's token for a long answer, until dropped.

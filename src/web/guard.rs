@@ -2,10 +2,11 @@
 //! origin, content type, token. Allow lists only: what is not known to be ours is refused. It must never look
 //! at the body and never answer differently for a path.
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 
 use super::errors::{Code, Refusal};
 use super::limits::TOKEN_BYTES_MAX;
+use crate::domain::trace::TraceContext;
 
 /// Which names this daemon answers to and which pages may talk to it.
 #[derive(Debug, Clone)]
@@ -110,6 +111,16 @@ pub fn bearer_of(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && is_token).then_some(token)
 }
 
+/// The span that a request belongs to. One that is not well-formed is overlooked, as the standard asks.
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
+    traceparent_of(only(headers, HeaderName::from_static("traceparent"))?)
+}
+
+/// The same of its value alone.
+pub fn traceparent_of(value: &str) -> Option<String> {
+    TraceContext::parse(value.trim()).map(|trace| trace.to_string())
+}
+
 /// The refusal of a request without a known token.
 pub fn unauthenticated() -> Refusal {
     Refusal::new(Code::Unauthenticated, "a known token is needed: send `Authorization: Bearer TOKEN`")
@@ -117,7 +128,7 @@ pub fn unauthenticated() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     use super::*;
 

@@ -12,6 +12,7 @@ mod lexical;
 mod limits;
 mod logins;
 mod media;
+mod metrics;
 mod operation;
 mod request;
 mod socket;
@@ -40,6 +41,7 @@ use std::time::Duration;
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use tokio::sync::watch;
 
+use crate::base::metrics::TextFormat;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
 
@@ -62,6 +64,17 @@ pub struct Asked<'a> {
     pub operation_type: OperationType,
     /// Names of its root fields; introspection is never among them.
     pub root_fields: &'a [&'a str],
+}
+
+/// What only the door can count.
+#[derive(Debug, Clone, Copy)]
+pub struct DoorNumbers {
+    /// Open connections.
+    pub connection_count: usize,
+    /// How many may be open.
+    pub connections_max: usize,
+    /// Subscriptions and downloads under way.
+    pub subscription_count: usize,
 }
 
 /// What the door asks of the floors below.
@@ -121,6 +134,17 @@ pub trait Backend: Clone + Send + Sync + 'static {
         attempt: AttemptId,
         only: Option<LogStream>,
     ) -> impl Future<Output = Result<LogText, LogRefusal>> + Send;
+
+    /// The daemon's numbers for a scraper, with those of the door.
+    ///
+    /// # Errors
+    /// The message that says which grant is missing.
+    fn metrics(
+        &self,
+        viewer: &Self::Viewer,
+        door: DoorNumbers,
+        format: TextFormat,
+    ) -> impl Future<Output = Result<String, String>> + Send;
 
     /// The schema as text.
     fn schema_sdl(&self) -> Arc<str>;

@@ -21,7 +21,7 @@ use super::Backend;
 use super::accept::{Peer, Place};
 use super::errors::{Answer, Code, Refusal};
 use super::execute::{Caller, Door, Taken};
-use super::guard::bearer_of;
+use super::guard::{bearer_of, traceparent_of};
 use super::limits::{CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_BUFFER_BYTES};
 use super::operation::{Outgoing, Running, error_frame, start};
 use super::request::Parameters;
@@ -235,18 +235,21 @@ impl<B: Backend> Conversation<B> {
         if self.caller.is_some() {
             return Err(Closing::new(4429, "Too many initialisation requests"));
         }
-        let value = match payload {
-            Value::Object(members) => members.get("authorization").or_else(|| members.get("Authorization")),
-            Value::Null => None,
-            _ => return Err(Closing::invalid("`payload` must be an object")),
-        };
-        let token = match value {
-            Some(Value::String(value)) => bearer_of(value),
+        if !matches!(payload, Value::Object(_) | Value::Null) {
+            return Err(Closing::invalid("`payload` must be an object"));
+        }
+        let member = |name: &str| match payload {
+            Value::Object(members) => match members.get(name) {
+                Some(Value::String(value)) => Some(value.as_str()),
+                _ => None,
+            },
             _ => None,
         };
+        let token = member("authorization").or_else(|| member("Authorization")).and_then(bearer_of);
         let looked_up = within(self.door.limits.init, self.door.recognise(token, self.peer)).await;
         match looked_up {
-            Some(Ok(caller)) => {
+            Some(Ok(mut caller)) => {
+                caller.trace = member("traceparent").and_then(traceparent_of);
                 self.caller = Some(caller);
                 Ok(r#"{"type":"connection_ack"}"#.into())
             }

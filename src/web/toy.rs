@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Asked, Backend, DoorConfig, Entrance, Limits, LogRefusal, LogText, Unsure};
+use super::{Asked, Backend, DoorConfig, DoorNumbers, Entrance, Limits, LogRefusal, LogText, Unsure};
+use crate::base::metrics::TextFormat;
 use crate::base::task;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
@@ -362,6 +363,10 @@ impl Backend for Toy {
             _ => return Err(LogRefusal::NotFound),
         };
         Ok(LogText { file_name: "some.log".to_owned(), parts: stream::iter(parts).boxed() })
+    }
+
+    async fn metrics(&self, viewer: &Viewer, _: DoorNumbers, _: TextFormat) -> Result<String, String> {
+        if viewer.may_write { Ok(String::new()) } else { Err("needs the grant `read`".to_owned()) }
     }
 
     fn schema_sdl(&self) -> Arc<str> {

@@ -16,14 +16,14 @@ use async_graphql::parser::types::OperationType;
 
 use super::accept::Peer;
 use super::execute::{Caller, Door, Taken};
-use super::guard::{bearer, is_json};
+use super::guard::{bearer, is_json, traceparent};
 use super::limits::{DRAIN_BYTES_MAX, DRAIN_TIME, EVENT_ID_BYTES_MAX};
 use super::media::{Accepted, Media, negotiate};
 use super::request::Parameters;
 use super::{
     Backend, download,
     errors::{Answer, Code, Refusal},
-    socket, sse,
+    metrics, socket, sse,
 };
 use crate::base::{clock::within, task};
 use crate::domain::resume::LastEventId;
@@ -44,6 +44,7 @@ pub fn routes<B: Backend>(door: Arc<Door<B>>) -> Router {
         .route("/", get(async || text("text/html; charset=utf-8", START_PAGE)))
         .route("/healthz", get(async || text("text/plain; charset=utf-8", "ok\n")))
         .route("/readyz", get(readyz::<B>))
+        .route("/metrics", get(metrics::metrics::<B>))
         .route("/schema.graphql", get(schema::<B>))
         .route("/graphql", any(graphql::<B>))
         .route("/logs/{attempt}", get(download::log::<B>))
@@ -163,7 +164,8 @@ async fn judge_head<B: Backend>(
         let message = "accept application/json, application/graphql-response+json or text/event-stream";
         return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::NOT_ACCEPTABLE));
     };
-    let caller = door.recognise(bearer(&parts.headers), Peer::of(&parts.extensions)).await?;
+    let mut caller = door.recognise(bearer(&parts.headers), Peer::of(&parts.extensions)).await?;
+    caller.trace = traceparent(&parts.headers);
     Ok((accepted, caller))
 }
 

@@ -10,6 +10,7 @@ use beadle::base::environment::variable;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, string};
+use crate::support::exposition::scrape;
 use crate::support::program::{program, shown};
 use crate::support::wait::{PATIENCE, now};
 
@@ -181,4 +182,45 @@ fn a_graphql_ws_subscriber_goes_on_after_a_kill_without_a_hole() {
         crate::support::history::read_all(&daemon).into_iter().map(|event| event.cursor).collect();
     let from = listed.iter().position(|one| *one == seen[0]).expect("what was seen is listed");
     assert_eq!(listed[from..from + seen.len()], seen, "a hole or a repeat");
+}
+
+/// The scalars of a YAML file, each key and value; panics when it is not YAML.
+fn scalars(name: &str) -> Vec<String> {
+    let text = fs::read_to_string(example(name)).unwrap();
+    let events = saphyr_parser::Parser::new_from_str(&text);
+    events
+        .filter_map(|event| match event.unwrap_or_else(|why| panic!("{name}: {why}")).0 {
+            saphyr_parser::Event::Scalar(text, ..) => Some(text.into_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn prometheus_is_told_of_metrics_that_exist() {
+    let daemon = Daemon::start();
+    let ended = daemon.wait_final(&daemon.enqueue(&["/bin/false"]));
+    assert_eq!(ended.job["state"], json!("FAILED"));
+    let read = scrape(&daemon);
+    let config = scalars("prometheus.yml");
+    let is_there = |text: &str| config.iter().any(|scalar| scalar == text);
+    assert!(is_there("/metrics") && is_there("alerts.yml") && is_there("credentials_file"), "{config:?}");
+
+    let rules = scalars("alerts.yml");
+    let expressions: Vec<&String> =
+        rules.windows(2).filter(|pair| pair[0] == "expr").map(|pair| &pair[1]).collect();
+    assert!(expressions.len() > 8, "{rules:?}");
+    let mut named = 0;
+    for expression in expressions {
+        let is_sign = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+        for word in expression.split(|sign: char| !is_sign(sign)) {
+            if word.starts_with("beadle_") || word.starts_with("process_") {
+                // A family without a row yet has its type all the same.
+                let family = word.trim_end_matches("_bucket").trim_end_matches("_count");
+                assert!(read.kinds.contains_key(family), "{word} of {expression} is no metric");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 12, "{named} metrics are named");
 }

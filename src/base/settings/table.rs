@@ -9,6 +9,9 @@ use super::value::{
 };
 use super::{ENVIRONMENT_PREFIX, LogFormat, LogLevel, Settings};
 
+const LOG_FORMATS: &[(&str, LogFormat)] =
+    &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 /// How many values a setting holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -121,9 +124,9 @@ keys! {
     "log.attempt_cap" One "Size of the log of one attempt", "a size from 64KiB to 1TiB, such as 64MiB",
         |s, v| accept_size(last(v), 1 << 16..=1 << 40).map(|bytes| s.log_attempt_cap = bytes),
         |s| show_size(s.log_attempt_cap);
-    "log.format" One "How the daemon's own log is written", "text or json",
-        |s, v| accept_word(last(v), &[("text", LogFormat::Text), ("json", LogFormat::Json)]).map(|f| s.log_format = f),
-        |s| if s.log_format == LogFormat::Json { "json" } else { "text" }.to_owned();
+    "log.format" One "How the daemon's own log is written", "auto, text or json",
+        |s, v| accept_word(last(v), LOG_FORMATS).map(|f| s.log_format = f),
+        |s| LOG_FORMATS.iter().find(|(_, format)| *format == s.log_format).map_or("", |(word, _)| *word).to_owned();
     "log.level" One "How much of it", "error, warn, info, debug or trace",
         |s, v| {
             let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];

@@ -50,7 +50,7 @@ fn the_defaults_are_the_products() {
             "retention.log_bytes=10GiB",
             "min_free=64MiB",
             "log.attempt_cap=64MiB",
-            "log.format=text",
+            "log.format=auto",
             "log.level=info",
         ]
     );

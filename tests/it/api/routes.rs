@@ -21,7 +21,7 @@ fn ask(daemon: &Daemon, line: &str, token: Option<&str>, body: &str) -> (u16, St
 
 /// Signs of data that must not be seen without a token.
 fn tells_something(body: &str) -> bool {
-    ["tokenName\":", "type Query", "\"data\":{"].iter().any(|sign| body.contains(sign))
+    ["tokenName\":", "type Query", "\"data\":{", "beadle_"].iter().any(|sign| body.contains(sign))
 }
 
 #[test]
@@ -29,11 +29,12 @@ fn the_documented_paths_answer_and_ask_for_the_token_where_they_say() {
     let daemon = Daemon::start();
     let wrong = "0".repeat(daemon.token().len());
     let graphql = format!("GET /graphql{ASK}");
-    let cases: [(&str, &str, u16, &str); 6] = [
+    let cases: [(&str, &str, u16, &str); 7] = [
         ("GET /", "", 200, "<h1>Beadle</h1>"),
         ("GET /healthz", "", 200, "ok"),
         ("GET /readyz", "", 200, "ready"),
         ("GET /schema.graphql", "", 401, "type Query"),
+        ("GET /metrics", "", 401, "beadle_build_info"),
         (&graphql, "", 401, "tokenName\":\"admin"),
         ("POST /graphql", ASK_BODY, 401, "tokenName\":\"admin"),
     ];
@@ -71,7 +72,10 @@ fn no_other_spelling_leads_anywhere() {
         "//schema.graphql",
         "/Schema.graphql",
         "/healthz/../schema.graphql",
-        "/metrics",
+        "/metrics/",
+        "//metrics",
+        "/Metrics",
+        "/healthz/../metrics",
         "/debug/pprof",
         "/admin.token",
         "/data/admin.token",
@@ -94,7 +98,7 @@ fn no_other_spelling_leads_anywhere() {
 fn other_methods_are_refused_and_run_nothing() {
     let daemon = Daemon::start();
     let mutation = r#"{"query": "mutation { jobEnqueue(input: {run: {command: {exec: {argv: [\"/bin/true\"]}}}}) { job { id } } }"}"#;
-    for path in ["/", "/healthz", "/readyz", "/schema.graphql", "/graphql"] {
+    for path in ["/", "/healthz", "/readyz", "/schema.graphql", "/metrics", "/graphql"] {
         for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"] {
             let line = format!("{method} {path}");
             let (status, text) = ask(&daemon, &line, Some(daemon.token()), mutation);

@@ -12,6 +12,7 @@ mod events;
 mod full_disk;
 mod group_commit;
 mod job_lists;
+mod job_traces;
 mod limits;
 mod log_room;
 mod log_search;

@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod dice;
+pub mod exposition;
 pub mod history;
 pub mod length;
 pub mod machine;
