@@ -38,7 +38,8 @@ impl Spool {
     /// Opens the spool of a store, with what it holds, or makes it. One of another store is set aside.
     pub fn open(path: &Path, epoch: u32) -> Result<Spool> {
         let file = open(path)?;
-        let mut spool = Spool { path: path.to_owned(), epoch, file, end: HEADER_BYTES as u64, records: Vec::new() };
+        let mut spool =
+            Spool { path: path.to_owned(), epoch, file, end: HEADER_BYTES as u64, records: Vec::new() };
         let header = spool.read_header()?;
         match header {
             Some(found) if found != epoch => {
