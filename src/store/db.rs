@@ -235,9 +235,15 @@ impl Db {
     pub async fn rows(&self, sql: &Sql, values: &[Value]) -> Result<Vec<Row>> {
         sql.check(values);
         match self {
-            Db::Sqlite { readers, is_doubted, .. } => {
-                let pool = readers.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let rows = sqlite!(sql, values).fetch_all(&pool).await.map_err(Fault::from);
+            Db::Sqlite { readers, writer, is_doubted, .. } => {
+                let current = || readers.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let mut rows = sqlite!(sql, values).fetch_all(&current()).await;
+                if matches!(rows, Err(sqlx::Error::PoolClosed)) {
+                    // Who opens the file anew holds the writer's place meanwhile.
+                    drop(writer.lock().await);
+                    rows = sqlite!(sql, values).fetch_all(&current()).await;
+                }
+                let rows = rows.map_err(Fault::from);
                 if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damaged) {
                     is_doubted.store(true, Ordering::Relaxed);
                 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::db::{Db, Sql};
-use super::fault::{Fault, FaultKind, Result};
+use super::fault::{Certainty, Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
 use super::{open, page};
@@ -49,7 +49,9 @@ impl LogGuard {
 
     /// How a write went.
     pub(super) fn note(&self, result: &Result<()>) {
-        if let Err(fault) = result {
+        if let Err(fault) = result
+            && (fault.is_of_the_store() || fault.certainty == Certainty::Unknown)
+        {
             self.shown.send_replace(Some(fault.clone()));
         }
     }

@@ -119,6 +119,10 @@ impl Logs {
         let mut tx = self.db.begin().await?;
         tx.rows(&GIVE_BACK, &[]).await?;
         tx.commit().await?;
-        Ok(file - PAGES_GIVEN_BACK * page > limit_bytes)
+        let has_more = file - PAGES_GIVEN_BACK * page > limit_bytes;
+        if !has_more {
+            self.db.write_back().await?;
+        }
+        Ok(has_more)
     }
 }

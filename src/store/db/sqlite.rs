@@ -78,6 +78,17 @@ impl Db {
         Ok(())
     }
 
+    /// Writes what stands in the journal into the file, as far as no reader needs it where it is: only then does a file
+    /// that has given pages back get smaller.
+    pub(in crate::store) async fn write_back(&self) -> Result<()> {
+        let Db::Sqlite { writer, .. } = self else { return Ok(()) };
+        let mut slot = writer.lock().await;
+        if let Some(connection) = slot.as_mut() {
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        }
+        Ok(())
+    }
+
     /// Writes all that the open connection sees, be its file gone from the directory, into a new file.
     pub(in crate::store) async fn save_copy(&self, path: &Path) -> Result<()> {
         let Db::Sqlite { writer, .. } = self else { return Ok(()) };

@@ -22,6 +22,9 @@ pub const BACK_LIMIT: Duration = Duration::from_secs(10);
 /// What is refused at once is refused within this, on a busy machine.
 pub const AT_ONCE: Duration = Duration::from_secs(2);
 
+/// Loads so far: several of one test share no key.
+static LOADS: AtomicUsize = AtomicUsize::new(0);
+
 const ENQUEUE: &str = "mutation ($input: JobEnqueueInput!) {
   jobEnqueue(input: $input) { job { id } deduplicated userErrors { code message } }
 }";
@@ -87,8 +90,6 @@ impl Load {
             ledger: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
-        // Several loads of one test share no key.
-        static LOADS: AtomicUsize = AtomicUsize::new(0);
         let own = LOADS.fetch_add(1, Ordering::SeqCst);
         let client = |client: usize| {
             let load = load.clone();

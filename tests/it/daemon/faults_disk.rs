@@ -112,7 +112,7 @@ fn a_foreign_lock_is_waited_for_then_refused_and_results_wait_for_its_end() {
     let daemon = Daemon::start();
     let clients = Load::start(&daemon, 2, PACE);
     clients.until_done(10);
-    let running = daemon.enqueue(&["/bin/sh", "-c", "sleep 1; exit 4"]);
+    let running = daemon.enqueue(&["/bin/sh", "-c", "sleep 3; exit 4"]);
     until("the job to run", PATIENCE, || (state(&daemon, &running) == "RUNNING").then_some(()));
     let lock = ForeignLock::take(&daemon.data().join("beadle.db"));
     let locked_at = now();
@@ -143,7 +143,7 @@ fn a_foreign_lock_is_waited_for_then_refused_and_results_wait_for_its_end() {
 #[test]
 fn a_result_survives_the_death_of_a_daemon_whose_store_could_not_take_it() {
     let mut daemon = Daemon::start();
-    let script = r#"printf '{"output":{"rows":7}}\n' >"$BEADLE_REPORT"; sleep 0.5; exit 0"#;
+    let script = r#"printf '{"output":{"rows":7}}\n' >"$BEADLE_REPORT"; sleep 2; exit 0"#;
     let jobs: Vec<String> = (0..3).map(|_| daemon.enqueue(&["/bin/sh", "-c", script])).collect();
     until("the jobs to run", PATIENCE, || {
         jobs.iter().all(|job| state(&daemon, job) == "RUNNING").then_some(())

@@ -63,6 +63,10 @@ fn no_statement_is_missing_from_the_lists() {
     let (mut unlisted, mut faults) = (BTreeSet::new(), Vec::new());
     for entry in fs::read_dir(&folder).expect("the store's sources are there") {
         let path = entry.expect("a folder of ours is readable").path();
+        // The seam's folder makes none.
+        if path.is_dir() {
+            continue;
+        }
         let module = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
         let source = fs::read_to_string(&path).expect("source is readable text");
         let names = constants(&source);
