@@ -8,6 +8,7 @@ pub mod feed;
 pub mod follow;
 pub mod handlers;
 pub mod health;
+pub mod incidents;
 pub mod jobs;
 pub mod listener;
 pub mod logs;

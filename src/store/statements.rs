@@ -2,9 +2,9 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs, keys,
-    log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens,
-    transition, unique, waiting, workers, writer,
+    attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, incident_counts,
+    incident_upkeep, incidents, job_lists, jobs, keys, log_room, logs, open, prune, queues, reports, room,
+    schedules, task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -34,6 +34,9 @@ pub fn state() -> Vec<&'static Sql> {
         task_history::STATEMENTS,
         schedules::STATEMENTS,
         ticks::STATEMENTS,
+        incidents::STATEMENTS,
+        incident_counts::STATEMENTS,
+        incident_upkeep::STATEMENTS,
         tokens::STATEMENTS,
         workers::STATEMENTS,
         prune::STATEMENTS,
