@@ -265,7 +265,7 @@ const SUMMARIES: [&str; 42] = [
 /// Judges a line. Most lines are plain, and for those it is one walk over the bytes.
 fn worth(line: &[u8]) -> Worth {
     let is_assertion = line.starts_with(b"E   ");
-    if !is_assertion && !has_error_word(line) {
+    if !is_assertion && !has_error_word(line) && !line.starts_with(b"npm ERR!") {
         return Worth::Plain;
     }
     let text = shown(line);
@@ -374,35 +374,56 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 fn speaks_of_error(before: &Word, word: &Word) -> bool {
-    let (before, text) = (before.text(), word.text());
-    if matches!(
-        (before, text),
-        (b"not", b"found" | b"permitted" | b"exist" | b"allowed" | b"defined" | b"declared")
-            | (b"not", b"supported" | b"valid" | b"available" | b"resolve" | b"a")
-            | (b"no", b"such" | b"space" | b"module" | b"matching" | b"route")
-            | (b"could" | b"did", b"not")
-            | (b"timed", b"out")
-            | (b"core", b"dumped")
-            | (b"caused", b"by")
-            | (b"broken", b"pipe")
-            | (b"connection", b"reset")
-            | (b"too", b"many")
-            | (b"already", b"exists")
-            | (b"in", b"use")
-            | (b"out", b"of")
-            | (b"segmentation", b"fault")
-            | (b"must", b"be")
-    ) {
+    if is_pair(before.text(), word.text()) {
         return true;
     }
-    if matches!(before, b"0" | b"no" | b"without" | b"zero") {
+    if matches!(before.text(), b"0" | b"no" | b"without" | b"zero") {
         return false;
     }
-    if matches!(
-        text,
+    let has_end = |end: &[u8]| !word.is_long && word.text().ends_with(end);
+    is_state(word.text()) || is_judgement(word.text()) || has_end(b"error") || has_end(b"exception")
+}
+
+/// Two words that speak of an error together.
+fn is_pair(before: &[u8], word: &[u8]) -> bool {
+    match before {
+        b"not" => matches!(
+            word,
+            b"found"
+                | b"permitted"
+                | b"exist"
+                | b"allowed"
+                | b"defined"
+                | b"declared"
+                | b"supported"
+                | b"valid"
+                | b"available"
+                | b"resolve"
+                | b"a"
+        ),
+        b"no" => matches!(word, b"such" | b"space" | b"module" | b"matching" | b"route"),
+        b"could" | b"did" => word == b"not",
+        b"timed" => word == b"out",
+        b"core" => word == b"dumped",
+        b"caused" => word == b"by",
+        b"broken" => word == b"pipe",
+        b"connection" => word == b"reset",
+        b"too" => word == b"many",
+        b"already" => word == b"exists",
+        b"in" => word == b"use",
+        b"out" => word == b"of",
+        b"segmentation" => word == b"fault",
+        b"must" => word == b"be",
+        _ => false,
+    }
+}
+
+/// What happened.
+fn is_state(word: &[u8]) -> bool {
+    matches!(
+        word,
         b"error"
             | b"errors"
-            | b"err"
             | b"exception"
             | b"panic"
             | b"panicked"
@@ -416,18 +437,33 @@ fn speaks_of_error(before: &Word, word: &Word) -> bool {
             | b"aborted"
             | b"denied"
             | b"refused"
-            | b"cannot"
+            | b"killed"
+            | b"unhandled"
+            | b"uncaught"
+            | b"overflow"
+            | b"deadlock"
+            | b"segfault"
+            | b"rejected"
+            | b"timeout"
+            | b"terminated"
+            | b"oom"
+            | b"conflict"
+    )
+}
+
+/// What is wrong with something.
+fn is_judgement(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"cannot"
             | b"unable"
             | b"missing"
-            | b"killed"
             | b"undefined"
             | b"unknown"
             | b"invalid"
             | b"unrecognized"
             | b"unreachable"
             | b"unexpected"
-            | b"unhandled"
-            | b"uncaught"
             | b"critical"
             | b"severe"
             | b"corrupt"
@@ -437,24 +473,13 @@ fn speaks_of_error(before: &Word, word: &Word) -> bool {
             | b"unsupported"
             | b"illegal"
             | b"violates"
-            | b"overflow"
-            | b"deadlock"
-            | b"segfault"
-            | b"rejected"
             | b"exceeded"
             | b"insufficient"
             | b"can't"
             | b"couldn't"
             | b"mismatch"
-            | b"timeout"
-            | b"conflict"
             | b"unresolved"
-            | b"terminated"
-            | b"oom"
-    ) {
-        return true;
-    }
-    !word.is_long && (text.ends_with(b"error") || text.ends_with(b"exception"))
+    )
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod cron;
 pub mod duration;
 pub mod enqueue;
 pub mod error_line;
+pub mod error_parts;
 pub mod error_shape;
 pub mod event;
 pub mod filter;

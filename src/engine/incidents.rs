@@ -3,6 +3,7 @@
 use super::Engine;
 use super::bulk::{Bulk, BulkAnswer, allowed, too_many, whole};
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
 use crate::domain::filter::JobFilter;
@@ -81,6 +82,7 @@ fn no_incident(id: IncidentId) -> Rejection {
 /// Opens what was ignored until now, and forgets what was resolved and not seen for as long as failed jobs are kept, and
 /// at least as long as its histogram reaches.
 pub(super) async fn tend(engine: &Engine, failed_before: Timestamp) -> Result<(), String> {
+    points::pass("incidents.tend")?;
     let now = engine.clock.now();
     let resolved_before = failed_before.min(now.plus_millis(-INCIDENT_DAYS_MAX * 86_400_000));
     let is_due = engine.reader.has_due_incidents(now, resolved_before);

@@ -28,7 +28,8 @@ macro_rules! old_jobs {
            -- What failed stays while its incident is open: of each the newest ones, so that it cannot fill the store.
            AND NOT (state = 'FAILED' AND EXISTS (
                SELECT 1 FROM attempts AS failed
-               JOIN incidents ON incidents.id = failed.incident_id
+               -- Not the bare column: its index would be walked whole for each job.
+               JOIN incidents ON incidents.id = coalesce(failed.incident_id, 0)
                WHERE failed.job_id = jobs.id AND incidents.status IN ('OPEN', 'ACKNOWLEDGED')
                  AND (failed.job_id = incidents.sample_job_id
                       OR failed.job_id >= coalesce((

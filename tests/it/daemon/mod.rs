@@ -8,6 +8,7 @@ mod dependencies;
 mod expiry;
 mod following;
 mod holds;
+mod incidents;
 mod keys;
 mod limits;
 mod logs;
