@@ -183,7 +183,7 @@ impl Scan {
             let is_number = digits(bare) == bare.len() && matches!(bare.len(), 1 | 2 | 4);
             let is_zone = bare.len() == 5 && bare.starts_with(['+', '-']) && digits(&bare[1..]) == 4;
             let belongs = is_time(bare) || ZONES.contains(&bare) || MONTHS.contains(&bare) || is_zone;
-            if bare.is_empty() || !belongs && !(is_begun && is_number) {
+            if bare.is_empty() || !(belongs || is_begun && is_number) {
                 break;
             }
             taken += 1 + bare.len();
@@ -222,7 +222,7 @@ impl Scan {
         let gap = self.shape[head.len()..].replace(' ', "");
         let word = last_word(head);
         let is_key = MESSAGES.iter().any(|key| word.eq_ignore_ascii_case(key));
-        is_key && (gap == "=" || gap == "\":" || (gap == ":" && word.to_ascii_lowercase().starts_with("m")))
+        is_key && (gap == "=" || gap == "\":" || (gap == ":" && word.to_ascii_lowercase().starts_with('m')))
     }
 
     /// What stands between delimiters.

@@ -108,7 +108,7 @@ pub(super) fn check_filter(ctx: &Context<'_>, filter: JobFilter) -> async_graphq
     let sight = ctx.viewer()?.sight();
     // Whoever sees no incidents learns nothing of them by asking for their jobs either.
     let incident_id = filter.incident_id.map(|id| if sight.own().is_some() { IncidentId(0) } else { id });
-    Ok(JobFilter { sight, incident_id, ..filter })
+    Ok(JobFilter { incident_id, sight, ..filter })
 }
 
 #[ComplexObject]

@@ -12,6 +12,7 @@ use super::incidents::{INCIDENT_COLUMNS, incident_columns, incident_from, news_e
 use super::page;
 use super::writer::Batch;
 use crate::args;
+use crate::domain::attempt::AttemptOutcome;
 use crate::domain::id::{AttemptId, IncidentId, JobId};
 use crate::domain::incident::{Incident, IncidentNews, IncidentStatus, Occurrence, Standing};
 use crate::domain::limits::INCIDENTS_MAX;
@@ -201,7 +202,7 @@ fn counted(id: IncidentId, name: &str, group: &Group) -> Value {
         "task": task.as_ref().map(|(id, _)| id.0),
         "taskName": task.as_ref().map(|(_, name)| name),
         "subsystem": subsystem,
-        "outcome": outcome.map(|outcome| outcome.word()),
+        "outcome": outcome.map(AttemptOutcome::word),
         "errorLine": error_line,
         "job": group.job.map(|job| job.0),
         "count": group.count,
