@@ -160,7 +160,7 @@ fn a_failed_batch_that_is_tried_again_counts_nothing_twice() {
 #[test]
 fn thousands_of_failures_are_counted_by_the_batch() {
     on_both(async |stage| {
-        let count = sized(2_000, 10_000);
+        let count = sized(1_000, 10_000);
         for kinds in [1, 100] {
             let claimed = running(&stage, count).await;
             let begun = Instant::now();
