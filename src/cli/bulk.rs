@@ -33,12 +33,18 @@ pub struct ManyArgs {
 }
 
 impl ManyArgs {
+    /// More are refused.
+    pub fn max(&self) -> i32 {
+        self.max
+    }
+
     fn input(self) -> JobBulk {
         let filter = JobFilter {
             states: words(&self.states),
             tasks: self.tasks,
             queues: self.queues,
             labels: self.labels,
+            incident_id: None,
         };
         JobBulk { filter: WholeFilter(filter), max: Some(self.max), ..JobBulk::default() }
     }

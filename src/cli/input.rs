@@ -24,6 +24,14 @@ pub fn job_id(text: &str) -> Result<String, String> {
     if is_good { Ok(format!("job_{digits}")) } else { Err("write 1234 or job_1234".to_owned()) }
 }
 
+/// `12` or `incident_12`, as the API writes it.
+pub fn incident_id(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("incident_").unwrap_or(text);
+    let is_good =
+        !digits.is_empty() && digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_good { Ok(format!("incident_{digits}")) } else { Err("write 12 or incident_12".to_owned()) }
+}
+
 /// A length of time as the API reads it: the short form, or ISO 8601, which the daemon checks.
 pub fn length(text: &str) -> Result<String, String> {
     if text.starts_with('P') || parse_length(text).is_some() {

@@ -25,6 +25,9 @@ pub struct JobsArgs {
     /// Only with this label; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
+    /// Only with a failure that was counted into this incident
+    #[arg(long, value_name = "INCIDENT", value_parser = input::incident_id)]
+    incident: Option<String>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -79,6 +82,7 @@ pub fn jobs(context: &mut Context, args: JobsArgs) -> Result<u8, Stop> {
         tasks: args.tasks,
         queues: args.queues,
         labels: args.labels,
+        incident_id: args.incident,
     };
     let client = context.client()?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
@@ -155,6 +159,7 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("asked by", Some(format!("{} ({})", job.requested_by, job.origin))),
         ("schedule", job.schedule.as_ref().map(|schedule| schedule.name.clone())),
         ("waits for", (!dependencies.is_empty()).then(|| dependencies.join(", "))),
+        ("incident", job.incident.as_ref().map(|incident| format!("{} {}", incident.id, incident.status))),
         ("retry of", job.retry_of.as_ref().map(|job| job.id.clone())),
         ("tries", (tries > 1).then(|| tries.to_string())),
         ("timeout", job.timeout.as_deref().map(length)),

@@ -18,6 +18,7 @@ mod crontab;
 mod events;
 mod help;
 mod import;
+mod incidents;
 mod input;
 mod jobs;
 mod logs;
@@ -134,6 +135,9 @@ enum Command {
     /// Operate the lanes that jobs wait in
     #[command(subcommand)]
     Queue(queues::QueueCommand),
+    /// Look at what failed, by kind, and say what is done about it
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
     /// Manage who may come in, and what they may do
     #[command(subcommand)]
     Token(tokens::TokenCommand),
@@ -269,6 +273,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Task(command) => tasks::task(context, command),
         Command::Schedule(command) => schedules::schedule(context, command),
         Command::Queue(command) => queues::queue(context, command),
+        Command::Incidents(command) => incidents::incidents(context, command),
         Command::Token(command) => tokens::token(context, command),
         Command::Events(args) => events::events(context, args),
         Command::Report(args) => report::report(context, &args),

@@ -11,7 +11,7 @@ use super::parameters::ParameterFlags;
 use super::patience::persistently;
 use super::retries::RetryFlags;
 use super::watch::WatchArgs;
-use super::{Context, input};
+use super::{Context, incidents, input};
 
 /// `beadle run`.
 #[derive(Debug, clap::Args)]
@@ -119,7 +119,7 @@ impl OnConflict {
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("many").multiple(true)))]
 #[command(
-    override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ..."
+    override_usage = "beadle retry [OPTIONS] <ID>\n       beadle retry [OPTIONS] --failed|--state|--task|--queue|--label ...\n       beadle retry [OPTIONS] --incident <INCIDENT>"
 )]
 pub struct RetryArgs {
     #[arg(help = JOB_HELP, value_parser = input::job_id, required_unless_present = "many")]
@@ -129,6 +129,10 @@ pub struct RetryArgs {
     /// Every final job that did not succeed; other flags narrow it
     #[arg(long, group = "many", conflicts_with = "id")]
     failed: bool,
+    /// The failed jobs of this incident that nobody repeated yet
+    #[arg(long, group = "many", value_name = "INCIDENT", value_parser = input::incident_id)]
+    #[arg(conflicts_with_all = ["id", "failed", "states", "tasks", "queues", "labels", "key"])]
+    incident: Option<String>,
     #[command(flatten)]
     watch: WatchArgs,
     /// The same key gives the same job, so that a repeated request runs once [default: random]
@@ -191,6 +195,9 @@ pub fn retry(context: &mut Context, args: RetryArgs) -> Result<u8, Stop> {
     let Some(id) = args.id else {
         if args.watch.stays() {
             return Err(Stop::new(exit::USAGE, "only one job can be followed or waited for"));
+        }
+        if let Some(incident) = args.incident {
+            return incidents::retry(context, incident, args.many.max());
         }
         return bulk::retry(context, args.many, key);
     };

@@ -5,7 +5,7 @@ use crate::client::operations;
 
 use super::outcome::{Stop, exit};
 use super::output::{bytes, or_dash};
-use super::{Context, queues, top};
+use super::{Context, incidents, queues, top};
 
 /// `beadle status`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,13 @@ fn glance(context: &mut Context) -> Result<(), Stop> {
     context.screen.line(&format!("jobs {}", counts(&status.job_counts)))?;
     context.screen.line("")?;
     queues::table(context, &status.queues.nodes)?;
+    if !status.incidents.nodes.is_empty() {
+        context.screen.line("")?;
+        incidents::table(context, &status.incidents.nodes)?;
+        if status.incidents.page_info.has_next_page {
+            context.screen.line("... more incidents; see `beadle incidents ls`")?;
+        }
+    }
     context.screen.line("")?;
     let row = |worker: &crate::client::answers::WorkerRow| {
         [worker.name.clone(), worker.status.clone(), format!("{}/{}", worker.busy_slots, worker.slots)]

@@ -5,12 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 mod definitions;
+mod incidents;
 mod jobs;
 mod looking;
 mod operation;
 mod tokens;
 
 pub use definitions::*;
+pub use incidents::*;
 pub use jobs::*;
 pub use looking::*;
 pub use operation::*;

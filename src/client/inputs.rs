@@ -222,6 +222,51 @@ inputs! {
         queues: Vec<String>,
         /// Any of these.
         labels: Vec<Label>,
+        /// Counted into this one.
+        incident_id: Option<String>,
+    }
+    /// `IncidentFilter`.
+    IncidentFilter {
+        /// Any of these; empty means the open and acknowledged ones.
+        statuses: Vec<String>,
+        /// Of this one.
+        task: Option<Ref>,
+        /// In title or error line.
+        text: Option<String>,
+    }
+    /// `IncidentAcknowledgeInput`.
+    IncidentAcknowledge {
+        /// `incident_12`.
+        id: String,
+        /// Who looks at it.
+        assignee: Option<String>,
+        /// To write on it.
+        note: Option<String>,
+    }
+    /// `IncidentResolveInput`.
+    IncidentResolve {
+        /// `incident_12`.
+        id: String,
+        /// To write on it.
+        note: Option<String>,
+    }
+    /// `IncidentIgnoreInput`.
+    IncidentIgnore {
+        /// `incident_12`.
+        id: String,
+        /// RFC 3339.
+        until: Option<String>,
+        /// So many times more.
+        until_count: Option<i32>,
+        /// To write on it.
+        note: Option<String>,
+    }
+    /// `IncidentRetryInput`.
+    IncidentRetry {
+        /// `incident_12`.
+        id: String,
+        /// At most so many.
+        max: Option<i32>,
     }
     /// `EventFilter`.
     EventFilter {

@@ -7,19 +7,23 @@ use serde_json::{Value, json};
 
 use super::answers::{
     Answer, AttemptRef, BulkChanged, CreatedToken, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail,
-    JobProgress, JobRow, LogBatch, Outcome, Page, QueueRow, ScheduleDetail, ScheduleRow, Status, TaskDetail,
-    TaskRow, TokenRow, UserError, WithJob, WithQueue, WithSchedule, WithTask, WithToken,
+    JobProgress, JobRow, LogBatch, Outcome, Page, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
+    TokenRow, UserError, WithJob, WithSchedule, WithTask, WithToken,
 };
 use super::inputs::{
-    EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, QueuePause, QueuePut, Ref,
-    Referred, ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter,
-    TaskPut, TokenCreate,
+    EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, Ref, Referred,
+    ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut,
+    TokenCreate,
 };
 use super::{Client, ClientError, Payloads};
 
+mod incidents;
 mod looking;
+mod queues;
 
+pub use incidents::*;
 pub use looking::*;
+pub use queues::*;
 
 macro_rules! documents {
     ($($constant:ident = $file:literal;)*) => {
@@ -35,6 +39,12 @@ documents! {
     EVENTS_FOLLOW = "events_follow";
     EVENT_CURSOR = "event_cursor";
     HEALTH = "health";
+    INCIDENT = "incident";
+    INCIDENTS = "incidents";
+    INCIDENT_ACKNOWLEDGE = "incident_acknowledge";
+    INCIDENT_IGNORE = "incident_ignore";
+    INCIDENT_RESOLVE = "incident_resolve";
+    INCIDENT_RETRY = "incident_retry";
     JOB = "job";
     JOBS = "jobs";
     JOB_ATTEMPTS = "job_attempts";
@@ -385,31 +395,6 @@ pub fn schedule_preview(
 ) -> Result<Answer<Vec<DueTime>>, ClientError> {
     let variables = json!(preview);
     one(client, SCHEDULE_PREVIEW, "schedulePreview", variables, "preview")
-}
-
-/// A page of queues.
-pub fn queues(client: &Client, page: &PageOf<()>) -> Result<Answer<Page<QueueRow>>, ClientError> {
-    list(client, QUEUES, "queues", page)
-}
-
-/// One queue; `NotFound` when there is none.
-pub fn queue(client: &Client, name: &str) -> Result<Answer<QueueRow>, ClientError> {
-    one(client, QUEUE, "queue", json!({ "name": name }), &format!("queue {name:?}"))
-}
-
-/// Makes a queue, or changes its limits.
-pub fn queue_put(client: &Client, input: &QueuePut) -> Result<Answer<Outcome<WithQueue>>, ClientError> {
-    mutate(client, QUEUE_PUT, "queuePut", input)
-}
-
-/// Lets nothing of a queue start.
-pub fn queue_pause(client: &Client, input: &QueuePause) -> Result<Answer<Outcome<WithQueue>>, ClientError> {
-    mutate(client, QUEUE_PAUSE, "queuePause", input)
-}
-
-/// Ends a pause.
-pub fn queue_resume(client: &Client, name: &str) -> Result<Answer<Outcome<WithQueue>>, ClientError> {
-    mutate(client, QUEUE_RESUME, "queueResume", &Ref::name(name))
 }
 
 fn mutate<T: DeserializeOwned>(

@@ -83,7 +83,8 @@ pub struct Failure {
     pub exit_code: Option<i32>,
     /// The signal's name, when one ended it.
     pub signal: Option<String>,
-    /// The last line of its error output.
+    /// The last line of its error output that looks like an error, else the last one that is not empty; of the other
+    /// output when there was no error output.
     pub error_line: Option<String>,
     /// Whether the retry policy covers it, or the job asked for another try itself; tries apart.
     pub is_retryable: bool,
@@ -141,7 +142,7 @@ pub struct Ended {
     pub signal: Option<String>,
     /// One sentence for people.
     pub message: String,
-    /// The last line of its error output.
+    /// The line of its output that tells why.
     pub error_line: Option<String>,
     /// The kernel's account; absent when nothing ran.
     pub usage: Option<Usage>,

@@ -4,7 +4,7 @@ use async_graphql::{Enum, InputObject};
 
 use super::access::Sight;
 use super::event::EventType;
-use super::id::{JobId, ScheduleId};
+use super::id::{IncidentId, JobId, ScheduleId};
 use super::job::{JobOrigin, JobState, Label};
 use super::limits::FILTER_VALUES_MAX;
 use super::task::TaskRef;
@@ -38,6 +38,8 @@ pub struct JobFilter {
     pub created: Option<TimeRangeInput>,
     /// Finished in this time.
     pub finished: Option<TimeRangeInput>,
+    /// With an attempt that was counted into this incident.
+    pub incident_id: Option<IncidentId>,
     /// Made by this schedule.
     pub schedule_id: Option<ScheduleId>,
     /// Whose command, task name or failure contains this, in any case.

@@ -106,3 +106,13 @@ pub const PARAMETERS_PATTERNS_MAX: usize = 64;
 pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Ended jobs that the statistics of a task look at.
 pub const STATISTICS_JOBS_MAX: i64 = 100;
+/// Characters of an incident's title.
+pub const INCIDENT_TITLE_CHARS_MAX: usize = 200;
+/// Incidents that are told apart; with so many, a failure of a new kind is counted by its task and outcome alone.
+pub const INCIDENTS_MAX: i64 = 10_000;
+/// The newest failures of an open incident whose jobs are kept longer than retention says.
+pub const INCIDENT_JOBS_KEPT: i64 = 20;
+/// Days for which it is known how often an incident happened in each minute.
+pub const INCIDENT_DAYS_MAX: i64 = 30;
+/// Bars of an incident's histogram.
+pub const INCIDENT_BUCKETS_MAX: i32 = 200;

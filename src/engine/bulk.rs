@@ -92,9 +92,7 @@ impl Engine {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
-            for some in ids.chunks(RETRY_BATCH) {
-                engine.retry_some(&viewer, &bulk, some, &mut answer).await?;
-            }
+            engine.retry_all(&viewer, &bulk, &ids, &mut answer).await?;
             Ok(answer)
         })
         .await
@@ -107,10 +105,7 @@ impl Engine {
         filter: JobFilter,
         states: Vec<JobState>,
     ) -> Outcome<Result<(Vec<JobId>, BulkAnswer), BulkAnswer>> {
-        let max = usize::try_from(bulk.max).ok().filter(|max| (1..=bulk_max()).contains(max));
-        let max = max.ok_or_else(|| {
-            Rejection::invalid("max", format!("must lie in 1..={BULK_MAX}, is {}", bulk.max))
-        })?;
+        let max = allowed(bulk.max)?;
         check_text("reason", bulk.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
         check_text("idempotencyKey", bulk.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
         let filter = JobFilter { states: Some(states), ..filter };
@@ -118,12 +113,25 @@ impl Engine {
         let mut answer =
             BulkAnswer { matched_count: ids.len(), changed_count: 0, cursor: None, refusal: None };
         if ids.len() > max {
-            let message = format!("more than {max} jobs match; narrow the filter, or allow more with `max`");
-            answer.refusal = Some(Rejection::at(UserErrorCode::TooManyMatches, "max", message));
+            answer.refusal = Some(too_many(max));
             return Ok(Err(answer));
         }
         answer.cursor = Some(self.writer.cursor());
         Ok(Ok((ids, answer)))
+    }
+
+    /// Makes these jobs anew, in batches.
+    pub(super) async fn retry_all(
+        &self,
+        viewer: &Viewer,
+        bulk: &Bulk,
+        ids: &[JobId],
+        answer: &mut BulkAnswer,
+    ) -> Outcome<()> {
+        for some in ids.chunks(RETRY_BATCH) {
+            self.retry_some(viewer, bulk, some, answer).await?;
+        }
+        Ok(())
     }
 
     async fn retry_some(
@@ -169,12 +177,23 @@ impl Engine {
     }
 }
 
-fn bulk_max() -> usize {
-    usize::try_from(BULK_MAX).expect("a small number")
+/// How many jobs the caller allows, within bounds.
+pub(super) fn allowed(max: i32) -> Result<usize, Rejection> {
+    let max = Some(max).filter(|max| (1..=BULK_MAX).contains(max)).ok_or(max);
+    let outside = |max| Rejection::invalid("max", format!("must lie in 1..={BULK_MAX}, is {max}"));
+    Ok(usize::try_from(max.map_err(outside)?).expect("a small number"))
+}
+
+/// More match than the caller allows.
+pub(super) fn too_many(max: usize) -> Rejection {
+    let message = format!("more than {max} jobs match; narrow the filter, or allow more with `max`");
+    Rejection::at(UserErrorCode::TooManyMatches, "max", message)
 }
 
 /// Does the work to its end, whether or not the caller is still there: a bulk mutation stops nowhere in between.
-async fn whole(work: impl Future<Output = Outcome<BulkAnswer>> + Send + 'static) -> Outcome<BulkAnswer> {
+pub(super) async fn whole(
+    work: impl Future<Output = Outcome<BulkAnswer>> + Send + 'static,
+) -> Outcome<BulkAnswer> {
     // It works for the caller also when he is gone.
     let spawned = match asker() {
         Some(asker) => task::spawn(working_for(asker, work)),

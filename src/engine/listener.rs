@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::base::clock::Timestamp;
-use crate::domain::limits::ERROR_LINE_BYTES_MAX;
+use crate::domain::error_line::ErrorLine;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::mask::{MaskedStream, Masks};
 use crate::domain::report::Reported;
@@ -20,7 +20,7 @@ pub struct Listened {
     pub bytes: i64,
     /// Bytes that could not be handed on and were not yet told of.
     pub lost_bytes: i64,
-    /// The last line of error output that is not empty; of all output when both are one.
+    /// The line of its output that tells why it failed, should it have failed.
     pub error_line: Option<String>,
 }
 
@@ -32,6 +32,7 @@ pub struct Listener<'a> {
     told: watch::Sender<Reported>,
     alive: watch::Sender<bool>,
     masked: [MaskedStream; 2],
+    error_line: ErrorLine,
     listened: Listened,
 }
 
@@ -51,6 +52,7 @@ impl<'a> Listener<'a> {
             told,
             alive,
             masked: <_>::default(),
+            error_line: ErrorLine::default(),
             listened: Listened::default(),
         }
     }
@@ -108,10 +110,8 @@ impl<'a> Listener<'a> {
         if lines.is_empty() {
             return;
         }
-        let errors = if self.claimed.job.merges_output { LogStream::Stdout } else { LogStream::Stderr };
-        let is_error = |line: &&NewLine| line.stream == errors && !line.bytes.trim_ascii().is_empty();
-        if let Some(line) = lines.iter().rev().find(is_error) {
-            self.listened.error_line = Some(error_line(&line.bytes));
+        for line in &lines {
+            self.error_line.hear(line.stream, &line.bytes, line.is_line_end);
         }
         // Bytes that were lost are told with the next lines that are not.
         let gap = std::mem::take(&mut self.listened.lost_bytes);
@@ -138,8 +138,7 @@ impl<'a> Listener<'a> {
         }
         self.hand_on(lines).await;
         let reported = self.told.borrow();
-        let error_line = self.listened.error_line.take();
-        self.listened.error_line = error_line.map(|line| reported.masks().hide(&line));
+        self.listened.error_line = self.error_line.pick().map(|line| reported.masks().hide(&line));
         drop(reported);
         self.listened
     }
@@ -202,14 +201,6 @@ fn cut(bytes: &[u8], (at, stream): (Timestamp, LogStream), lines: &mut Vec<NewLi
         }
         lines.push(NewLine { at, stream, bytes: rest.to_vec(), is_line_end: has_end });
     }
-}
-
-/// A line as a failure shows it.
-pub(super) fn error_line(bytes: &[u8]) -> String {
-    let bytes = bytes.trim_ascii();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
-    // PostgreSQL keeps no U+0000 in text.
-    text.replace('\0', "\u{fffd}")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod follow;
 pub mod handlers;
 pub mod health;
 pub mod health_news;
+pub mod incidents;
 pub mod jobs;
 pub mod listener;
 pub mod log_watch;

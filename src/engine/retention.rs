@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, incidents};
 use crate::base::clock::{self, Timestamp};
 use crate::base::points;
 use crate::domain::id::AttemptId;
@@ -67,6 +67,7 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
         has_more = pruned.has_more;
         clock::sleep(BATCH_PAUSE).await;
     }
+    incidents::tend(engine, horizon.failed).await?;
     make_room(engine).await
 }
 

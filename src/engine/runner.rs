@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{Begun, End, Underway};
-use super::{Engine, dependencies, handlers, listener, reports, spool, starting};
+use super::{Engine, dependencies, handlers, reports, spool, starting};
 use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
+use crate::domain::error_line;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::parameters;
 use crate::domain::report::Reported;
@@ -114,7 +115,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         // Its words are its own: they may be long, and hold what it wants hidden.
         ended.message = reported.tame(&ended.message);
         let reason = ended.error_line.take().map(|reason| reported.tame(&reason));
-        ended.error_line = reason.map(|reason| listener::error_line(reason.as_bytes()));
+        ended.error_line = reason.map(|reason| error_line::shown(reason.trim().as_bytes()));
     }
     ended.error_line = ended.error_line.or(said.error_line);
     ended.advice = reported.advice();

@@ -23,12 +23,25 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
     Some(match field {
         "viewer" | "node" | "daemon" | "health" | "eventCursor" | "job" | "jobs" | "jobCounts" | "task"
         | "tasks" | "schedule" | "schedules" | "schedulePreview" | "queue" | "queues" | "workers"
-        | "events" | "jobFollow" | "jobLog" => GrantVerb::Read,
-        "jobEnqueue" | "jobEnqueueMany" | "jobRetry" | "jobBulkRetry" => GrantVerb::Enqueue,
+        | "events" | "jobFollow" | "jobLog" | "incident" | "incidents" => GrantVerb::Read,
+        "jobEnqueue" | "jobEnqueueMany" | "jobRetry" | "jobBulkRetry" | "incidentRetry" => GrantVerb::Enqueue,
         "jobCancel" | "jobBulkCancel" => GrantVerb::Cancel,
-        "jobHold" | "jobRelease" | "jobUpdate" | "taskPut" | "taskArchive" | "schedulePut"
-        | "schedulePause" | "scheduleResume" | "scheduleTrigger" | "scheduleDelete" | "queuePut"
-        | "queuePause" | "queueResume" => GrantVerb::Operate,
+        "jobHold"
+        | "jobRelease"
+        | "jobUpdate"
+        | "taskPut"
+        | "taskArchive"
+        | "schedulePut"
+        | "schedulePause"
+        | "scheduleResume"
+        | "scheduleTrigger"
+        | "scheduleDelete"
+        | "queuePut"
+        | "queuePause"
+        | "queueResume"
+        | "incidentAcknowledge"
+        | "incidentResolve"
+        | "incidentIgnore" => GrantVerb::Operate,
         "tokens" | "tokenCreate" | "tokenRevoke" => GrantVerb::Admin,
         _ => return None,
     })
@@ -71,6 +84,7 @@ const LEADS: &[(&str, &[&str])] = &[
             "retryPolicy",
             "failure",
             "progress",
+            "incident",
         ],
     ),
     ("JobConnection", &["edges", "nodes", "pageInfo"]),

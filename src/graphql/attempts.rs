@@ -4,9 +4,11 @@ use async_graphql::{ComplexObject, Context, ID};
 
 use super::context::ApiContext;
 use super::errors::fault;
+use super::incidents;
 use super::logs::LogPage;
 use crate::domain::attempt::Attempt;
 use crate::domain::duration::Span;
+use crate::domain::incident::Incident;
 use crate::domain::job::Job;
 use crate::domain::log::{LogBatch, LogCursor, LogStream};
 use crate::domain::worker::Worker;
@@ -22,6 +24,11 @@ impl Attempt {
     async fn job(&self, ctx: &Context<'_>) -> async_graphql::Result<Job> {
         let job = ctx.loaders().0.load_one(self.job_id).await.map_err(fault)?;
         job.ok_or_else(|| async_graphql::Error::new(format!("{} of {} is gone", self.job_id, self.id)))
+    }
+
+    /// What it was counted into, when it failed.
+    async fn incident(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Incident>> {
+        incidents::of_attempt(ctx, self.id).await
     }
 
     /// The worker that ran it.

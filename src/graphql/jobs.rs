@@ -6,7 +6,6 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 use super::access::{job_seen, seen};
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
-use super::estimates;
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
 use super::logs::LogPage;
@@ -14,6 +13,7 @@ use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
 };
+use super::{estimates, incidents};
 use crate::base::clock::Timestamp;
 use crate::domain::access::Viewer;
 use crate::domain::attempt::Attempt;
@@ -21,7 +21,8 @@ use crate::domain::blocker::Blocker;
 use crate::domain::concurrency::LimitKey;
 use crate::domain::enqueue::JobEnqueueInput;
 use crate::domain::filter::{JobFilter, JobOrder};
-use crate::domain::id::JobId;
+use crate::domain::id::{IncidentId, JobId};
+use crate::domain::incident::Incident;
 use crate::domain::job::{Job, JobState};
 use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
 use crate::domain::log::{LogBatch, LogCursor, LogStream};
@@ -104,7 +105,10 @@ pub(super) fn check_filter(ctx: &Context<'_>, filter: JobFilter) -> async_graphq
     if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
         return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
     }
-    Ok(JobFilter { sight: ctx.viewer()?.sight(), ..filter })
+    let sight = ctx.viewer()?.sight();
+    // Whoever sees no incidents learns nothing of them by asking for their jobs either.
+    let incident_id = filter.incident_id.map(|id| if sight.own().is_some() { IncidentId(0) } else { id });
+    Ok(JobFilter { incident_id, sight, ..filter })
 }
 
 #[ComplexObject]
@@ -246,6 +250,11 @@ impl Job {
     ) -> async_graphql::Result<Vec<Job>> {
         page_size(first)?;
         ctx.reader().dependants(self.id, after.unwrap_or(JobId(0)), first).await.map_err(fault)
+    }
+
+    /// What its last failed attempt was counted into; null also when the caller sees its own jobs only.
+    async fn incident(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Incident>> {
+        incidents::of_job(ctx, self.id).await
     }
 
     /// The schedule that made it; null also when that is deleted.

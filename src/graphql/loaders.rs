@@ -13,7 +13,8 @@ use super::errors::fault;
 use crate::base::clock::Clock;
 use crate::domain::attempt::Attempt;
 use crate::domain::blocker::Blocker;
-use crate::domain::id::{JobId, ScheduleId, TaskId};
+use crate::domain::id::{AttemptId, IncidentId, JobId, ScheduleId, TaskId};
+use crate::domain::incident::Incident;
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
 use crate::domain::report::median;
@@ -52,6 +53,14 @@ pub struct BlockersOf(pub JobId);
 /// How long jobs of a task usually take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsualOf(pub TaskId);
+
+/// The incident that a job's last failed attempt was counted into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IncidentOf(pub JobId);
+
+/// The incident that an attempt was counted into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IncidentOfAttempt(pub AttemptId);
 
 /// The one loader for all keys.
 pub struct Loaders(pub DataLoader<Rows>);
@@ -134,6 +143,45 @@ impl Loader<UsualOf> for Rows {
         let tasks: Vec<_> = keys.iter().map(|key| key.0).collect();
         let found = self.0.success_durations(&tasks).await?;
         Ok(found.into_iter().filter_map(|(task, took)| Some((UsualOf(task), median(took)?))).collect())
+    }
+}
+
+impl Loader<IncidentId> for Rows {
+    type Value = Incident;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[IncidentId]) -> Result<HashMap<IncidentId, Incident>, Fault> {
+        Ok(self.0.incidents_by_id(keys).await?.into_iter().map(|one| (one.id, one)).collect())
+    }
+}
+
+impl Loader<IncidentOf> for Rows {
+    type Value = IncidentId;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[IncidentOf]) -> Result<HashMap<IncidentOf, IncidentId>, Fault> {
+        let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
+        Ok(self
+            .0
+            .incidents_of_jobs(&jobs)
+            .await?
+            .into_iter()
+            .map(|(job, id)| (IncidentOf(job), id))
+            .collect())
+    }
+}
+
+impl Loader<IncidentOfAttempt> for Rows {
+    type Value = IncidentId;
+    type Error = Fault;
+
+    async fn load(
+        &self,
+        keys: &[IncidentOfAttempt],
+    ) -> Result<HashMap<IncidentOfAttempt, IncidentId>, Fault> {
+        let attempts: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let found = self.0.incidents_of_attempts(&attempts).await?;
+        Ok(found.into_iter().map(|(attempt, id)| (IncidentOfAttempt(attempt), id)).collect())
     }
 }
 

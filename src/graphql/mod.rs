@@ -9,6 +9,7 @@ pub mod context;
 pub mod errors;
 pub mod estimates;
 pub mod events;
+pub mod incidents;
 pub mod jobs;
 pub mod loaders;
 pub mod logs;
@@ -43,6 +44,7 @@ pub struct Query(
     queues::QueueQuery,
     workers::WorkerQuery,
     tokens::TokenQuery,
+    incidents::IncidentQuery,
 );
 
 /// Changing. Each field answers after its commit.
@@ -55,6 +57,7 @@ pub struct Mutation(
     schedules::ScheduleMutation,
     queues::QueueMutation,
     tokens::TokenMutation,
+    incidents::IncidentMutation,
 );
 
 /// Levels of selection in one document.

@@ -6,7 +6,10 @@ use super::access::job_seen;
 use super::context::ApiContext;
 use super::errors::fault;
 use crate::domain::attempt::Attempt;
-use crate::domain::id::{AttemptId, GlobalId, JobId, QueueId, ScheduleId, TaskId, TokenId, WorkerId};
+use crate::domain::id::{
+    AttemptId, GlobalId, IncidentId, JobId, QueueId, ScheduleId, TaskId, TokenId, WorkerId,
+};
+use crate::domain::incident::Incident;
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, ScheduleRef};
@@ -34,6 +37,8 @@ pub enum Node {
     Worker(Worker),
     /// A token.
     Token(Token),
+    /// An incident.
+    Incident(Incident),
 }
 
 /// The thing with this global id, if it exists for the caller.
@@ -77,6 +82,10 @@ async fn other(reader: &Reader, noun: &str, id: &str) -> Result<Option<Node>, Fa
         },
         TokenId::PREFIX => match TokenId::parse(id) {
             Some(id) => reader.token(id).await?.map(Node::Token),
+            None => None,
+        },
+        IncidentId::PREFIX => match IncidentId::parse(id) {
+            Some(id) => reader.incident(id).await?.map(Node::Incident),
             None => None,
         },
         _ => None,

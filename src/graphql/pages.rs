@@ -5,6 +5,7 @@ use async_graphql::{Object, SimpleObject};
 
 use super::errors::{bad_input, fault};
 use crate::domain::attempt::Attempt;
+use crate::domain::incident::Incident;
 use crate::domain::limits::PAGE_MAX;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, Tick};
@@ -131,6 +132,10 @@ connections! {
     WorkerConnection,
     /// A worker and its position in the list.
     WorkerEdge: Worker;
+    /// A page of a list of incidents.
+    IncidentConnection,
+    /// An incident and its position in the list.
+    IncidentEdge: Incident;
     /// A page of a list of tokens.
     TokenConnection,
     /// A token and its position in the list.

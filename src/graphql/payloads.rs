@@ -6,6 +6,7 @@ use super::errors::fault;
 use crate::base::asker::{Asker, asker};
 use crate::domain::event::EventCursor;
 use crate::domain::id::ScheduleId;
+use crate::domain::incident::Incident;
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
 use crate::domain::rejection::Rejection;
@@ -126,6 +127,21 @@ payloads! {
     QueuePausePayload {
         /// The queue as it is now.
         queue: Queue
+    };
+    /// What `incidentAcknowledge` answers.
+    IncidentAcknowledgePayload {
+        /// The incident as it is now.
+        incident: Incident
+    };
+    /// What `incidentResolve` answers.
+    IncidentResolvePayload {
+        /// The incident as it is now.
+        incident: Incident
+    };
+    /// What `incidentIgnore` answers.
+    IncidentIgnorePayload {
+        /// The incident as it is now.
+        incident: Incident
     };
     /// What `tokenRevoke` answers.
     TokenRevokePayload {

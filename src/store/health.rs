@@ -1,10 +1,12 @@
-//! Owns what the store keeps of the daemon's own health: that a part failed or recovered, in the feed.
+//! Owns what the store keeps of the daemon's own health: that a part failed or recovered, in the feed, and each failure
+//! in its incident.
 
 use serde_json::json;
 
 use super::writer::{Batch, Change, Outcome};
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::health::HealthStatus;
+use crate::domain::incident::Occurrence;
 
 /// A part failed or recovered.
 #[derive(Debug, Clone)]
@@ -21,6 +23,9 @@ impl Change for HealthChange {
     type Answer = ();
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        if self.status != HealthStatus::Ok {
+            batch.failures.add(Occurrence::of_subsystem(&self.name, self.message.as_deref()), None);
+        }
         batch.emit(NewEvent {
             kind: EventType::HealthChanged,
             actor: "supervisor".to_owned(),

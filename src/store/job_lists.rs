@@ -13,7 +13,7 @@ use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};
 use crate::domain::limits::COUNT_CAP;
 
-/// The conditions of a `JobFilter`, as arguments $1 to $13. `$own` is the one about whose jobs are seen.
+/// The conditions of a `JobFilter`, as arguments $1 to $14. `$own` is the one about whose jobs are seen.
 macro_rules! job_filter {
     ($own:expr) => {
         concat!(
@@ -36,7 +36,8 @@ macro_rules! job_filter {
          AND ($10 IS NULL OR finished_at_us < $10)
          AND ($11 IS NULL OR schedule_id = $11)
          AND ($12 IS NULL OR search_text LIKE $12 ESCAPE '\\'
-              OR lower(failure) LIKE $12 ESCAPE '\\')"
+              OR lower(failure) LIKE $12 ESCAPE '\\')
+         AND ($14 IS NULL OR id IN (SELECT attempts.job_id FROM attempts WHERE attempts.incident_id = $14))"
         )
     };
 }
@@ -63,7 +64,15 @@ macro_rules! one_task {
     };
 }
 
-const FILTER_KINDS: [Kind; 13] = [
+/// For whoever sees every job and names an incident: said so that its own index serves it.
+macro_rules! one_incident {
+    () => {
+        "($13 IS NULL OR token_id = $13)
+         AND id IN (SELECT attempts.job_id FROM attempts WHERE attempts.incident_id = $14)"
+    };
+}
+
+const FILTER_KINDS: [Kind; 14] = [
     Kind::Text,
     Kind::Text,
     Kind::Text,
@@ -76,6 +85,7 @@ const FILTER_KINDS: [Kind; 13] = [
     Kind::Int,
     Kind::Int,
     Kind::Text,
+    Kind::Int,
     Kind::Int,
 ];
 
@@ -90,8 +100,8 @@ const fn kinds<const N: usize>() -> [Kind; N] {
     kinds
 }
 
-const LIST_KINDS: [Kind; 16] = kinds();
-const COUNT_KINDS: [Kind; 14] = kinds();
+const LIST_KINDS: [Kind; 17] = kinds();
+const COUNT_KINDS: [Kind; 15] = kinds();
 
 /// One list statement: by a key, in a direction. The keyset is (key, id).
 macro_rules! list {
@@ -109,11 +119,11 @@ macro_rules! list {
                  WHERE ",
                 job_filter!($own),
                 "
-                   AND ($14 IS NULL OR (",
+                   AND ($15 IS NULL OR (",
                 $key,
                 ", id) ",
                 $beyond,
-                " ($14, $15))
+                " ($15, $16))
                  ORDER BY ",
                 $key,
                 " ",
@@ -121,16 +131,17 @@ macro_rules! list {
                 ", id ",
                 $direction,
                 "
-                 LIMIT $16"
+                 LIMIT $17"
             ),
             &LIST_KINDS,
         )
     };
 }
 
-/// The orders for whoever sees every job, then the same for own jobs only, then for one task. What is not finished
+/// The orders for whoever sees every job, then the same for own jobs only, then for one task, then for one
+/// incident. What is not finished
 /// comes last in time.
-pub(super) const LISTS: [Sql; 3 * ORDERS] = [
+pub(super) const LISTS: [Sql; 4 * ORDERS] = [
     list!("id", "ASC", ">", every!()),
     list!("id", "DESC", "<", every!()),
     list!("run_at_us", "ASC", ">", every!()),
@@ -155,6 +166,14 @@ pub(super) const LISTS: [Sql; 3 * ORDERS] = [
     list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", one_task!()),
     list!("priority", "ASC", ">", one_task!()),
     list!("priority", "DESC", "<", one_task!()),
+    list!("id", "ASC", ">", one_incident!()),
+    list!("id", "DESC", "<", one_incident!()),
+    list!("run_at_us", "ASC", ">", one_incident!()),
+    list!("run_at_us", "DESC", "<", one_incident!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "ASC", ">", one_incident!()),
+    list!("coalesce(finished_at_us, 9000000000000000000)", "DESC", "<", one_incident!()),
+    list!("priority", "ASC", ">", one_incident!()),
+    list!("priority", "DESC", "<", one_incident!()),
 ];
 /// Ways to order jobs.
 const ORDERS: usize = 8;
@@ -165,6 +184,7 @@ fn kind_of(filter: &JobFilter) -> usize {
         filter.tasks.as_ref().is_some_and(|tasks| tasks.len() == 1 && page::is_storable(&tasks[0]));
     match filter.sight.own() {
         Some(_) => 1,
+        None if filter.incident_id.is_some() => 3,
         None if names_one_task => 2,
         None => 0,
     }
@@ -186,7 +206,7 @@ macro_rules! count {
             concat!(
                 "SELECT state, count(*) FROM (SELECT state FROM jobs WHERE ",
                 job_filter!($own),
-                " LIMIT $14) AS found
+                " LIMIT $15) AS found
                  GROUP BY state"
             ),
             &COUNT_KINDS,
@@ -194,13 +214,20 @@ macro_rules! count {
     };
 }
 
-/// For whoever sees every job, for own jobs only, and for one task.
-const COUNT: [Sql; 3] = [count!(every!()), count!(own!()), count!(one_task!())];
+/// For whoever sees every job, for own jobs only, for one task, and for one incident.
+const COUNT: [Sql; 4] = [count!(every!()), count!(own!()), count!(one_task!()), count!(one_incident!())];
 
-const MATCHES: Sql = Sql::both(
-    concat!("SELECT id FROM jobs WHERE ", job_filter!(every!()), " ORDER BY id LIMIT $14"),
-    &COUNT_KINDS,
-);
+macro_rules! matches {
+    ($own:expr) => {
+        Sql::both(
+            concat!("SELECT id FROM jobs WHERE ", job_filter!($own), " ORDER BY id LIMIT $15"),
+            &COUNT_KINDS,
+        )
+    };
+}
+
+/// For whoever sees every job, and for one incident.
+const MATCHES: [Sql; 2] = [matches!(every!()), matches!(one_incident!())];
 
 const COUNTS: Sql =
     Sql::both("SELECT state, CAST(sum(job_count) AS BIGINT) FROM job_counts GROUP BY state", &[]);
@@ -225,6 +252,7 @@ fn filter_values(filter: &JobFilter) -> Vec<super::db::Value> {
         filter.schedule_id.map(|id| id.0),
         filter.text.as_deref().map(page::contains),
         filter.sight.own().map(|token| token.0),
+        filter.incident_id.map(|id| id.0),
     ]
     .to_vec()
 }
@@ -286,7 +314,8 @@ impl Reader {
     pub async fn matching_jobs(&self, filter: &JobFilter, limit: usize) -> Result<Vec<JobId>> {
         let mut values = filter_values(filter);
         values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        self.db.rows(&MATCHES, &values).await?.iter().map(|row| row.get(0).map(JobId)).collect()
+        let matches = &MATCHES[usize::from(filter.incident_id.is_some())];
+        self.db.rows(matches, &values).await?.iter().map(|row| row.get(0).map(JobId)).collect()
     }
 
     /// Jobs by state in the whole store, from the kept counts.
@@ -323,4 +352,5 @@ fn parse_position(text: &str) -> std::result::Result<(i64, i64), std::num::Parse
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&COUNT[0], &COUNT[1], &COUNT[2], &MATCHES, &COUNTS, &QUEUE_COUNTS];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&COUNT[0], &COUNT[1], &COUNT[2], &COUNT[3], &MATCHES[0], &MATCHES[1], &COUNTS, &QUEUE_COUNTS];

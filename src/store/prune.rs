@@ -8,6 +8,7 @@ use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::id::{AttemptId, JobId};
 use crate::domain::job::JobState;
+use crate::domain::limits::INCIDENT_JOBS_KEPT;
 
 /// Rows that one transaction deletes.
 pub const PRUNE_BATCH: i64 = 500;
@@ -24,6 +25,18 @@ macro_rules! old_jobs {
                SELECT 1 FROM job_dependencies
                JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id
                WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)
+           -- What failed stays while its incident is open: of each the newest ones, so that it cannot fill the store.
+           AND NOT (state = 'FAILED' AND EXISTS (
+               SELECT 1 FROM attempts AS failed
+               -- Not the bare column: its index would be walked whole for each job.
+               JOIN incidents ON incidents.id = coalesce(failed.incident_id, 0)
+               WHERE failed.job_id = jobs.id AND incidents.status IN ('OPEN', 'ACKNOWLEDGED')
+                 AND (failed.job_id = incidents.sample_job_id
+                      OR failed.job_id >= coalesce((
+                          SELECT newest.job_id FROM attempts AS newest
+                          WHERE newest.incident_id = failed.incident_id
+                          ORDER BY newest.job_id DESC
+                          LIMIT 1 OFFSET $5), 0))))
          ORDER BY finished_at_us, id
          LIMIT $4"
     };
@@ -33,7 +46,7 @@ macro_rules! old_jobs {
 const OLD_JOBS: Sql = Sql::each(
     old_jobs!(),
     concat!(old_jobs!(), " FOR UPDATE SKIP LOCKED"),
-    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const ATTEMPTS_OF: Sql = Sql::both(
@@ -140,7 +153,8 @@ impl Change for Prune {
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Pruned> {
         let Horizon { succeeded, failed, keys } = self.horizon;
         let newest = succeeded.max(failed);
-        let rows = batch.tx.rows(&OLD_JOBS, &args![succeeded.0, failed.0, newest.0, PRUNE_BATCH]).await?;
+        let values = args![succeeded.0, failed.0, newest.0, PRUNE_BATCH, INCIDENT_JOBS_KEPT - 1];
+        let rows = batch.tx.rows(&OLD_JOBS, &values).await?;
         let mut pruned =
             Pruned { has_more: i64::try_from(rows.len()) == Ok(PRUNE_BATCH), ..Pruned::default() };
         let mut ids = Vec::with_capacity(rows.len());
@@ -184,7 +198,7 @@ impl Change for Prune {
     }
 }
 
-const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::Int, Kind::Int]);
+const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int]);
 
 const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
 
@@ -196,7 +210,8 @@ impl Reader {
     pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
         let Horizon { succeeded, failed, .. } = horizon;
         let newest = succeeded.max(failed);
-        let old = self.db.optional(&FIND_OLD_JOBS, &args![succeeded.0, failed.0, newest.0, 1_i64]).await?;
+        let values = args![succeeded.0, failed.0, newest.0, 1_i64, INCIDENT_JOBS_KEPT - 1];
+        let old = self.db.optional(&FIND_OLD_JOBS, &values).await?;
         if old.is_some() {
             return Ok(true);
         }

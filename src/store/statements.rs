@@ -2,9 +2,10 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, job_lists,
-    job_traces, jobs, keys, log_care, log_room, logs, open, prune, queues, reports, room, schedules,
-    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, incident_counts,
+    incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room, logs, open, prune,
+    queues, reports, room, schedules, task_history, tasks, ticks, tokens, transition, unique, waiting,
+    workers, writer,
 };
 
 /// Every statement over the state.
@@ -35,6 +36,9 @@ pub fn state() -> Vec<&'static Sql> {
         task_history::STATEMENTS,
         schedules::STATEMENTS,
         ticks::STATEMENTS,
+        incidents::STATEMENTS,
+        incident_counts::STATEMENTS,
+        incident_upkeep::STATEMENTS,
         tokens::STATEMENTS,
         workers::STATEMENTS,
         prune::STATEMENTS,

@@ -13,6 +13,7 @@ use crate::base::clock::Timestamp;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::{AttemptId, JobId, WorkerId};
+use crate::domain::incident::Occurrence;
 use crate::domain::job::{Job, JobState, rank};
 use crate::domain::lifecycle::{self, RunningJob, Verdict};
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -322,6 +323,10 @@ impl Change for EndAttempt {
         };
         let verdict = lifecycle::settle(&running, &self.ended, batch.now, self.unit);
         let Some((number, worker)) = self.finish(batch, &verdict).await? else { return Ok(Settled::Stale) };
+        // Here it is known that this is the attempt's only end.
+        if let Some(failed) = Occurrence::of_attempt(&job, &self.ended) {
+            batch.failures.add(failed, Some((self.attempt, self.job)));
+        }
         let data = json!({
             "attempt": number,
             "worker": worker,

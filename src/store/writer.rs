@@ -18,6 +18,7 @@ use super::dependencies::{self, Ends};
 use super::events;
 use super::fault::{FAULT_KINDS, Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
+use super::incident_counts::{self, Failures};
 use super::jobs::PendingRows;
 use super::tally;
 use crate::args;
@@ -103,6 +104,8 @@ pub struct Batch<'a> {
     pub(super) pending: PendingRows,
     /// Jobs that became final, whose dependants were not yet looked at.
     pub(super) ends: Ends,
+    /// What failed and was not yet counted into its incident.
+    pub(super) failures: Failures,
 }
 
 impl Batch<'_> {
@@ -131,6 +134,7 @@ impl Batch<'_> {
         dependencies::settle(&mut self).await?;
         dependencies::keep(&mut self).await?;
         super::keys::settle(&mut self).await?;
+        incident_counts::settle(&mut self).await?;
         super::jobs::write_counts(&mut self.tx, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
@@ -446,6 +450,7 @@ impl WriterLoop {
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
             ends: Ends::default(),
+            failures: Failures::default(),
         };
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {

@@ -25,12 +25,16 @@ CREATE TABLE incidents (
     ignored_until_count INTEGER,
     status_by TEXT,
     status_at_us INTEGER,
-    -- The count at the last alert: the next one comes when it has grown enough.
+    -- The count before it opened the last time, and the count at the last alert: the next one comes when it has grown
+    -- tenfold in between.
+    count_before INTEGER NOT NULL,
     alerted_count INTEGER NOT NULL
 ) STRICT;
 
--- What somebody should look at, the latest first.
-CREATE INDEX incidents_open ON incidents (last_seen_at_us, id) WHERE status IN ('OPEN', 'ACKNOWLEDGED');
+-- What opens again by itself, and what nobody has seen for long.
+CREATE INDEX incidents_ignored ON incidents (ignored_until_us, id)
+    WHERE status = 'IGNORED' AND ignored_until_us IS NOT NULL;
+CREATE INDEX incidents_resolved ON incidents (last_seen_at_us, id) WHERE status = 'RESOLVED';
 
 -- How often in each minute: the histogram.
 CREATE TABLE incident_minutes (
@@ -40,6 +44,10 @@ CREATE TABLE incident_minutes (
     PRIMARY KEY (incident_id, minute_us)
 ) STRICT;
 
+CREATE INDEX incident_minutes_age ON incident_minutes (minute_us);
+
 -- The incident that a failed attempt was counted into.
 ALTER TABLE attempts ADD COLUMN incident_id INTEGER;
 CREATE INDEX attempts_incident ON attempts (incident_id, job_id) WHERE incident_id IS NOT NULL;
+-- Whether a job was made anew.
+CREATE INDEX jobs_retry_of ON jobs (retry_of) WHERE retry_of IS NOT NULL;

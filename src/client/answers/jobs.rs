@@ -1,6 +1,6 @@
 //! Owns the shapes of jobs, their attempts and their logs in answers.
 
-use super::{Command, Identified, Named, Page, RetryPolicy, answers};
+use super::{Command, Identified, IncidentRef, Named, Page, RetryPolicy, answers};
 use serde::Deserialize;
 
 /// The states that a job never leaves.
@@ -142,6 +142,9 @@ answers! {
         /// `SKIP` or `RUN`; null when it waits for none.
         #[serde(default)]
         on_dependency_failure: Option<String>,
+        /// What its last failed attempt was counted into.
+        #[serde(default)]
+        incident: Option<IncidentRef>,
         /// The job that this one repeats.
         retry_of: Option<Identified>,
         /// What made it.

@@ -3,7 +3,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Page, answers};
+use super::{IncidentRow, Page, PageInfo, answers};
+
+/// What a daemon of an earlier version says of its incidents.
+fn nothing() -> Page<IncidentRow> {
+    Page { nodes: Vec::new(), page_info: PageInfo::default() }
+}
 
 answers! {
     /// The daemon at a glance.
@@ -18,6 +23,9 @@ answers! {
         queues: Page<QueueRow>,
         /// Who runs jobs.
         workers: Page<WorkerRow>,
+        /// What somebody should look at, the first ones.
+        #[serde(default = "nothing")]
+        incidents: Page<IncidentRow>,
     }
     /// The program.
     Daemon {

@@ -1,6 +1,7 @@
 //! Tests of the operations against canned answers.
 
 use super::*;
+use crate::client::inputs::QueuePut;
 
 #[test]
 fn every_file_beside_is_a_document_that_can_be_sent() {

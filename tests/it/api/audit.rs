@@ -21,6 +21,8 @@ fn done(daemon: &Daemon, auditor: &Made, field: &str, input: &Value) -> (Value, 
         "scheduleDelete" => "deletedId userErrors { code message }",
         "tokenCreate" | "tokenRevoke" => "token { id } userErrors { code message }",
         "taskPut" | "taskArchive" => "task { id } userErrors { code message }",
+        "incidentRetry" => "retriedCount userErrors { code message }",
+        field if field.starts_with("incident") => "incident { id } userErrors { code message }",
         field if field.starts_with("queue") => "queue { id } userErrors { code message }",
         "scheduleTrigger" => "job { id } userErrors { code message }",
         field if field.starts_with("schedule") => "schedule { id } userErrors { code message }",
@@ -46,6 +48,9 @@ fn every_mutation_is_in_the_feed_with_its_actor_and_where_it_came_from() {
     let final_job = daemon.enqueue(&["/bin/true"]);
     daemon.wait_final(&final_job);
     let exec = json!({"exec": {"argv": ["/bin/true"]}});
+    daemon.wait_final(&daemon.enqueue(&["/bin/false"]));
+    let incident =
+        daemon.graphql("{ incidents { nodes { id } } }", json!({}))["incidents"]["nodes"][0]["id"].take();
     let held = || daemon.enqueue_with(json!({"run": {"command": exec}, "isHeld": true}));
     let waiting = daemon.enqueue_with(json!({"run": {"command": exec}, "delay": "1h"}));
     let task = json!({"name": "t"});
@@ -69,6 +74,10 @@ fn every_mutation_is_in_the_feed_with_its_actor_and_where_it_came_from() {
         ("queuePut", json!({"name": "q", "concurrencyLimit": 2})),
         ("queuePause", json!({"name": "q"})),
         ("queueResume", json!({"name": "q"})),
+        ("incidentAcknowledge", json!({"id": incident})),
+        ("incidentIgnore", json!({"id": incident})),
+        ("incidentRetry", json!({"id": incident})),
+        ("incidentResolve", json!({"id": incident})),
         ("tokenCreate", json!({"name": "new", "grants": [{"verb": "READ"}]})),
         ("tokenRevoke", json!({"id": doomed.id})),
     ];

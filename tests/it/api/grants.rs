@@ -30,8 +30,10 @@ const READ_OWN: [&str; 12] = [
     "Subscription.jobLog",
 ];
 /// The fields that only READ of everything opens.
-const READ_ALL: [&str; 10] = [
+const READ_ALL: [&str; 12] = [
     "Query.health",
+    "Query.incident",
+    "Query.incidents",
     "Query.queue",
     "Query.queues",
     "Query.schedule",
@@ -42,10 +44,18 @@ const READ_ALL: [&str; 10] = [
     "Query.workers",
     "Subscription.health",
 ];
-const ENQUEUE: [&str; 4] =
-    ["Mutation.jobBulkRetry", "Mutation.jobEnqueue", "Mutation.jobEnqueueMany", "Mutation.jobRetry"];
+const ENQUEUE: [&str; 5] = [
+    "Mutation.incidentRetry",
+    "Mutation.jobBulkRetry",
+    "Mutation.jobEnqueue",
+    "Mutation.jobEnqueueMany",
+    "Mutation.jobRetry",
+];
 const CANCEL: [&str; 2] = ["Mutation.jobBulkCancel", "Mutation.jobCancel"];
-const OPERATE: [&str; 12] = [
+const OPERATE: [&str; 15] = [
+    "Mutation.incidentAcknowledge",
+    "Mutation.incidentIgnore",
+    "Mutation.incidentResolve",
     "Mutation.jobHold",
     "Mutation.jobRelease",
     "Mutation.jobUpdate",

@@ -8,6 +8,7 @@ mod filters;
 mod flood;
 mod follow;
 mod grants;
+mod incidents;
 mod memory;
 mod metrics;
 mod node;

@@ -15,6 +15,7 @@ mod faults_files;
 mod faults_logs;
 mod following;
 mod holds;
+mod incidents;
 mod keys;
 mod limits;
 mod logs;

@@ -11,6 +11,7 @@ mod estimates;
 mod events;
 mod full_disk;
 mod group_commit;
+mod incidents;
 mod job_lists;
 mod job_traces;
 mod limits;

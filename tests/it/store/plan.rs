@@ -78,7 +78,20 @@ async fn assert_plans(stage: &Stage) {
             vec!["WHERE schedule_id = $1 AND finished_at_us IS NULL AND id > $2"],
             vec!["jobs_schedule_open"],
         ),
-        ("prune::OLD_JOBS", vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"], vec!["jobs_finished"]),
+        (
+            "prune::OLD_JOBS",
+            vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"],
+            vec![
+                "jobs_finished",
+                "SEARCH failed USING INDEX sqlite_autoindex_attempts_1 (job_id=?",
+                "SEARCH newest USING COVERING INDEX attempts_incident (incident_id=?",
+            ],
+        ),
+        (
+            "incidents::OF_ATTEMPTS",
+            vec!["SELECT id, incident_id FROM attempts"],
+            vec!["SEARCH attempts USING INTEGER PRIMARY KEY"],
+        ),
         (
             "estimates::DURATIONS",
             vec!["FROM jobs AS of_task"],
@@ -113,6 +126,33 @@ async fn assert_plans(stage: &Stage) {
             "job_lists::LISTS of a task",
             vec!["task_id = (SELECT tasks.id", "ORDER BY id DESC"],
             vec!["jobs_task (task_id=?"],
+        ),
+        (
+            "job_lists::LISTS of an incident",
+            vec!["AND id IN (SELECT attempts.job_id", "ORDER BY id DESC"],
+            vec!["attempts_incident (incident_id=?"],
+        ),
+        (
+            "incidents::NOT_RETRIED",
+            vec!["anew.retry_of = jobs.id"],
+            vec!["attempts_incident (incident_id=?", "jobs_retry_of (retry_of=?"],
+        ),
+        (
+            "incidents::OF_JOBS",
+            vec!["SELECT jobs.id, (SELECT attempts.incident_id"],
+            vec!["SEARCH attempts USING INDEX sqlite_autoindex_attempts_1 (job_id=?"],
+        ),
+        (
+            "incident_counts::ATTEMPTS",
+            vec!["UPDATE attempts SET incident_id"],
+            vec!["SEARCH attempts USING INTEGER PRIMARY KEY"],
+        ),
+        ("incident_upkeep::REOPEN", vec!["due.ignored_until_us <= $1"], vec!["incidents_ignored"]),
+        ("incident_upkeep::FORGET", vec!["old.status_at_us < $1"], vec!["incidents_resolved"]),
+        (
+            "incident_upkeep::FORGET_MINUTES",
+            vec!["DELETE FROM incident_minutes"],
+            vec!["incident_minutes_age"],
         ),
         ("attempts::OPEN", vec!["SELECT id, job_id, cookie"], vec!["attempts_open"]),
     ] {

@@ -1,0 +1,486 @@
+//! Owns which line of an attempt's output tells why it failed. It hears the output as it is written and remembers a few
+//! lines of it, never more. It reads English: what it does not know counts as any other line.
+
+use super::limits::ERROR_LINE_BYTES_MAX;
+use super::log::LogStream;
+
+/// What a line is worth as the reason of a failure; of the same worth the last one tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// It could be anything.
+    Plain,
+    /// It says that something failed, and not what: `make: *** [all] Error 2`.
+    Summary,
+    /// It says what failed.
+    Reason,
+}
+
+/// Picks the error line while the output is heard.
+#[derive(Debug, Default)]
+pub struct ErrorLine {
+    streams: [Heard; 2],
+}
+
+/// What is remembered of one stream.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The beginning of the line that is being written.
+    line: Vec<u8>,
+    /// The last line that is not empty.
+    last: Vec<u8>,
+    summary: Option<String>,
+    reason: Option<String>,
+    /// The worth of a line that ended in a colon: what follows belongs to it.
+    unfinished: Option<Worth>,
+    /// Python lists the calls; the first line that is not indented is the exception.
+    is_in_traceback: bool,
+}
+
+impl ErrorLine {
+    /// Hears a line, or a piece of one.
+    pub fn hear(&mut self, stream: LogStream, bytes: &[u8], is_line_end: bool) {
+        let at = match stream {
+            LogStream::Stderr => 0,
+            LogStream::Stdout => 1,
+            LogStream::System => return,
+        };
+        self.streams[at].hear(bytes, is_line_end);
+    }
+
+    /// The line: of the error output before the other one, a reason before a summary before the last line that is not
+    /// empty.
+    pub fn pick(mut self) -> Option<String> {
+        for heard in &mut self.streams {
+            heard.end_line();
+            let last = || Some(shown(&heard.last)).filter(|last| !last.is_empty());
+            if let Some(line) = heard.reason.take().or_else(|| heard.summary.take()).or_else(last) {
+                return Some(line);
+            }
+        }
+        None
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, bytes: &[u8], is_line_end: bool) {
+        // A progress bar draws over its own line: what stands there last counts.
+        let bytes = match bytes.trim_ascii_end().iter().rposition(|byte| *byte == b'\r') {
+            Some(at) => {
+                self.line.clear();
+                &bytes[at + 1..]
+            }
+            None => bytes,
+        };
+        if self.line.last() == Some(&b'\r') && !bytes.is_empty() {
+            self.line.clear();
+        }
+        let room = ERROR_LINE_BYTES_MAX.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if is_line_end {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.line.trim_ascii().is_empty() {
+            self.line.clear();
+            return;
+        }
+        let is_exception = self.is_in_traceback && !self.line[0].is_ascii_whitespace();
+        if is_exception {
+            self.is_in_traceback = false;
+        }
+        if self.line.starts_with(b"Traceback (most recent call last)") {
+            self.is_in_traceback = true;
+        }
+        if let Some(worth) = self.unfinished.take() {
+            let tail = shown(&self.line);
+            if let Some(line) = self.slot(worth) {
+                line.push(' ');
+                line.push_str(&tail);
+                cut(line);
+            }
+        } else {
+            let worth = if is_exception { Worth::Reason } else { worth(&self.line) };
+            if worth > Worth::Plain {
+                let line = shown(&self.line);
+                self.unfinished = line.ends_with(':').then_some(worth);
+                match worth {
+                    Worth::Reason => self.reason = Some(line),
+                    _ => self.summary = Some(line),
+                }
+            }
+        }
+        std::mem::swap(&mut self.line, &mut self.last);
+        self.line.clear();
+    }
+
+    fn slot(&mut self, worth: Worth) -> Option<&mut String> {
+        if worth == Worth::Reason { self.reason.as_mut() } else { self.summary.as_mut() }
+    }
+}
+
+/// Whether a line says by itself that something failed.
+pub fn looks_like_error(line: &str) -> bool {
+    worth(line.as_bytes()) > Worth::Plain
+}
+
+/// A line as a failure shows it: without colours, not too long, and nothing in it that a store refuses.
+pub fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ERROR_LINE_BYTES_MAX)]);
+    let mut line = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut rest),
+            // PostgreSQL keeps no U+0000 in text.
+            '\0' => line.push('\u{fffd}'),
+            _ => line.push(c),
+        }
+    }
+    let mut line = line.trim().to_owned();
+    cut(&mut line);
+    line
+}
+
+fn cut(line: &mut String) {
+    let mut end = line.len().min(ERROR_LINE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+}
+
+/// Goes behind a terminal's control sequence, whose escape was just read.
+pub(super) fn skip_escape(rest: &mut std::str::Chars<'_>) {
+    let mut ahead = rest.clone();
+    match ahead.next() {
+        Some('[') => {
+            for c in ahead.by_ref() {
+                if ('\u{40}'..='\u{7e}').contains(&c) {
+                    break;
+                }
+            }
+        }
+        // A title or a link; it ends with a bell or an escape and a backslash.
+        Some(']') => {
+            while let Some(c) = ahead.next() {
+                if c == '\u{7}' {
+                    break;
+                }
+                if c == '\u{1b}' {
+                    ahead.next();
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+    *rest = ahead;
+}
+
+/// Beginnings of lines that speak of an error and are not the reason: frames, source, advice, lesser levels.
+const ASIDE: [&str; 33] = [
+    "at ",
+    "file \"",
+    "from ",
+    "raise ",
+    "throw ",
+    "traceback (most",
+    "during handling of",
+    "the above exception",
+    "note:",
+    "hint:",
+    "help:",
+    "warning",
+    "warn ",
+    "warn:",
+    "info ",
+    "info:",
+    "debug ",
+    "debug:",
+    "notice:",
+    "= note",
+    "= help",
+    "for more information",
+    "goroutine ",
+    "... ",
+    "a complete log of this run",
+    "usage:",
+    "run with",
+    "see ",
+    "try ",
+    "#",
+    "please ",
+    "[info]",
+    "[warn",
+];
+
+/// What only says that something failed.
+const SUMMARIES: [&str; 42] = [
+    "*** [",
+    "could not compile",
+    "aborting due to",
+    "previous error",
+    "exit status ",
+    "exited with",
+    "returned non-zero",
+    "non-zero exit",
+    "exit code",
+    "elifecycle",
+    "failures=",
+    "errors=",
+    " failed in ",
+    "failed, ",
+    "build failed",
+    "tests failed",
+    "test failed",
+    "ld returned",
+    "compilation terminated",
+    "errors generated",
+    "error generated",
+    "unreachable=",
+    "failed with result",
+    "failed with status",
+    "main process exited",
+    "control process",
+    "process completed with",
+    "failed to execute goal",
+    "didn't exit successfully",
+    "rsync error:",
+    "job for ",
+    "see \"systemctl",
+    "failed building wheel",
+    "failed to build",
+    "error: subprocess-exited",
+    "stopping.",
+    "command failed",
+    "will not be",
+    "were not transferred",
+    "re-run maven",
+    "[help 1]",
+    "error in 1 of",
+];
+
+/// Judges a line. Most lines are plain, and for those it is one walk over the bytes.
+fn worth(line: &[u8]) -> Worth {
+    let is_assertion = line.starts_with(b"E   ");
+    if !is_assertion && !has_error_word(line) && !line.starts_with(b"npm ERR!") {
+        return Worth::Plain;
+    }
+    let text = shown(line);
+    let lower = text.to_ascii_lowercase();
+    let lower =
+        lower.strip_prefix("npm err! ").or_else(|| lower.strip_prefix("npm error ")).unwrap_or(&lower);
+    if is_assertion {
+        return Worth::Reason;
+    }
+    let is_aside = ASIDE.iter().any(|start| lower.starts_with(start)) || is_call(lower) || is_lesser(&text);
+    if is_aside || !has_error_word(lower.as_bytes()) {
+        // Of what npm writes in front of each line only its code is worth something.
+        return if lower.starts_with("code e") { Worth::Summary } else { Worth::Plain };
+    }
+    if SUMMARIES.iter().any(|part| lower.contains(part)) { Worth::Summary } else { Worth::Reason }
+}
+
+/// A call in a list of calls, as Go writes it: `main.load(0x1)`.
+fn is_call(text: &str) -> bool {
+    text.ends_with(')') && !text.contains(' ')
+}
+
+/// Whether a line of a log names a level below the errors before it names one of them.
+fn is_lesser(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(12);
+    for word in words {
+        match word {
+            "ERROR" | "FATAL" | "CRITICAL" | "PANIC" | "SEVERE" | "ALERT" | "EMERG" | "error" | "fatal"
+            | "panic" => {
+                return false;
+            }
+            "WARN" | "WARNING" | "INFO" | "DEBUG" | "TRACE" | "NOTICE" => return true,
+            _ => {}
+        }
+    }
+    ["level=info", "level=warn", "level=debug", "\"level\":\"info\"", "\"level\":\"warn"]
+        .iter()
+        .any(|level| text.contains(level))
+}
+
+/// Whether a word, or two in a row, speak of an error; not "0 errors", "no errors", "failed=0".
+fn has_error_word(line: &[u8]) -> bool {
+    const WORD_MAX: usize = 40;
+    let mut before = Word::default();
+    let mut found = false;
+    let mut at = 0;
+    while at < line.len() {
+        if line[at] == 0x1b && line.get(at + 1) == Some(&b'[') {
+            at += 2;
+            while at < line.len() && !(0x40..=0x7e).contains(&line[at]) {
+                at += 1;
+            }
+            at += 1;
+            continue;
+        }
+        if !is_word_byte(line[at]) {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        while at < line.len() && is_word_byte(line[at]) {
+            at += 1;
+        }
+        let mut word = Word::default();
+        for byte in &line[start..at.min(start + WORD_MAX)] {
+            word.bytes[word.length] = byte.to_ascii_lowercase();
+            word.length += 1;
+        }
+        word.is_long = at - start > WORD_MAX;
+        if found {
+            if word.text() != b"0" {
+                return true;
+            }
+            // "failed=0" takes back the word that was found.
+            found = false;
+        } else {
+            found = speaks_of_error(&before, &word);
+        }
+        before = word;
+    }
+    found
+}
+
+/// The beginning of a word in small letters.
+#[derive(Clone, Copy)]
+struct Word {
+    bytes: [u8; 40],
+    length: usize,
+    is_long: bool,
+}
+
+impl Default for Word {
+    fn default() -> Word {
+        Word { bytes: [0; 40], length: 0, is_long: false }
+    }
+}
+
+impl Word {
+    fn text(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'\'' || byte >= 0x80
+}
+
+fn speaks_of_error(before: &Word, word: &Word) -> bool {
+    if is_pair(before.text(), word.text()) {
+        return true;
+    }
+    if matches!(before.text(), b"0" | b"no" | b"without" | b"zero") {
+        return false;
+    }
+    let has_end = |end: &[u8]| !word.is_long && word.text().ends_with(end);
+    is_state(word.text()) || is_judgement(word.text()) || has_end(b"error") || has_end(b"exception")
+}
+
+/// Two words that speak of an error together.
+fn is_pair(before: &[u8], word: &[u8]) -> bool {
+    match before {
+        b"not" => matches!(
+            word,
+            b"found"
+                | b"permitted"
+                | b"exist"
+                | b"allowed"
+                | b"defined"
+                | b"declared"
+                | b"supported"
+                | b"valid"
+                | b"available"
+                | b"resolve"
+                | b"a"
+        ),
+        b"no" => matches!(word, b"such" | b"space" | b"module" | b"matching" | b"route"),
+        b"could" | b"did" => word == b"not",
+        b"timed" => word == b"out",
+        b"core" => word == b"dumped",
+        b"caused" => word == b"by",
+        b"broken" => word == b"pipe",
+        b"connection" => word == b"reset",
+        b"too" => word == b"many",
+        b"already" => word == b"exists",
+        b"in" => word == b"use",
+        b"out" => word == b"of",
+        b"segmentation" => word == b"fault",
+        b"must" => word == b"be",
+        _ => false,
+    }
+}
+
+/// What happened.
+fn is_state(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"error"
+            | b"errors"
+            | b"exception"
+            | b"panic"
+            | b"panicked"
+            | b"fatal"
+            | b"failed"
+            | b"failure"
+            | b"failures"
+            | b"fail"
+            | b"failing"
+            | b"abort"
+            | b"aborted"
+            | b"denied"
+            | b"refused"
+            | b"killed"
+            | b"unhandled"
+            | b"uncaught"
+            | b"overflow"
+            | b"deadlock"
+            | b"segfault"
+            | b"rejected"
+            | b"timeout"
+            | b"terminated"
+            | b"oom"
+            | b"conflict"
+    )
+}
+
+/// What is wrong with something.
+fn is_judgement(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"cannot"
+            | b"unable"
+            | b"missing"
+            | b"undefined"
+            | b"unknown"
+            | b"invalid"
+            | b"unrecognized"
+            | b"unreachable"
+            | b"unexpected"
+            | b"critical"
+            | b"severe"
+            | b"corrupt"
+            | b"corrupted"
+            | b"unauthorized"
+            | b"forbidden"
+            | b"unsupported"
+            | b"illegal"
+            | b"violates"
+            | b"exceeded"
+            | b"insufficient"
+            | b"can't"
+            | b"couldn't"
+            | b"mismatch"
+            | b"unresolved"
+    )
+}
+
+#[cfg(test)]
+mod tests;
