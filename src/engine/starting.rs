@@ -51,30 +51,37 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Descriptors that starts may take together now.
+fn spare() -> u64 {
+    descriptors::left().saturating_sub(descriptors::reserve(RESERVED, RESERVED_PART))
+}
+
+/// That a start must wait for descriptors, if it must. Those that were claimed at once do not see each other before.
+fn check_room() -> Result<(), NotBegun> {
+    let lack = || NotBegun { message: "descriptors are used up".to_owned(), is_shortage: true };
+    if spare() < START_NEEDS { Err(lack()) } else { Ok(()) }
+}
+
 /// How many of `most` attempts can be started now, as far as descriptors go; none while a start waits.
 pub fn room(engine: &Engine, most: usize) -> usize {
     if engine.starting.waiting.load(Ordering::SeqCst) > 0 {
         return 0;
     }
-    let starts =
-        descriptors::left().saturating_sub(descriptors::reserve(RESERVED, RESERVED_PART)) / START_NEEDS;
-    usize::try_from(starts).unwrap_or(usize::MAX).min(most)
+    usize::try_from(spare() / START_NEEDS).unwrap_or(usize::MAX).min(most)
 }
 
 /// Waits until there are descriptors for a start; or says how the attempt ends without it.
 pub async fn wait_for_room(engine: &Engine, stop: &watch::Receiver<bool>) -> Result<(), Ended> {
-    let lack = || (descriptors::left() < START_NEEDS).then(|| "descriptors are used up".to_owned());
-    until(engine, stop, || lack().map_or(Ok(()), |message| Err(NotBegun { message, is_shortage: true })))
-        .await
+    until(engine, stop, check_room).await
 }
 
 /// Starts what `start` starts, again and again while the machine lacks something for it; or says how the attempt ends.
 pub async fn begin(
     engine: &Engine,
     stop: &watch::Receiver<bool>,
-    start: impl FnMut() -> Result<Begun, NotBegun>,
+    mut start: impl FnMut() -> Result<Begun, NotBegun>,
 ) -> Result<Begun, Ended> {
-    until(engine, stop, start).await
+    until(engine, stop, || check_room().and_then(|()| start())).await
 }
 
 async fn until<T>(

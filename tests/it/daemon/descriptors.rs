@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::daemon::{beadle, send};
+use crate::support::length::sized;
 use crate::support::program::program;
 use crate::support::sse::Sse;
 use crate::support::wait::{PATIENCE, now, span, until};
@@ -137,7 +138,7 @@ fn idle_connections_that_use_up_the_descriptors_hold_up_newcomers_only() {
     let mut rows = Sse::open(&daemon.address, &daemon.token, health, &json!({})).expect("a stream");
     stream.next_within(PATIENCE).expect("the job prints");
 
-    let crowd = idle(&daemon.address, 150);
+    let mut crowd = idle(&daemon.address, 150);
     let begun = now();
     // Who is in learns of it.
     let is_short = |rows: &Value| {
@@ -152,8 +153,15 @@ fn idle_connections_that_use_up_the_descriptors_hold_up_newcomers_only() {
     }
     let (cpu, open, since) = (daemon.cpu(), daemon.open_count(), now());
     // The job goes on, and its output is seen.
-    while since.elapsed() < Duration::from_secs(3) {
+    let mut renewed = now();
+    while since.elapsed() < sized(Duration::from_secs(3), Duration::from_mins(5)) {
         stream.next_within(PATIENCE).expect("the running job goes on");
+        // Whoever says nothing is put out after a while: others come.
+        if renewed.elapsed() > Duration::from_secs(4) {
+            crowd.drain(..crowd.len().min(50));
+            crowd.extend(idle(&daemon.address, 50));
+            renewed = now();
+        }
     }
     let share = daemon.cpu().saturating_sub(cpu).as_secs_f64() / since.elapsed().as_secs_f64();
     println!(
