@@ -28,10 +28,12 @@ use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, sinks,
+    store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
+use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Fault, Reader, Refusal, Store, Writer};
@@ -75,6 +77,8 @@ async fn run_until_signal(settings: Settings) -> Result<(), String> {
 async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let speaker = Speaker { host: host_name(), instance: worker_name() };
+    let outlets = sinks::prepare(&settings.sinks, &speaker)?;
     let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
         .await
         .map_err(|fault| fault.to_string())?;
@@ -88,6 +92,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
 
     let engine = build(&settings, &store, writer, handlers, (clock, random)).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
+    engine.list_sinks(&outlets).await.map_err(refusal)?;
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
@@ -99,6 +104,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
     // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
     start_parts(&engine, &supervisor);
+    engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
     let door =
@@ -162,7 +168,7 @@ async fn build(
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), clock.clone(), cap);
     let recording = keep_running("recorder", async move |()| recorder_loop.run().await);
     drop(task::spawn(recording));
-    let worker_name = format!("{}:{}", host_name(), std::process::id());
+    let worker_name = worker_name();
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = StartWorker { name: worker_name.clone(), version, slots };
@@ -202,6 +208,10 @@ async fn build(
 
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn worker_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
 }
 
 fn refusal(refusal: Refusal) -> String {

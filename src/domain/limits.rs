@@ -104,3 +104,7 @@ pub const PARAMETERS_PATTERNS_MAX: usize = 64;
 pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Ended jobs that the statistics of a task look at.
 pub const STATISTICS_JOBS_MAX: i64 = 100;
+/// Events that the feed keeps longer than retention says for a sink that has not been told of them.
+pub const SINK_BACKLOG_MAX: i64 = 1_000_000;
+/// Dead letters of one sink; the oldest ones make room.
+pub const DEAD_LETTERS_MAX: i64 = 10_000;

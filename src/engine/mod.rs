@@ -20,6 +20,7 @@ pub mod retention;
 pub mod runner;
 pub mod running;
 pub mod scheduler;
+pub mod sinks;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;

@@ -27,13 +27,13 @@ pub struct Supervisor {
 impl Supervisor {
     /// Keeps a part alive: `work` is called anew, with state read from the store, each time it fails.
     /// It ends the part for good by giving `Ok`.
-    pub fn keep<F, W>(&self, engine: &Engine, name: &'static str, work: W)
+    pub fn keep<F, W>(&self, engine: &Engine, name: impl Into<String>, work: W)
     where
         W: Fn(Engine) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let engine = engine.clone();
-        engine.health.set(name, HealthStatus::Ok, None, engine.clock.now());
+        let (engine, name) = (engine.clone(), name.into());
+        engine.health.set(&name, HealthStatus::Ok, None, engine.clock.now());
         let keeping = async move {
             let mut pause = PAUSE_FIRST;
             loop {
@@ -49,13 +49,13 @@ impl Supervisor {
                     pause_ms = pause.as_millis(),
                     "failed, will be restarted: {message}"
                 );
-                engine.health.count_restart(name);
-                report(&engine, name, HealthStatus::Degraded, Some(message));
+                engine.health.count_restart(&name);
+                report(&engine, &name, HealthStatus::Degraded, Some(message));
                 tokio::select! {
                     () = clock::sleep(pause) => {}
                     () = engine.shutdown.begun() => return,
                 }
-                watch_recovery(engine.clone(), name);
+                watch_recovery(engine.clone(), name.clone());
             }
         };
         drop(task::spawn(self.tracker.track_future(keeping)));
@@ -87,12 +87,12 @@ fn next_pause(pause: Duration, ran: Duration) -> Duration {
 }
 
 /// A part that stays up for a second after its restart is well again.
-fn watch_recovery(engine: Engine, name: &'static str) {
-    let restarts = engine.health.restart_count(name);
+fn watch_recovery(engine: Engine, name: String) {
+    let restarts = engine.health.restart_count(&name);
     drop(task::spawn(async move {
         clock::sleep(Duration::from_secs(1)).await;
-        if engine.health.restart_count(name) == restarts {
-            report(&engine, name, HealthStatus::Ok, None);
+        if engine.health.restart_count(&name) == restarts {
+            report(&engine, &name, HealthStatus::Ok, None);
         }
     }));
 }

@@ -23,12 +23,12 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
     Some(match field {
         "viewer" | "node" | "daemon" | "health" | "eventCursor" | "job" | "jobs" | "jobCounts" | "task"
         | "tasks" | "schedule" | "schedules" | "schedulePreview" | "queue" | "queues" | "workers"
-        | "events" | "jobFollow" | "jobLog" => GrantVerb::Read,
+        | "events" | "jobFollow" | "jobLog" | "sinks" => GrantVerb::Read,
         "jobEnqueue" | "jobEnqueueMany" | "jobRetry" | "jobBulkRetry" => GrantVerb::Enqueue,
         "jobCancel" | "jobBulkCancel" => GrantVerb::Cancel,
         "jobHold" | "jobRelease" | "jobUpdate" | "taskPut" | "taskArchive" | "schedulePut"
         | "schedulePause" | "scheduleResume" | "scheduleTrigger" | "scheduleDelete" | "queuePut"
-        | "queuePause" | "queueResume" => GrantVerb::Operate,
+        | "queuePause" | "queueResume" | "sinkRedeliver" | "sinkDiscard" => GrantVerb::Operate,
         "tokens" | "tokenCreate" | "tokenRevoke" => GrantVerb::Admin,
         _ => return None,
     })

@@ -17,6 +17,7 @@ pub mod pages;
 pub mod payloads;
 pub mod queues;
 pub mod schedules;
+pub mod sinks;
 pub mod subscriptions;
 pub mod system;
 pub mod tasks;
@@ -43,6 +44,7 @@ pub struct Query(
     queues::QueueQuery,
     workers::WorkerQuery,
     tokens::TokenQuery,
+    sinks::SinkQuery,
 );
 
 /// Changing. Each field answers after its commit.
@@ -55,6 +57,7 @@ pub struct Mutation(
     schedules::ScheduleMutation,
     queues::QueueMutation,
     tokens::TokenMutation,
+    sinks::SinkMutation,
 );
 
 /// Levels of selection in one document.

@@ -3,8 +3,8 @@
 use super::db::Sql;
 use super::{
     attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs, keys,
-    log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens,
-    transition, unique, waiting, workers, writer,
+    log_room, logs, open, prune, queues, reports, room, schedules, sinks, task_history, tasks, ticks, tokens,
+    traces, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -35,6 +35,8 @@ pub fn state() -> Vec<&'static Sql> {
         schedules::STATEMENTS,
         ticks::STATEMENTS,
         tokens::STATEMENTS,
+        sinks::STATEMENTS,
+        traces::STATEMENTS,
         workers::STATEMENTS,
         prune::STATEMENTS,
         open::STATEMENTS,
