@@ -8,12 +8,14 @@ mod definitions;
 mod jobs;
 mod looking;
 mod operation;
+mod sinks;
 mod tokens;
 
 pub use definitions::*;
 pub use jobs::*;
 pub use looking::*;
 pub use operation::*;
+pub use sinks::*;
 pub use tokens::*;
 
 /// What was asked for, beside the whole `data` of the answer.

@@ -30,13 +30,14 @@ const READ_OWN: [&str; 12] = [
     "Subscription.jobLog",
 ];
 /// The fields that only READ of everything opens.
-const READ_ALL: [&str; 10] = [
+const READ_ALL: [&str; 11] = [
     "Query.health",
     "Query.queue",
     "Query.queues",
     "Query.schedule",
     "Query.schedulePreview",
     "Query.schedules",
+    "Query.sinks",
     "Query.task",
     "Query.tasks",
     "Query.workers",
@@ -45,7 +46,7 @@ const READ_ALL: [&str; 10] = [
 const ENQUEUE: [&str; 4] =
     ["Mutation.jobBulkRetry", "Mutation.jobEnqueue", "Mutation.jobEnqueueMany", "Mutation.jobRetry"];
 const CANCEL: [&str; 2] = ["Mutation.jobBulkCancel", "Mutation.jobCancel"];
-const OPERATE: [&str; 12] = [
+const OPERATE: [&str; 14] = [
     "Mutation.jobHold",
     "Mutation.jobRelease",
     "Mutation.jobUpdate",
@@ -57,6 +58,8 @@ const OPERATE: [&str; 12] = [
     "Mutation.schedulePut",
     "Mutation.scheduleResume",
     "Mutation.scheduleTrigger",
+    "Mutation.sinkDiscard",
+    "Mutation.sinkRedeliver",
     "Mutation.taskArchive",
 ];
 const OPERATE_AND_COMMAND: [&str; 1] = ["Mutation.taskPut"];

@@ -21,6 +21,8 @@ mod retries;
 mod schedule_lanes;
 mod schedule_rules;
 mod schedules;
+mod sinks;
+mod sinks_otlp;
 mod starting;
 mod stepped_clock;
 mod stopping;

@@ -2,7 +2,9 @@
 //! It must never reach around the front door: what it knows, any user could know.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +81,21 @@ impl Daemon {
         Daemon::start_in(machine::shared(), flags, &[])
     }
 
+    /// A daemon with this settings file.
+    pub fn start_with_file(settings: &str) -> Daemon {
+        let mut daemon = Daemon::new(machine::shared(), &[], &[]);
+        daemon.put_settings(settings);
+        daemon.launch();
+        daemon
+    }
+
+    /// Writes the settings file that the next start reads.
+    pub fn put_settings(&self, settings: &str) {
+        fs::create_dir_all(self.data()).expect("the data directory can be made");
+        fs::set_permissions(self.data(), Permissions::from_mode(0o700)).expect("it is ours");
+        fs::write(self.data().join("beadle.toml"), settings).expect("the settings can be written");
+    }
+
     /// A daemon with variables in its environment.
     pub fn start_in_environment(variables: &[(&str, &str)]) -> Daemon {
         Daemon::start_in(machine::shared(), &[], variables)
@@ -90,8 +107,14 @@ impl Daemon {
     }
 
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::new(place, flags, variables);
+        daemon.launch();
+        daemon
+    }
+
+    fn new(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut daemon = Daemon {
+        Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: variables.iter().map(own).collect(),
@@ -99,9 +122,7 @@ impl Daemon {
             address: "127.0.0.1:0".to_owned(),
             token: String::new(),
             _place: place,
-        };
-        daemon.launch();
-        daemon
+        }
     }
 
     /// The directory that holds the data directory and whatever else the test puts there.
