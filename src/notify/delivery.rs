@@ -103,30 +103,35 @@ fn send(agent: &Agent, request: &Request, now: Timestamp) -> Answer {
     }
     let mut answer = match call.send(&request.body[..]) {
         Ok(answer) => answer,
-        Err(error) => return Answer::Later { why: error.to_string(), after: None, blame: Blame::Sink },
+        Err(error) => {
+            return Answer::Later { why: shown(&error.to_string()), after: None, blame: Blame::Sink };
+        }
     };
     let status = answer.status().as_u16();
     let after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let after = after.and_then(|text| pause_asked(text, now));
-    if (200..300).contains(&status) {
-        // Read to its end, so that the connection can be used again; how it ends does not matter.
-        let _ = answer.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec();
-        return Answer::Delivered;
-    }
+    // Read to its end where it is short, so that the connection can be used again; the rest of a long one is left.
     let reply = answer.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec().unwrap_or_default();
+    if (200..300).contains(&status) {
+        let complaint = (request.complaint)(&reply);
+        return complaint.map_or(Answer::Delivered, |why| Answer::Refused { why: shown(&why) });
+    }
     judge(status, after, &reply)
+}
+
+/// What is kept of a text that comes from outside. One with U+0000 could not stand in the store.
+fn shown(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().take(REPLY_SHOWN).map(clean).collect()
 }
 
 /// What an answer that is no success means.
 fn judge(status: u16, after: Option<Duration>, reply: &[u8]) -> Answer {
-    let reply = String::from_utf8_lossy(reply);
-    // A text with U+0000 cannot stand in the store.
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let shown: String = reply.trim().chars().take(REPLY_SHOWN).map(clean).collect();
-    let why = if shown.is_empty() {
+    let reply = shown(&String::from_utf8_lossy(reply));
+    let why = if reply.is_empty() {
         format!("it answered {status}")
     } else {
-        format!("it answered {status}: {shown}")
+        format!("it answered {status}: {reply}")
     };
     match status {
         // These say that the sink takes nothing now.
@@ -144,12 +149,11 @@ fn judge(status: u16, after: Option<Duration>, reply: &[u8]) -> Answer {
 
 /// The pause of a `Retry-After`: seconds, or an instant.
 fn pause_asked(text: &str, now: Timestamp) -> Option<Duration> {
-    let pause = match text.trim().parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-            Timestamp::from_chrono(at.to_utc()).since(now)
-        }
+    let pause = if let Ok(seconds) = text.trim().parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+        Timestamp::from_chrono(at.to_utc()).since(now)
     };
     Some(pause.min(PAUSE_MAX))
 }

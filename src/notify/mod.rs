@@ -29,7 +29,7 @@ pub struct Speaker {
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// One request to a sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Where it goes.
     pub url: String,
@@ -37,6 +37,13 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
+    /// What the body of a good answer complains of all the same.
+    pub complaint: fn(&[u8]) -> Option<String>,
+}
+
+/// A sink whose good answers are good.
+fn content(_reply: &[u8]) -> Option<String> {
+    None
 }
 
 /// Events to be told, with what belongs to them.

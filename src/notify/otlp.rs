@@ -5,8 +5,8 @@ use prost::Message as _;
 use serde_json::Value;
 
 use super::otlp_messages::{
-    Any, AnyValue, ArrayValue, ExportLogs, ExportSpans, KeyValue, KeyValueList, LogRecord, Resource,
-    ResourceLogs, ResourceSpans, Scope, ScopeLogs, ScopeSpans, SpanMessage, Status,
+    Any, AnyValue, ArrayValue, ExportLogs, ExportReply, ExportSpans, KeyValue, KeyValueList, LogRecord,
+    PartialSuccess, Resource, ResourceLogs, ResourceSpans, Scope, ScopeLogs, ScopeSpans, SpanMessage, Status,
 };
 use super::webhook::plain_headers;
 use super::{Request, Span, Speaker, Told, VERSION};
@@ -88,8 +88,15 @@ impl Otlp {
     }
 
     fn request(&self, url: &str, body: Vec<u8>) -> Request {
-        Request { url: url.to_owned(), headers: self.headers.clone(), body }
+        Request { url: url.to_owned(), headers: self.headers.clone(), body, complaint: rejected }
     }
+}
+
+/// A collector may take a part only: what it says then. An answer that cannot be read complains of nothing.
+fn rejected(reply: &[u8]) -> Option<String> {
+    let partial = ExportReply::decode(reply).ok()?.partial_success?;
+    let PartialSuccess { rejected_count, message } = partial;
+    (rejected_count > 0).then(|| format!("it refused {rejected_count} of them: {message}"))
 }
 
 fn scope() -> Scope {
@@ -179,4 +186,21 @@ fn any(value: &Value) -> AnyValue {
         })),
     };
     AnyValue { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_that_takes_a_part_only_is_heard() {
+        let reply = |rejected_count, message: &str| {
+            let partial_success = Some(PartialSuccess { rejected_count, message: message.to_owned() });
+            ExportReply { partial_success }.encode_to_vec()
+        };
+        assert_eq!(rejected(&reply(2, "too old")).unwrap(), "it refused 2 of them: too old");
+        assert_eq!(rejected(&reply(0, "a warning")), None);
+        assert_eq!(rejected(b""), None);
+        assert_eq!(rejected(b"ok"), None);
+    }
 }

@@ -103,6 +103,22 @@ pub(super) struct SpanMessage {
     pub(super) flags: u32,
 }
 
+/// `ExportLogsServiceResponse` and `ExportTraceServiceResponse`, which have the same fields.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportReply {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportLogsPartialSuccess` and `ExportTracePartialSuccess`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected_count: i64,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+}
+
 /// `Status`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Status {

@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// The first pause before a next try, in milliseconds; doubles up to the last.
 const PAUSE_FIRST_MILLIS: i64 = 1_000;
 const PAUSE_LAST_MILLIS: i64 = 300_000;
-/// Tries in vain before its health says so.
+/// Tries in vain, or events refused, in a row before its health says so.
 const DEGRADED_AFTER: u32 = 3;
 /// Tries that are answered with an error before the next event is tried in place of this one.
 const SICK_TRIES: u32 = 5;
@@ -83,6 +83,8 @@ struct Post {
     again_at: Instant,
     /// Tries in vain since the last success.
     vain_count: u32,
+    /// Events refused since the last success.
+    refused_count: u32,
     /// Whether its health says that it takes nothing.
     is_degraded: bool,
     /// An event behind one that is not taken, which was told out of turn.
@@ -100,6 +102,7 @@ impl Post {
             saved_at: now,
             again_at: now,
             vain_count: 0,
+            refused_count: 0,
             is_degraded: false,
             ahead: None,
         };
@@ -233,8 +236,13 @@ impl Post {
         let [event] = events else { return self.tell_singly(events).await };
         tracing::warn!(sink = self.outlet.name, event = %event.cursor, "an event was refused: {why}");
         self.bury(event.clone(), why, try_count);
-        // It answers: there is nothing wrong with the way.
-        self.recovered();
+        // It answers: there is nothing wrong with the way. But a wrong token would be refused just so.
+        self.vain_count = 0;
+        self.unsaved.failing = None;
+        self.refused_count = self.refused_count.saturating_add(1);
+        if self.refused_count >= DEGRADED_AFTER {
+            self.degrade(format!("it refuses what it is told: {why}"));
+        }
         self.done(events)
     }
 
@@ -319,11 +327,7 @@ impl Post {
 
     fn count_delivered(&mut self, count: usize) {
         self.unsaved.delivered_count += i64::try_from(count).unwrap_or(i64::MAX);
-        self.recovered();
-    }
-
-    fn recovered(&mut self) {
-        self.vain_count = 0;
+        (self.vain_count, self.refused_count) = (0, 0);
         if self.unsaved.failing.take().is_some() {
             tracing::info!(sink = self.outlet.name, "the sink takes events again");
         }
@@ -335,19 +339,22 @@ impl Post {
     /// Notes a try in vain, where people look.
     async fn failed(&mut self, why: &str) -> Step<()> {
         self.vain_count = self.vain_count.saturating_add(1);
-        let since = match self.unsaved.failing.take() {
-            Some((since, _)) => since,
-            None => {
-                tracing::warn!(sink = self.outlet.name, "the sink takes nothing: {why}");
-                self.engine.clock.now()
-            }
+        let since = if let Some((since, _)) = self.unsaved.failing.take() {
+            since
+        } else {
+            tracing::warn!(sink = self.outlet.name, "the sink takes nothing: {why}");
+            self.engine.clock.now()
         };
         self.unsaved.failing = Some((since, why.to_owned()));
         if self.vain_count >= DEGRADED_AFTER {
-            self.is_degraded = true;
-            self.report(HealthStatus::Degraded, Some(why.to_owned()));
+            self.degrade(why.to_owned());
         }
         self.save().await
+    }
+
+    fn degrade(&mut self, why: String) {
+        self.is_degraded = true;
+        self.report(HealthStatus::Degraded, Some(why));
     }
 
     fn report(&self, status: HealthStatus, message: Option<String>) {

@@ -23,6 +23,7 @@ mod schedule_rules;
 mod schedules;
 mod sinks;
 mod sinks_otlp;
+mod sinks_sentry;
 mod starting;
 mod stepped_clock;
 mod stopping;

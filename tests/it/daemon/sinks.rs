@@ -7,10 +7,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use beadle::base::clock::{Clock, SystemClock};
-use beadle::base::random::SystemRandom;
-use beadle::domain::event::{EventType, NewEvent};
-use beadle::store::writer::{Batch, Change, Outcome};
-use beadle::store::{Store, writer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -54,7 +50,9 @@ fn health(daemon: &Daemon, name: &str) -> Value {
 
 fn run_jobs(daemon: &Daemon, count: usize) -> Vec<String> {
     let ids: Vec<String> = (0..count).map(|_| daemon.enqueue(&["/bin/true"])).collect();
-    ids.iter().for_each(|id| drop(daemon.wait_final(id)));
+    for id in &ids {
+        daemon.wait_final(id);
+    }
     ids
 }
 
@@ -81,8 +79,8 @@ fn check_ids(requests: &[Received], jobs: &[String]) {
 }
 
 fn signature(secret: &str, request: &Received) -> String {
-    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).expect("it is base64");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length is good");
     mac.update(
         format!("{}.{}.", request.header("webhook-id"), request.header("webhook-timestamp")).as_bytes(),
     );
@@ -163,6 +161,42 @@ fn a_sink_that_is_down_delays_no_job_and_loses_nothing_over_kills() {
 }
 
 #[test]
+fn a_crash_right_after_a_delivery_repeats_it_under_the_same_id() {
+    let receiver = Receiver::start();
+    let trap = [("BEADLE_TEST_POINTS", "sink.sent:2:abort")];
+    let mut daemon = Daemon::start_with_file_in(&hook(&receiver), &trap);
+    let mut jobs = vec![daemon.enqueue(&["/bin/true"]), daemon.enqueue(&["/bin/true"])];
+    let before = receiver.wait_for(2);
+    assert!(!daemon.wait_ended().success(), "it did not crash");
+    daemon.change_environment(&[]);
+    daemon.restart();
+    jobs.extend(run_jobs(&daemon, 1));
+    let row = wait_until(&daemon, "everything to be told", |row| row["lagCount"] == json!("0"));
+    assert_eq!(row["droppedCount"], json!("0"));
+    let requests = receiver.received();
+    assert!(requests.len() > jobs.len(), "nothing was repeated: the crash hit nothing");
+    check_ids(&requests, &jobs);
+    let repeated = &requests[before.len()];
+    assert!(before.iter().any(|one| one.header("webhook-id") == repeated.header("webhook-id")));
+}
+
+#[test]
+fn a_sink_whose_part_panics_is_told_on_by_the_next_one() {
+    let receiver = Receiver::start();
+    let trap = [("BEADLE_TEST_POINTS", "sink.look:2:panic,sink.sent:2:panic")];
+    let daemon = Daemon::start_with_file_in(&hook(&receiver), &trap);
+    let jobs = run_jobs(&daemon, 3);
+    wait_until(&daemon, "everything to be told", |row| {
+        row["lagCount"] == json!("0") && ids_by_job(&receiver.received()).len() == 3
+    });
+    check_ids(&receiver.received(), &jobs);
+    until("it to be well again", PATIENCE, || {
+        (health(&daemon, "sink:hook")["status"] == json!("OK")).then_some(())
+    });
+    assert!(daemon.log().contains("sink.sent panic"), "it did not panic");
+}
+
+#[test]
 fn errors_are_tried_again_with_growing_pauses_and_under_the_same_id() {
     let receiver = Receiver::start();
     let mut tries = 0;
@@ -236,8 +270,15 @@ fn a_redirect_is_not_followed_and_an_internal_address_is_not_called() {
         closed("mapped", &format!("http://[::ffff:7f00:1]:{port}/")),
         closed("number", &format!("http://2130706433:{port}/")),
     ];
-    let daemon = Daemon::start_with_file(&settings.concat());
+    let tls = Receiver::start();
+    let plain = hook(&tls).replace("sinks.hook", "sinks.tls").replace("http://", "https://");
+    let daemon = Daemon::start_with_file(&(settings.concat() + &plain));
     run_jobs(&daemon, 1);
+    let row = until("TLS to be refused by what has none", PATIENCE, || {
+        Some(sink(&daemon, "tls")).filter(|row| row["failure"].is_string())
+    });
+    assert!(!string(&row["failure"]).contains("sender"), "{row}");
+    assert_eq!(tls.received().len(), 0, "nothing was told without TLS");
     wait_until(&daemon, "the redirect to be refused", |row| string(&row["failure"]).contains("redirect"));
     for name in ["plain", "named", "six", "mapped", "number"] {
         let row = until("the address to be refused", PATIENCE, || {
@@ -271,16 +312,23 @@ fn what_is_refused_for_good_is_a_dead_letter_that_can_be_put_back_or_given_up() 
         _ => Reply::Status(200, ""),
     });
     let daemon = Daemon::start_with_file(&hook(&receiver));
-    let bad: Vec<String> = (0..2).map(|_| daemon.enqueue(&["/bin/false"])).collect();
-    bad.iter().for_each(|id| drop(daemon.wait_final(id)));
+    let bad: Vec<String> = (0..3).map(|_| daemon.enqueue(&["/bin/false"])).collect();
+    for id in &bad {
+        daemon.wait_final(id);
+    }
+    until("its health to tell that it refuses everything", PATIENCE, || {
+        let row = health(&daemon, "sink:hook");
+        (row["status"] == json!("DEGRADED") && string(&row["message"]).contains("422")).then_some(())
+    });
     run_jobs(&daemon, 1);
     let row = wait_until(&daemon, "the dead letters", |row| {
-        row["deadLetterCount"] == json!("2") && row["deliveredCount"] == json!("1")
+        row["deadLetterCount"] == json!("3") && row["deliveredCount"] == json!("1")
     });
     let letters = row["deadLetters"]["nodes"].as_array().unwrap();
     assert_eq!(letters[0]["failure"], json!("it answered 422: ok"));
     assert!(letters.iter().all(|one| bad.contains(&string(&one["event"]["jobId"]))), "{row}");
     assert!(row["failingSince"].is_null(), "the way itself is good");
+    assert_eq!(health(&daemon, "sink:hook")["status"], json!("OK"), "it took one");
 
     // Put back while the sink still refuses it, then when it does not.
     let cursor = string(&letters[0]["event"]["cursor"]);
@@ -291,7 +339,7 @@ fn what_is_refused_for_good_is_a_dead_letter_that_can_be_put_back_or_given_up() 
     });
     receiver.behave(|_| Reply::Status(200, ""));
     again(&["sink", "retry", "hook", "--event", &cursor]);
-    let row = wait_until(&daemon, "it to be taken", |row| row["deadLetterCount"] == json!("1"));
+    let row = wait_until(&daemon, "it to be taken", |row| row["deadLetterCount"] == json!("2"));
     assert_eq!(row["deliveredCount"], json!("2"));
     let listed = String::from_utf8(daemon.cli(&["sink", "letters", "hook"]).stdout).unwrap();
     assert!(listed.contains("422") && listed.contains("JOB_STATE_CHANGED"), "{listed}");
@@ -345,101 +393,17 @@ pub fn execute(daemon: &Daemon, statement: &str) -> u64 {
     use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(daemon.data().join("beadle.db"));
     on_runtime(async {
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        done.rows_affected()
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
+        connection.close().await.expect("the test's connection closes");
+        done.expect("the test's statement").rows_affected()
     })
 }
 
-fn on_runtime<F: Future>(work: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(work)
-}
-
-/// States facts about an incident, as the store would.
-struct Facts(Vec<(EventType, Value)>);
-
-impl Change for Facts {
-    type Answer = ();
-
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        for (kind, data) in &self.0 {
-            batch.emit(NewEvent {
-                kind: *kind,
-                actor: "incidents".to_owned(),
-                subject_id: Some("incident_1".to_owned()),
-                job_id: None,
-                task_name: Some("nightly".to_owned()),
-                queue_name: None,
-                data: data.clone(),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// Adds facts to the feed of a daemon that does not run.
-fn state(daemon: &Daemon, facts: Vec<(EventType, Value)>) {
-    on_runtime(async {
-        let clock: std::sync::Arc<dyn Clock> = std::sync::Arc::new(SystemClock);
-        let store = Store::open_directory(&daemon.data(), clock.as_ref(), &SystemRandom).await.unwrap();
-        let (writer, mut turns): (writer::Writer, _) = store.writer(clock);
-        let turning = tokio::task::spawn(async move { turns.run().await });
-        writer.apply(Facts(facts)).await.unwrap();
-        drop(writer);
-        turning.await.unwrap();
-        store.close().await;
-    });
-}
-
-fn incident(change: &str) -> Value {
-    json!({
-        "change": change, "title": "nightly fails", "status": "OPEN", "occurrenceCount": 3,
-        "fingerprint": "f1n6er", "taskName": "nightly", "subsystem": null, "outcome": "EXITED",
-        "errorLine": "boom", "sampleJobId": "job_9",
-    })
-}
-
-#[test]
-fn alerts_come_to_sentry_as_envelopes_and_nothing_else_does() {
-    let receiver = Receiver::start();
-    let dsn = receiver.url("/base/42").replace("http://", "http://k3y@");
-    let settings = format!(
-        "[sinks.hook]\nkind = \"sentry\"\ndsn = \"{dsn}\"\nenvironment = \"night\"\nallow_internal = true\n"
-    );
-    let mut daemon = Daemon::start_with_file(&settings);
-    daemon.terminate();
-    let changed = |change: &str| (EventType::IncidentChanged, incident(change));
-    let opened = (EventType::IncidentOpened, incident("OPENED"));
-    state(&daemon, vec![opened, changed("ACKNOWLEDGED"), changed("RESOLVED"), changed("REGRESSED")]);
-    daemon.restart();
-    wait_until(&daemon, "both alerts to be told", |row| {
-        row["deliveredCount"] == json!("2") && row["lagCount"] == json!("0")
-    });
-    let requests = receiver.received();
-    assert_eq!(requests.len(), 2);
-    let mut ids = BTreeSet::new();
-    for (request, change) in requests.iter().zip(["OPENED", "REGRESSED"]) {
-        assert_eq!(request.path, "/base/api/42/envelope/");
-        assert!(request.header("x-sentry-auth").contains("sentry_key=k3y"), "{request:?}");
-        assert!(request.header("x-sentry-auth").contains("sentry_version=7"));
-        let text = String::from_utf8(request.body.clone()).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        let [head, item, payload] = lines[..] else { panic!("{text}") };
-        let [head, item, event]: [Value; 3] =
-            [head, item, payload].map(|line| serde_json::from_str(line).unwrap());
-        assert_eq!((&item["type"], &item["length"]), (&json!("event"), &json!(payload.len())));
-        assert_eq!(head["event_id"], event["event_id"]);
-        let id = string(&event["event_id"]);
-        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
-        ids.insert(id);
-        assert_eq!((&event["fingerprint"], &event["level"]), (&json!(["f1n6er"]), &json!("error")));
-        assert_eq!((&event["environment"], &event["platform"]), (&json!("night"), &json!("other")));
-        assert_eq!(event["message"]["formatted"], json!("nightly fails: boom"));
-        assert_eq!((&event["tags"]["task"], &event["tags"]["change"]), (&json!("nightly"), &json!(change)));
-        assert!(string(&event["release"]).starts_with("beadle@") && event["server_name"].is_string());
-    }
-    assert_eq!(ids.len(), 2, "each has an id of its own");
+/// Runs async work on a runtime of its own.
+pub fn on_runtime<F: Future>(work: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(work)
 }
 
 #[test]

@@ -44,13 +44,15 @@ fn collected(receiver: &Receiver) -> (Vec<LogRecord>, Vec<Span>) {
         assert_eq!(request.header("authorization"), "Bearer t0ken");
         let resource = match request.path.as_str() {
             "/otel/v1/logs" => {
-                let export = ExportLogsServiceRequest::decode(&request.body[..]).unwrap();
+                let export =
+                    ExportLogsServiceRequest::decode(&request.body[..]).expect("it is of the protocol");
                 let [one] = &export.resource_logs[..] else { panic!("one resource") };
                 records.extend(one.scope_logs.iter().flat_map(|scope| scope.log_records.clone()));
                 one.resource.clone()
             }
             "/otel/v1/traces" => {
-                let export = ExportTraceServiceRequest::decode(&request.body[..]).unwrap();
+                let export =
+                    ExportTraceServiceRequest::decode(&request.body[..]).expect("it is of the protocol");
                 let [one] = &export.resource_spans[..] else { panic!("one resource") };
                 spans.extend(one.scope_spans.iter().flat_map(|scope| scope.spans.clone()));
                 one.resource.clone()
@@ -75,7 +77,7 @@ fn wait_told(daemon: &Daemon) {
 
 fn nanos(instant: &Value) -> u64 {
     let at = Timestamp::parse(instant.as_str().expect("an instant")).expect("RFC 3339");
-    u64::try_from(at.0).unwrap() * 1_000
+    u64::try_from(at.0).expect("after 1970") * 1_000
 }
 
 /// The instants of the API are cut to milliseconds.

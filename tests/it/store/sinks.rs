@@ -15,12 +15,12 @@ use super::stage::{Stage, T0, new_job, on_both};
 
 async fn list(stage: &Stage, names: &[&str]) {
     let sinks = names.iter().map(|name| ((*name).to_owned(), SinkKind::Webhook)).collect();
-    let newest = stage.reader().newest_event().await.unwrap();
+    let newest = stage.reader().newest_event().await.expect("the store can be read");
     stage.apply(ListSinks { sinks, newest }).await;
 }
 
 async fn sink(stage: &Stage, name: &str) -> Sink {
-    stage.reader().sink(name).await.unwrap().expect("it is listed")
+    stage.reader().sink(name).await.expect("the store can be read").expect("it is listed")
 }
 
 fn moved(from: i64, to: i64) -> MoveSink {

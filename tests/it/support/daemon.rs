@@ -83,7 +83,12 @@ impl Daemon {
 
     /// A daemon with this settings file.
     pub fn start_with_file(settings: &str) -> Daemon {
-        let mut daemon = Daemon::new(machine::shared(), &[], &[]);
+        Daemon::start_with_file_in(settings, &[])
+    }
+
+    /// A daemon with this settings file and variables in its environment.
+    pub fn start_with_file_in(settings: &str, variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::new(machine::shared(), &[], variables);
         daemon.put_settings(settings);
         daemon.launch();
         daemon
@@ -188,6 +193,12 @@ impl Daemon {
     pub fn terminate(&mut self) -> ExitStatus {
         self.ask_to_stop();
         self.wait_ended()
+    }
+
+    /// The next start has other variables in its environment.
+    pub fn change_environment(&mut self, variables: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = variables.iter().map(own).collect();
     }
 
     /// Starts the daemon again on the same directory and address. It must not be running.

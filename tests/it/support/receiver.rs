@@ -194,7 +194,7 @@ fn send_long(mut out: &TcpStream, length: u64, sent_bytes: &AtomicU64) -> std::i
     write!(out, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")?;
     // One that reads nothing is not waited for either.
     out.set_write_timeout(Some(Duration::from_secs(20)))?;
-    let chunk = [b'x'; 64 * 1024];
+    let chunk = vec![b'x'; 64 * 1024];
     let mut left = length;
     while left > 0 {
         let count = out.write(&chunk[..usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len())])? as u64;
