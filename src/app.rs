@@ -30,10 +30,11 @@ use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
     Engine, EngineSettings, Parts, health, health_news, log_watch, metrics as engine_metrics, reaper, recent,
-    recorder, retention, running, scheduler, spool, starting, status_line, store_watch,
+    recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
+use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Fault, Reader, Refusal, Store, Writer};
@@ -83,6 +84,8 @@ async fn run_until_signal(settings: Settings) -> Result<(), String> {
 async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<RunningDaemon, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let speaker = Speaker { host: host_name(), instance: worker_name() };
+    let outlets = sinks::prepare(&settings.sinks, &speaker)?;
     let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
         .await
         .map_err(|fault| fault.to_string())?;
@@ -102,6 +105,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     if spooled > 0 {
         tracing::warn!(spooled, "results waited in the spool of the daemon before this one");
     }
+    engine.list_sinks(&outlets).await.map_err(refusal)?;
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
@@ -114,6 +118,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
     start_parts(&engine, &supervisor, role);
+    engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
     let door =
@@ -171,7 +176,7 @@ async fn build(
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clock.clone(), cap);
     let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
     drop(task::spawn(recording));
-    let worker_name = format!("{}:{}", host_name(), std::process::id());
+    let worker_name = worker_name();
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = StartWorker { name: worker_name.clone(), version, slots };
@@ -220,6 +225,10 @@ async fn build(
 
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn worker_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
 }
 
 fn refusal(refusal: Refusal) -> String {

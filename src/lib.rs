@@ -109,6 +109,7 @@ pub mod domain;
 pub mod engine;
 pub mod exec;
 pub mod graphql;
+pub mod notify;
 pub mod store;
 pub mod web;
 

@@ -94,7 +94,7 @@ impl DaemonBuilder {
     }
 
     /// Any other setting, as in the settings file: `set("drain_timeout", "5s")`. It stands above the file.
-    /// A list's key may be set several times.
+    /// A list's key may be set several times. A sink is set key by key: `set("sinks.pager.kind", "webhook")`.
     pub fn set(mut self, key: &str, value: &str) -> DaemonBuilder {
         self.settings.push((key.to_owned(), value.to_owned()));
         self

@@ -8,11 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod sinks;
 mod table;
 mod value;
 
 pub use table::{KEYS, Key, Shape};
 pub use value::{parse_length, show_length};
+
+use sinks::{Given, SinkSettings};
 
 /// What every environment variable of ours begins with.
 pub const ENVIRONMENT_PREFIX: &str = "BEADLE_";
@@ -113,6 +116,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How much of it.
     pub log_level: LogLevel,
+    /// Where incidents and events are reported to, by name.
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// Where a setting's value came from.
@@ -171,12 +176,20 @@ pub struct Loaded {
     pub settings: Settings,
     /// One for each of [`KEYS`], in the same order.
     pub origins: Vec<Origin>,
+    /// Where the sinks were set.
+    pub sinks_origin: Origin,
 }
 
 impl Loaded {
     /// Key, value as it would be written in the file, and origin, in the order of [`KEYS`].
     pub fn rows(&self) -> impl Iterator<Item = (&'static Key, String, &Origin)> {
         KEYS.iter().zip(&self.origins).map(|(key, origin)| (key, (key.show)(&self.settings), origin))
+    }
+
+    /// The same for the sinks, without their secrets.
+    pub fn sink_rows(&self) -> Vec<(String, String, &Origin)> {
+        let rows = self.settings.sinks.iter().flat_map(SinkSettings::rows);
+        rows.map(|(key, value)| (key, value, &self.sinks_origin)).collect()
     }
 }
 
@@ -201,6 +214,7 @@ impl Settings {
             log_attempt_cap: 64 * 1024 * 1024,
             log_format: LogFormat::Auto,
             log_level: LogLevel::Info,
+            sinks: Vec::new(),
         }
     }
 
@@ -212,11 +226,12 @@ impl Settings {
         let environment = environment_layer(&sources.environment)?;
         let flag = sources.flags.iter().rfind(|(key, _)| key == DATA_DIR).map(|(_, value)| Path::new(value));
         let chosen = data_dir(flag, &sources.environment);
+        let mut sinks = Given::default();
         let file = match (&sources.config, &chosen) {
-            (Some(path), _) => Some((path.clone(), read_file(path, Presence::Required)?)),
+            (Some(path), _) => Some((path.clone(), read_file(path, Presence::Required, &mut sinks)?)),
             (None, Some(directory)) => {
                 let path = directory.join(FILE_NAME);
-                read_file(&path, Presence::Optional).map(|entries| Some((path, entries)))?
+                read_file(&path, Presence::Optional, &mut sinks).map(|entries| Some((path, entries)))?
             }
             (None, None) => None,
         };
@@ -224,6 +239,7 @@ impl Settings {
         let mut loaded = Loaded {
             settings: Settings::defaults(chosen.clone().unwrap_or_default(), sources.cores),
             origins: vec![Origin::Default; KEYS.len()],
+            sinks_origin: file.as_ref().map_or(Origin::Default, |(path, _)| Origin::File(path.clone())),
         };
         if let Some((path, entries)) = file {
             if sources.config.is_none() && entries.iter().any(|entry| entry.key == DATA_DIR) {
@@ -236,7 +252,8 @@ impl Settings {
             loaded.apply(entries, |_| Origin::File(path.clone()))?;
         }
         loaded.apply(environment, |key| Origin::Environment(key.variable()))?;
-        loaded.apply(flag_layer(&sources.flags)?, |key| Origin::Flag(key.flag()))?;
+        loaded.apply(flag_layer(&sources.flags, &mut sinks)?, |key| Origin::Flag(key.flag()))?;
+        loaded.settings.sinks = sinks.read()?;
         loaded.finish()
     }
 }
@@ -310,9 +327,14 @@ fn position(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
-fn flag_layer(flags: &[(String, String)]) -> Result<Vec<Entry>, String> {
+fn flag_layer(flags: &[(String, String)], sinks: &mut Given) -> Result<Vec<Entry>, String> {
     let mut entries: Vec<Entry> = Vec::new();
+    let mut upper = Given::default();
     for (name, value) in flags {
+        if name.strip_prefix(sinks::TABLE).is_some_and(|rest| rest.starts_with('.')) {
+            upper.add(name, value)?;
+            continue;
+        }
         if position(name).is_none() {
             return Err(format!(
                 "`{name}` is not a setting{}",
@@ -324,6 +346,7 @@ fn flag_layer(flags: &[(String, String)]) -> Result<Vec<Entry>, String> {
             None => entries.push(Entry { key: name.clone(), values: vec![value.clone()] }),
         }
     }
+    sinks.overlay(upper);
     Ok(entries)
 }
 
@@ -351,7 +374,7 @@ fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-fn read_file(path: &Path, presence: Presence) -> Result<Vec<Entry>, String> {
+fn read_file(path: &Path, presence: Presence, sinks: &mut Given) -> Result<Vec<Entry>, String> {
     let trouble = |what: &dyn fmt::Display| format!("cannot read the settings in {}: {what}", path.display());
     match fs::metadata(path) {
         Ok(about) if about.len() > FILE_BYTES_MAX => {
@@ -364,10 +387,14 @@ fn read_file(path: &Path, presence: Presence) -> Result<Vec<Entry>, String> {
         Err(error) => return Err(trouble(&error)),
     }
     let text = fs::read_to_string(path).map_err(|error| trouble(&error))?;
-    let table: toml::Table =
+    let mut table: toml::Table =
         text.parse().map_err(|error: toml::de::Error| trouble(&error.to_string().trim_end()))?;
+    let placed = |reason: String| format!("{}: {reason}", path.display());
+    if let Some(given) = table.remove(sinks::TABLE) {
+        *sinks = Given::from_table(&given).map_err(placed)?;
+    }
     let mut entries = Vec::new();
-    flatten("", &table, &mut entries).map_err(|reason| format!("{}: {reason}", path.display()))?;
+    flatten("", &table, &mut entries).map_err(placed)?;
     Ok(entries)
 }
 
@@ -414,7 +441,7 @@ fn unknown_key(name: &str) -> String {
 }
 
 /// `; did you mean ...?` for the known name that is nearest.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
+pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);
     known.min_by_key(distance).map_or_else(String::new, |best| format!("; did you mean {best}?"))
 }

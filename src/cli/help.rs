@@ -9,7 +9,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["run", "follow", "wait", "logs", "why", "cancel", "retry", "hold", "release", "update"]),
     ("Look", &["status", "top", "jobs", "job", "next", "events", "health"]),
     ("Define", &["task", "schedule", "plan", "apply", "import"]),
-    ("Operate", &["queue", "incidents", "token", "serve", "config", "schema", "completions"]),
+    ("Operate", &["queue", "incidents", "token", "sink", "serve", "config", "schema", "completions"]),
     ("In a job", &["report"]),
 ];
 /// The place of [`GROUPS`] for what none of them names.

@@ -34,6 +34,7 @@ mod retries;
 mod run;
 mod schedules;
 mod serve;
+mod sinks;
 mod site;
 mod status;
 mod tasks;
@@ -141,6 +142,9 @@ enum Command {
     /// Manage who may come in, and what they may do
     #[command(subcommand)]
     Token(tokens::TokenCommand),
+    /// See how the systems are that events are reported to, and what they would not take
+    #[command(subcommand)]
+    Sink(sinks::SinkCommand),
     /// Print the feed of changes
     Events(events::EventsArgs),
     /// Show how the daemon's parts are; exits with 1 when one is down
@@ -275,6 +279,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Queue(command) => queues::queue(context, command),
         Command::Incidents(command) => incidents::incidents(context, command),
         Command::Token(command) => tokens::token(context, command),
+        Command::Sink(command) => sinks::sink(context, command),
         Command::Events(args) => events::events(context, args),
         Command::Report(args) => report::report(context, &args),
         Command::Schema => {

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use serde_json::json;
 
 use crate::base::settings::{DATA_DIR, KEYS, Key, Loaded, Settings, Shape, Sources, cores};
+use crate::domain::sink::SinkFilter;
 
 use super::Context;
 use super::outcome::{Stop, exit};
@@ -78,15 +79,17 @@ pub fn serve(context: &mut Context, args: &ServeArgs, data_dir: Option<&Path>) -
 /// Prints what is in force.
 pub fn config(context: &mut Context, args: &ServeArgs, data_dir: Option<&Path>) -> Result<u8, Stop> {
     let loaded = load(context, args, data_dir)?;
-    let settings: Vec<_> = loaded
-        .rows()
+    let keys = loaded.rows().map(|(key, value, origin)| (key.name.to_owned(), value, origin));
+    let rows: Vec<_> = keys.chain(loaded.sink_rows()).collect();
+    let settings: Vec<_> = rows
+        .iter()
         .map(|(key, value, origin)| {
-            json!({ "key": key.name, "value": value, "origin": origin.layer(), "from": origin.to_string() })
+            json!({ "key": key, "value": value, "origin": origin.layer(), "from": origin.to_string() })
         })
         .collect();
     context.screen.data(&json!({ "settings": settings }))?;
     let rows: Vec<_> =
-        loaded.rows().map(|(key, value, origin)| [key.name.to_owned(), value, origin.to_string()]).collect();
+        rows.into_iter().map(|(key, value, origin)| [key, value, origin.to_string()]).collect();
     context.screen.table(["SETTING", "VALUE", "ORIGIN"], &rows)?;
     Ok(exit::OK)
 }
@@ -104,5 +107,10 @@ fn load(context: &Context, args: &ServeArgs, data_dir: Option<&Path>) -> Result<
         environment: context.environment.to_vec(),
         cores: cores(),
     };
-    Settings::load(&sources).map_err(|message| Stop::new(exit::USAGE, message))
+    let usage = |message: String| Stop::new(exit::USAGE, message);
+    let loaded = Settings::load(&sources).map_err(usage)?;
+    for sink in &loaded.settings.sinks {
+        SinkFilter::of(sink).map_err(usage)?;
+    }
+    Ok(loaded)
 }

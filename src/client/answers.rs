@@ -9,6 +9,7 @@ mod incidents;
 mod jobs;
 mod looking;
 mod operation;
+mod sinks;
 mod tokens;
 
 pub use definitions::*;
@@ -16,6 +17,7 @@ pub use incidents::*;
 pub use jobs::*;
 pub use looking::*;
 pub use operation::*;
+pub use sinks::*;
 pub use tokens::*;
 
 /// What was asked for, beside the whole `data` of the answer.

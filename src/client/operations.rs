@@ -6,24 +6,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, AttemptRef, BulkChanged, CreatedToken, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail,
-    JobProgress, JobRow, LogBatch, Outcome, Page, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
-    TokenRow, UserError, WithJob, WithSchedule, WithTask, WithToken,
+    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress,
+    JobRow, LogBatch, Outcome, Page, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow, UserError,
+    WithJob, WithSchedule, WithTask,
 };
 use super::inputs::{
     EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, Ref, Referred,
     ScheduleFilter, SchedulePause, SchedulePreview, SchedulePut, ScheduleTrigger, TaskFilter, TaskPut,
-    TokenCreate,
 };
 use super::{Client, ClientError, Payloads};
 
 mod incidents;
 mod looking;
 mod queues;
+mod sinks;
+mod tokens;
 
-pub use incidents::*;
-pub use looking::*;
-pub use queues::*;
+pub use {incidents::*, looking::*, queues::*, sinks::*, tokens::*};
 
 macro_rules! documents {
     ($($constant:ident = $file:literal;)*) => {
@@ -79,6 +78,9 @@ documents! {
     SCHEDULE_RESUME = "schedule_resume";
     SCHEDULE_TRIGGER = "schedule_trigger";
     SCHEDULE_UPCOMING = "schedule_upcoming";
+    SINKS = "sinks";
+    SINK_DISCARD = "sink_discard";
+    SINK_REDELIVER = "sink_redeliver";
     STATUS = "status";
     TASK = "task";
     TASKS = "tasks";
@@ -288,24 +290,6 @@ pub fn event_batch(payload: &Value) -> Result<EventBatch, ClientError> {
 /// The newest position of the feed.
 pub fn event_cursor(client: &Client) -> Result<Answer<String>, ClientError> {
     one(client, EVENT_CURSOR, "eventCursor", json!({}), "event")
-}
-
-/// Makes a token.
-pub fn token_create(
-    client: &Client,
-    input: &TokenCreate,
-) -> Result<Answer<Outcome<CreatedToken>>, ClientError> {
-    mutate(client, TOKEN_CREATE, "tokenCreate", input)
-}
-
-/// Makes a token invalid for good.
-pub fn token_revoke(client: &Client, id: &str) -> Result<Answer<Outcome<WithToken>>, ClientError> {
-    mutate(client, TOKEN_REVOKE, "tokenRevoke", &json!({ "id": id }))
-}
-
-/// A page of tokens.
-pub fn tokens(client: &Client, page: &PageOf<()>) -> Result<Answer<Page<TokenRow>>, ClientError> {
-    list(client, TOKENS, "tokens", page)
 }
 
 /// Makes a task, or a new revision of it.

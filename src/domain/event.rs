@@ -86,10 +86,12 @@ pub enum EventType {
     TokenChanged,
     /// A part of the daemon failed or recovered.
     HealthChanged,
+    /// What a sink would not take was put back or given up (`data.action`).
+    SinkChanged,
 }
 
 /// Every type, for reading words from the store.
-const EVENT_TYPES: [EventType; 15] = [
+pub const EVENT_TYPES: [EventType; 16] = [
     EventType::JobCreated,
     EventType::JobStateChanged,
     EventType::JobProgress,
@@ -105,6 +107,7 @@ const EVENT_TYPES: [EventType; 15] = [
     EventType::IncidentChanged,
     EventType::TokenChanged,
     EventType::HealthChanged,
+    EventType::SinkChanged,
 ];
 
 impl EventType {
@@ -126,6 +129,7 @@ impl EventType {
             EventType::IncidentChanged => "INCIDENT_CHANGED",
             EventType::TokenChanged => "TOKEN_CHANGED",
             EventType::HealthChanged => "HEALTH_CHANGED",
+            EventType::SinkChanged => "SINK_CHANGED",
         }
     }
 

@@ -116,3 +116,7 @@ pub const INCIDENT_JOBS_KEPT: i64 = 20;
 pub const INCIDENT_DAYS_MAX: i64 = 30;
 /// Bars of an incident's histogram.
 pub const INCIDENT_BUCKETS_MAX: i32 = 200;
+/// Events that the feed keeps longer than retention says for a sink that has not been told of them.
+pub const SINK_BACKLOG_MAX: i64 = 1_000_000;
+/// Dead letters of one sink; the oldest ones make room.
+pub const DEAD_LETTERS_MAX: i64 = 10_000;

@@ -38,6 +38,7 @@ pub mod scalars;
 pub mod schedule;
 pub mod settle;
 pub mod signal;
+pub mod sink;
 pub mod task;
 pub mod task_statistics;
 pub mod timing;

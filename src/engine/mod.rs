@@ -25,6 +25,7 @@ pub mod retention;
 pub mod runner;
 pub mod running;
 pub mod scheduler;
+pub mod sinks;
 pub mod spool;
 pub mod starting;
 pub mod status_line;

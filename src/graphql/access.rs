@@ -23,7 +23,7 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
     Some(match field {
         "viewer" | "node" | "daemon" | "health" | "eventCursor" | "job" | "jobs" | "jobCounts" | "task"
         | "tasks" | "schedule" | "schedules" | "schedulePreview" | "queue" | "queues" | "workers"
-        | "events" | "jobFollow" | "jobLog" | "incident" | "incidents" => GrantVerb::Read,
+        | "events" | "jobFollow" | "jobLog" | "incident" | "incidents" | "sinks" => GrantVerb::Read,
         "jobEnqueue" | "jobEnqueueMany" | "jobRetry" | "jobBulkRetry" | "incidentRetry" => GrantVerb::Enqueue,
         "jobCancel" | "jobBulkCancel" => GrantVerb::Cancel,
         "jobHold"
@@ -41,7 +41,9 @@ pub fn grant_for(field: &str) -> Option<GrantVerb> {
         | "queueResume"
         | "incidentAcknowledge"
         | "incidentResolve"
-        | "incidentIgnore" => GrantVerb::Operate,
+        | "incidentIgnore"
+        | "sinkRedeliver"
+        | "sinkDiscard" => GrantVerb::Operate,
         "tokens" | "tokenCreate" | "tokenRevoke" => GrantVerb::Admin,
         _ => return None,
     })

@@ -18,6 +18,7 @@ pub mod pages;
 pub mod payloads;
 pub mod queues;
 pub mod schedules;
+pub mod sinks;
 pub mod subscriptions;
 pub mod system;
 pub mod tasks;
@@ -45,6 +46,7 @@ pub struct Query(
     workers::WorkerQuery,
     tokens::TokenQuery,
     incidents::IncidentQuery,
+    sinks::SinkQuery,
 );
 
 /// Changing. Each field answers after its commit.
@@ -58,6 +60,7 @@ pub struct Mutation(
     queues::QueueMutation,
     tokens::TokenMutation,
     incidents::IncidentMutation,
+    sinks::SinkMutation,
 );
 
 /// Levels of selection in one document.

@@ -9,6 +9,7 @@ use crate::domain::incident::Incident;
 use crate::domain::limits::PAGE_MAX;
 use crate::domain::queue::Queue;
 use crate::domain::schedule::{Schedule, Tick};
+use crate::domain::sink::DeadLetter;
 use crate::domain::task::{Task, TaskRevision};
 use crate::domain::token::Token;
 use crate::domain::worker::Worker;
@@ -140,4 +141,8 @@ connections! {
     TokenConnection,
     /// A token and its position in the list.
     TokenEdge: Token;
+    /// A page of what a sink would not take.
+    DeadLetterConnection,
+    /// A dead letter and its position in the list.
+    DeadLetterEdge: DeadLetter;
 }

@@ -11,6 +11,7 @@ use crate::domain::job::Job;
 use crate::domain::queue::Queue;
 use crate::domain::rejection::Rejection;
 use crate::domain::schedule::Schedule;
+use crate::domain::sink::Sink;
 use crate::domain::task::Task;
 use crate::domain::token::Token;
 use crate::store::Refusal;
@@ -147,6 +148,16 @@ payloads! {
     TokenRevokePayload {
         /// The token as it is now.
         token: Token
+    };
+    /// What `sinkRedeliver` answers.
+    SinkRedeliverPayload {
+        /// The sink as it is now.
+        sink: Sink
+    };
+    /// What `sinkDiscard` answers.
+    SinkDiscardPayload {
+        /// The sink as it is now.
+        sink: Sink
     };
     /// What `queueResume` answers.
     QueueResumePayload {

@@ -34,6 +34,7 @@ pub mod queues;
 pub mod reports;
 pub mod room;
 pub mod schedules;
+pub mod sinks;
 pub mod sizes;
 pub mod spool;
 pub mod statements;

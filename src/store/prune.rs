@@ -9,6 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::domain::id::{AttemptId, JobId};
 use crate::domain::job::JobState;
 use crate::domain::limits::INCIDENT_JOBS_KEPT;
+use crate::domain::limits::SINK_BACKLOG_MAX;
 
 /// Rows that one transaction deletes.
 pub const PRUNE_BATCH: i64 = 500;
@@ -84,10 +85,23 @@ const DELETE_JOBS: Sql = Sql::both(
     &[Kind::Text],
 );
 
+// What a sink was not told yet stays, but for what is more than the feed keeps for one.
+macro_rules! is_told {
+    () => {
+        "(NOT EXISTS (SELECT 1 FROM sinks WHERE retired_at_us IS NULL AND position < oldest.seq)
+          OR oldest.seq <= (SELECT max(seq) FROM events) - $1)"
+    };
+}
+
 const DELETE_EVENTS: Sql = Sql::both(
-    "DELETE FROM events WHERE seq IN (
-         SELECT seq FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $2) AS oldest WHERE at_us < $1)",
-    &[Kind::Int, Kind::Int],
+    concat!(
+        "DELETE FROM events WHERE seq IN (
+             SELECT seq FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $3) AS oldest
+             WHERE at_us < $2 AND ",
+        is_told!(),
+        ")"
+    ),
+    &[Kind::Int, Kind::Int, Kind::Int],
 );
 
 const DELETE_KEYS: Sql = Sql::both(
@@ -182,8 +196,11 @@ impl Change for Prune {
         }
         // Events and ticks live as long as the longest-lived job, so that a job's history is whole.
         let oldest = succeeded.min(failed);
-        for (sql, before) in [(&DELETE_EVENTS, oldest), (&DELETE_TICKS, oldest), (&DELETE_KEYS, keys)] {
-            let deleted = batch.tx.execute(sql, &args![before.0, PRUNE_BATCH]).await?;
+        let events =
+            batch.tx.execute(&DELETE_EVENTS, &args![SINK_BACKLOG_MAX, oldest.0, PRUNE_BATCH]).await?;
+        let ticks = batch.tx.execute(&DELETE_TICKS, &args![oldest.0, PRUNE_BATCH]).await?;
+        let old_keys = batch.tx.execute(&DELETE_KEYS, &args![keys.0, PRUNE_BATCH]).await?;
+        for deleted in [events, ticks, old_keys] {
             pruned.has_more |= deleted == PRUNE_BATCH.unsigned_abs();
             pruned.row_count += deleted;
         }
@@ -200,7 +217,13 @@ impl Change for Prune {
 
 const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int]);
 
-const OLDEST_EVENT_AT: Sql = Sql::both("SELECT at_us FROM events ORDER BY seq LIMIT 1", &[]);
+const OLDEST_EVENT_AT: Sql = Sql::both(
+    concat!(
+        "SELECT at_us FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT 1) AS oldest WHERE ",
+        is_told!()
+    ),
+    &[Kind::Int],
+);
 
 const OLDEST_TICK_AT: Sql =
     Sql::both("SELECT recorded_at_us FROM ticks ORDER BY recorded_at_us LIMIT 1", &[]);
@@ -216,8 +239,10 @@ impl Reader {
             return Ok(true);
         }
         // A run of skips leaves a tick that is younger than its event.
-        for sql in [&OLDEST_EVENT_AT, &OLDEST_TICK_AT] {
-            let oldest = self.db.optional(sql, &[]).await?.map(|row| row.get::<i64>(0)).transpose()?;
+        let event = self.db.optional(&OLDEST_EVENT_AT, &args![SINK_BACKLOG_MAX]).await?;
+        let tick = self.db.optional(&OLDEST_TICK_AT, &[]).await?;
+        for row in [event, tick] {
+            let oldest = row.map(|row| row.get::<i64>(0)).transpose()?;
             if oldest.is_some_and(|oldest| oldest < succeeded.min(failed).0) {
                 return Ok(true);
             }

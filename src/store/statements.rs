@@ -4,7 +4,7 @@ use super::db::Sql;
 use super::{
     attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, incident_counts,
     incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room, logs, open, prune,
-    queues, reports, room, schedules, task_history, tasks, ticks, tokens, transition, unique, waiting,
+    queues, reports, room, schedules, sinks, task_history, tasks, ticks, tokens, transition, unique, waiting,
     workers, writer,
 };
 
@@ -40,6 +40,7 @@ pub fn state() -> Vec<&'static Sql> {
         incident_counts::STATEMENTS,
         incident_upkeep::STATEMENTS,
         tokens::STATEMENTS,
+        sinks::STATEMENTS,
         workers::STATEMENTS,
         prune::STATEMENTS,
         open::STATEMENTS,

@@ -8,7 +8,9 @@ CREATE TABLE sinks (
     dropped_count BIGINT NOT NULL,
     failing_since_us BIGINT,
     failure TEXT COLLATE "C",
-    updated_at_us BIGINT NOT NULL
+    updated_at_us BIGINT NOT NULL,
+    -- When it was taken out of the settings: from then on the feed keeps nothing for it.
+    retired_at_us BIGINT
 );
 
 -- What a sink would not take, for a person.
@@ -18,6 +20,11 @@ CREATE TABLE dead_letters (
     failure TEXT COLLATE "C" NOT NULL,
     try_count BIGINT NOT NULL,
     created_at_us BIGINT NOT NULL,
+    -- When somebody asked to deliver it again, until that was tried.
+    redeliver_at_us BIGINT,
+    -- The event as JSON: the feed may have forgotten it.
     payload TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (sink, event_seq)
 );
+
+CREATE INDEX dead_letters_again ON dead_letters (sink, event_seq) WHERE redeliver_at_us IS NOT NULL;

@@ -8,7 +8,9 @@ CREATE TABLE sinks (
     dropped_count INTEGER NOT NULL,
     failing_since_us INTEGER,
     failure TEXT,
-    updated_at_us INTEGER NOT NULL
+    updated_at_us INTEGER NOT NULL,
+    -- When it was taken out of the settings: from then on the feed keeps nothing for it.
+    retired_at_us INTEGER
 ) STRICT;
 
 -- What a sink would not take, for a person.
@@ -18,6 +20,11 @@ CREATE TABLE dead_letters (
     failure TEXT NOT NULL,
     try_count INTEGER NOT NULL,
     created_at_us INTEGER NOT NULL,
+    -- When somebody asked to deliver it again, until that was tried.
+    redeliver_at_us INTEGER,
+    -- The event as JSON: the feed may have forgotten it.
     payload TEXT NOT NULL,
     PRIMARY KEY (sink, event_seq)
 ) STRICT;
+
+CREATE INDEX dead_letters_again ON dead_letters (sink, event_seq) WHERE redeliver_at_us IS NOT NULL;

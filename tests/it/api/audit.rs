@@ -13,6 +13,7 @@ fn done(daemon: &Daemon, auditor: &Made, field: &str, input: &Value) -> (Value, 
     let cursor = daemon.graphql("{ eventCursor }", json!({}))["eventCursor"].clone();
     let kind = match field {
         "jobBulkCancel" | "jobBulkRetry" => "JobBulkInput".to_owned(),
+        "sinkRedeliver" | "sinkDiscard" => "DeadLettersInput".to_owned(),
         field => format!("{}{}Input", field[..1].to_uppercase(), &field[1..]),
     };
     let selection = match field {
@@ -20,6 +21,7 @@ fn done(daemon: &Daemon, auditor: &Made, field: &str, input: &Value) -> (Value, 
         "jobBulkCancel" | "jobBulkRetry" => "changedCount userErrors { code message }",
         "scheduleDelete" => "deletedId userErrors { code message }",
         "tokenCreate" | "tokenRevoke" => "token { id } userErrors { code message }",
+        "sinkRedeliver" | "sinkDiscard" => "sink { name } userErrors { code message }",
         "taskPut" | "taskArchive" => "task { id } userErrors { code message }",
         "incidentRetry" => "retriedCount userErrors { code message }",
         field if field.starts_with("incident") => "incident { id } userErrors { code message }",
@@ -42,7 +44,7 @@ fn done(daemon: &Daemon, auditor: &Made, field: &str, input: &Value) -> (Value, 
 
 #[test]
 fn every_mutation_is_in_the_feed_with_its_actor_and_where_it_came_from() {
-    let daemon = Daemon::start();
+    let daemon = Daemon::start_with_file("[sinks.s]\nkind = \"otlp\"\nendpoint = \"http://192.0.2.1\"");
     let auditor = make(&daemon, "auditor", json!([{"verb": "ADMIN"}]));
     let doomed = make(&daemon, "doomed", json!([{"verb": "READ"}]));
     let final_job = daemon.enqueue(&["/bin/true"]);
@@ -78,6 +80,8 @@ fn every_mutation_is_in_the_feed_with_its_actor_and_where_it_came_from() {
         ("incidentIgnore", json!({"id": incident})),
         ("incidentRetry", json!({"id": incident})),
         ("incidentResolve", json!({"id": incident})),
+        ("sinkRedeliver", json!({"sink": "s"})),
+        ("sinkDiscard", json!({"sink": "s"})),
         ("tokenCreate", json!({"name": "new", "grants": [{"verb": "READ"}]})),
         ("tokenRevoke", json!({"id": doomed.id})),
     ];

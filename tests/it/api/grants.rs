@@ -30,7 +30,7 @@ const READ_OWN: [&str; 12] = [
     "Subscription.jobLog",
 ];
 /// The fields that only READ of everything opens.
-const READ_ALL: [&str; 12] = [
+const READ_ALL: [&str; 13] = [
     "Query.health",
     "Query.incident",
     "Query.incidents",
@@ -39,6 +39,7 @@ const READ_ALL: [&str; 12] = [
     "Query.schedule",
     "Query.schedulePreview",
     "Query.schedules",
+    "Query.sinks",
     "Query.task",
     "Query.tasks",
     "Query.workers",
@@ -52,7 +53,7 @@ const ENQUEUE: [&str; 5] = [
     "Mutation.jobRetry",
 ];
 const CANCEL: [&str; 2] = ["Mutation.jobBulkCancel", "Mutation.jobCancel"];
-const OPERATE: [&str; 15] = [
+const OPERATE: [&str; 17] = [
     "Mutation.incidentAcknowledge",
     "Mutation.incidentIgnore",
     "Mutation.incidentResolve",
@@ -67,6 +68,8 @@ const OPERATE: [&str; 15] = [
     "Mutation.schedulePut",
     "Mutation.scheduleResume",
     "Mutation.scheduleTrigger",
+    "Mutation.sinkDiscard",
+    "Mutation.sinkRedeliver",
     "Mutation.taskArchive",
 ];
 const OPERATE_AND_COMMAND: [&str; 1] = ["Mutation.taskPut"];

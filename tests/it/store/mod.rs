@@ -28,6 +28,7 @@ mod schedules;
 mod seam;
 mod several;
 mod sight;
+mod sinks;
 mod stage;
 mod statements;
 mod task_history;

@@ -2,7 +2,9 @@
 //! It must never reach around the front door: what it knows, any user could know.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +81,26 @@ impl Daemon {
     /// A daemon with further `serve` flags.
     pub fn start_with(flags: &[&str]) -> Daemon {
         Daemon::start_in(machine::shared(), flags, &[])
+    }
+
+    /// A daemon with this settings file.
+    pub fn start_with_file(settings: &str) -> Daemon {
+        Daemon::start_with_file_in(settings, &[])
+    }
+
+    /// A daemon with this settings file and variables in its environment.
+    pub fn start_with_file_in(settings: &str, variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::unstarted(machine::shared(), &[], variables);
+        daemon.put_settings(settings);
+        daemon.launch();
+        daemon
+    }
+
+    /// Writes the settings file that the next start reads.
+    pub fn put_settings(&self, settings: &str) {
+        fs::create_dir_all(self.data()).expect("the data directory can be made");
+        fs::set_permissions(self.data(), Permissions::from_mode(0o700)).expect("it is ours");
+        fs::write(self.data().join("beadle.toml"), settings).expect("the settings can be written");
     }
 
     /// A daemon with variables in its environment.
@@ -206,6 +228,12 @@ impl Daemon {
     pub fn terminate(&mut self) -> ExitStatus {
         self.ask_to_stop();
         self.wait_ended()
+    }
+
+    /// The next start has other variables in its environment.
+    pub fn change_environment(&mut self, variables: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = variables.iter().map(own).collect();
     }
 
     /// Starts the daemon again on the same directory and address. It must not be running.

@@ -9,5 +9,6 @@ pub mod length;
 pub mod machine;
 pub mod postgres;
 pub mod program;
+pub mod receiver;
 pub mod sse;
 pub mod wait;

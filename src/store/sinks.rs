@@ -1,0 +1,331 @@
+//! Owns the sink rows: how far each sink has been told the feed, and the dead letters. The feed itself is the outbox.
+//! A position moves only from where its mover believes it is: of two daemons one is told that it is late.
+
+use serde_json::json;
+
+use super::Reader;
+use super::db::{Kind, Row, Sql};
+use super::fault::{Fault, Result};
+use super::page::{self, Page};
+use super::writer::{Batch, Change, Outcome};
+use crate::args;
+use crate::base::clock::Timestamp;
+use crate::base::settings::sinks::SinkKind;
+use crate::domain::event::{EventCursor, EventType, NewEvent};
+use crate::domain::limits::DEAD_LETTERS_MAX;
+use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::scalars::BigInt;
+use crate::domain::sink::{DeadLetter, Sink, letter, read_letter};
+
+const PUT: Sql = Sql::both(
+    "INSERT INTO sinks (name, kind, position, delivered_count, dropped_count, updated_at_us)
+     SELECT r.value ->> 'name', r.value ->> 'kind', $2, 0, 0, $3 FROM jsonb_each($1) AS r WHERE TRUE
+     ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, retired_at_us = NULL",
+    &[Kind::Text, Kind::Int, Kind::Int],
+);
+
+const RETIRE: Sql = Sql::both(
+    "UPDATE sinks SET retired_at_us = $2
+     WHERE retired_at_us IS NULL AND name NOT IN (SELECT r.value ->> 'name' FROM jsonb_each($1) AS r)",
+    &[Kind::Text, Kind::Int],
+);
+
+/// Makes the rows be those of the settings: a new sink begins at the end of the feed, one that is gone is retired, and
+/// one that comes back goes on where it stood.
+#[derive(Debug)]
+pub struct ListSinks {
+    /// Name and kind of each.
+    pub sinks: Vec<(String, SinkKind)>,
+    /// The end of the feed.
+    pub newest: i64,
+}
+
+impl Change for ListSinks {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        let rows = self.sinks.iter().map(|(name, kind)| json!({"name": name, "kind": kind.word()}));
+        let rows = serde_json::Value::Array(rows.collect()).to_string();
+        let now = batch.now.0;
+        batch.tx.execute(&RETIRE, &args![&rows, now]).await?;
+        batch.tx.execute(&PUT, &args![rows, self.newest, now]).await?;
+        Ok(())
+    }
+}
+
+const MOVE: Sql = Sql::both(
+    "UPDATE sinks
+     SET position = $3, delivered_count = delivered_count + $4, dropped_count = dropped_count + $5,
+         failing_since_us = $6, failure = $7, updated_at_us = $8
+     WHERE name = $1 AND position = $2",
+    &[Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Int],
+);
+
+const PUT_LETTER: Sql = Sql::both(
+    "INSERT INTO dead_letters (sink, event_seq, failure, try_count, created_at_us, payload)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (sink, event_seq) DO UPDATE
+     SET failure = excluded.failure, try_count = dead_letters.try_count + excluded.try_count,
+         redeliver_at_us = NULL",
+    &[Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Text],
+);
+
+const CUT_LETTERS: Sql = Sql::both(
+    "DELETE FROM dead_letters
+     WHERE sink = $1 AND event_seq IN (
+         SELECT event_seq FROM dead_letters WHERE sink = $1 ORDER BY event_seq DESC LIMIT 1000 OFFSET $2)",
+    &[Kind::Text, Kind::Int],
+);
+
+const COUNT_DROPPED: Sql = Sql::both(
+    "UPDATE sinks SET dropped_count = dropped_count + $2 WHERE name = $1",
+    &[Kind::Text, Kind::Int],
+);
+
+const DELETE_LETTER: Sql =
+    Sql::both("DELETE FROM dead_letters WHERE sink = $1 AND event_seq = $2", &[Kind::Text, Kind::Int]);
+
+/// What a sink was told since its position was last written. It states nothing in the feed: a sink that wants every
+/// event would never come to its end.
+#[derive(Debug, Clone, Default)]
+pub struct MoveSink {
+    /// The sink.
+    pub name: String,
+    /// Where the position is.
+    pub from: i64,
+    /// Where it goes.
+    pub to: i64,
+    /// Events that were taken.
+    pub delivered_count: i64,
+    /// Events that the feed had forgotten.
+    pub dropped_count: i64,
+    /// Since when it takes nothing, and why.
+    pub failing: Option<(Timestamp, String)>,
+    /// What it would not take.
+    pub dead: Vec<DeadLetter>,
+    /// Numbers of the dead letters that it took at last.
+    pub redelivered: Vec<i64>,
+}
+
+impl Change for MoveSink {
+    /// False when the position is not where it was believed to be; nothing was changed.
+    type Answer = bool;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<bool> {
+        let (since, failure) = match &self.failing {
+            Some((since, failure)) => (Some(since.0), Some(failure.as_str())),
+            None => (None, None),
+        };
+        let now = batch.now.0;
+        let values = args![
+            &self.name,
+            self.from,
+            self.to,
+            self.delivered_count,
+            self.dropped_count,
+            since,
+            failure,
+            now
+        ];
+        if batch.tx.execute(&MOVE, &values).await? == 0 {
+            return Ok(false);
+        }
+        for seq in &self.redelivered {
+            batch.tx.execute(&DELETE_LETTER, &args![&self.name, *seq]).await?;
+        }
+        for dead in &self.dead {
+            let (seq, payload) = (dead.event.cursor.seq, letter(&dead.event).to_string());
+            let values = args![&self.name, seq, &dead.failure, dead.try_count, dead.created_at.0, payload];
+            batch.tx.execute(&PUT_LETTER, &values).await?;
+        }
+        if !self.dead.is_empty() {
+            let cut = batch.tx.execute(&CUT_LETTERS, &args![&self.name, DEAD_LETTERS_MAX]).await?;
+            if cut > 0 {
+                let cut = i64::try_from(cut).unwrap_or(i64::MAX);
+                batch.tx.execute(&COUNT_DROPPED, &args![&self.name, cut]).await?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+const EXISTS: Sql = Sql::both("SELECT name FROM sinks WHERE name = $1", &[Kind::Text]);
+
+const REDELIVER: Sql = Sql::both(
+    "UPDATE dead_letters SET redeliver_at_us = $3
+     WHERE sink = $1 AND ($2 IS NULL OR event_seq IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($2)))",
+    &[Kind::Text, Kind::Text, Kind::Int],
+);
+
+const DISCARD: Sql = Sql::both(
+    "DELETE FROM dead_letters
+     WHERE sink = $1 AND ($2 IS NULL OR event_seq IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($2)))",
+    &[Kind::Text, Kind::Text],
+);
+
+/// What becomes of dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetterAction {
+    /// They are put back to be delivered again.
+    Redeliver,
+    /// They are given up for good.
+    Discard,
+}
+
+/// Puts dead letters back, or gives them up.
+#[derive(Debug)]
+pub struct ChangeLetters {
+    /// The sink.
+    pub sink: String,
+    /// Numbers of their events; every one when none are named.
+    pub seqs: Option<Vec<i64>>,
+    /// What becomes of them.
+    pub action: LetterAction,
+    /// Who asks.
+    pub actor: String,
+}
+
+impl Change for ChangeLetters {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        if !page::is_storable(&self.sink) || batch.tx.optional(&EXISTS, &args![&self.sink]).await?.is_none() {
+            let message = format!("there is no sink named {}", self.sink);
+            return Err(Rejection::at(UserErrorCode::NotFound, "sink", message).into());
+        }
+        let seqs = page::numbers(self.seqs.as_deref(), |seq| *seq);
+        let now = batch.now.0;
+        let (word, count) = match self.action {
+            LetterAction::Redeliver => {
+                ("REDELIVER", batch.tx.execute(&REDELIVER, &args![&self.sink, seqs, now]).await?)
+            }
+            LetterAction::Discard => ("DISCARD", batch.tx.execute(&DISCARD, &args![&self.sink, seqs]).await?),
+        };
+        batch.emit(NewEvent {
+            kind: EventType::SinkChanged,
+            actor: self.actor.clone(),
+            subject_id: None,
+            job_id: None,
+            task_name: None,
+            queue_name: None,
+            data: json!({"sink": self.sink, "action": word, "count": count}),
+        });
+        Ok(())
+    }
+}
+
+macro_rules! sink_columns {
+    () => {
+        "name, kind, position, delivered_count, dropped_count, failing_since_us, failure, retired_at_us,
+         (SELECT count(*) FROM dead_letters WHERE dead_letters.sink = sinks.name)"
+    };
+}
+
+const LIST: Sql = Sql::both(concat!("SELECT ", sink_columns!(), " FROM sinks ORDER BY name LIMIT 1000"), &[]);
+
+const BY_NAME: Sql =
+    Sql::both(concat!("SELECT ", sink_columns!(), " FROM sinks WHERE name = $1"), &[Kind::Text]);
+
+macro_rules! letter_columns {
+    () => {
+        "event_seq, failure, try_count, created_at_us, redeliver_at_us, payload"
+    };
+}
+
+const LETTERS: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        letter_columns!(),
+        " FROM dead_letters WHERE sink = $1 AND event_seq > $2 ORDER BY event_seq LIMIT $3"
+    ),
+    &[Kind::Text, Kind::Int, Kind::Int],
+);
+
+const AGAIN: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        letter_columns!(),
+        " FROM dead_letters WHERE sink = $1 AND redeliver_at_us IS NOT NULL ORDER BY event_seq LIMIT $2"
+    ),
+    &[Kind::Text, Kind::Int],
+);
+
+fn letter_from(row: &Row) -> Result<DeadLetter> {
+    let seq: i64 = row.get(0)?;
+    let bad = || Fault::unreadable("a dead letter", seq);
+    let payload = serde_json::from_str(&row.get::<String>(5)?).map_err(|_| bad())?;
+    Ok(DeadLetter {
+        event: read_letter(&payload).ok_or_else(bad)?,
+        failure: row.get(1)?,
+        try_count: i32::try_from(row.get::<i64>(2)?).unwrap_or(i32::MAX),
+        created_at: Timestamp(row.get(3)?),
+        redeliver_at: row.get::<Option<i64>>(4)?.map(Timestamp),
+    })
+}
+
+impl Reader {
+    fn sink_from(&self, row: &Row, newest: i64) -> Result<Sink> {
+        let name: String = row.get(0)?;
+        let kind: String = row.get(1)?;
+        let seq: i64 = row.get(2)?;
+        Ok(Sink {
+            kind: SinkKind::from_word(&kind).ok_or_else(|| Fault::unreadable("the kind of a sink", &name))?,
+            position: EventCursor { epoch: self.epoch, seq },
+            lag_count: BigInt((newest - seq).max(0)),
+            delivered_count: BigInt(row.get(3)?),
+            dropped_count: BigInt(row.get(4)?),
+            failing_since: row.get::<Option<i64>>(5)?.map(Timestamp),
+            failure: row.get(6)?,
+            retired_at: row.get::<Option<i64>>(7)?.map(Timestamp),
+            dead_letter_count: BigInt(row.get(8)?),
+            name,
+        })
+    }
+
+    /// Every sink that is or was set, by name.
+    pub async fn sinks(&self) -> Result<Vec<Sink>> {
+        let newest = self.newest_event().await?;
+        self.db.rows(&LIST, &[]).await?.iter().map(|row| self.sink_from(row, newest)).collect()
+    }
+
+    /// The sink of this name.
+    pub async fn sink(&self, name: &str) -> Result<Option<Sink>> {
+        if !page::is_storable(name) {
+            return Ok(None);
+        }
+        let newest = self.newest_event().await?;
+        let row = self.db.optional(&BY_NAME, &args![name]).await?;
+        row.map(|row| self.sink_from(&row, newest)).transpose()
+    }
+
+    /// A page of what a sink would not take, the oldest first, behind the number `after`.
+    pub async fn dead_letters(&self, sink: &str, after: i64, limit: usize) -> Result<Page<DeadLetter>> {
+        let rows = self.db.rows(&LETTERS, &args![sink, after, page::one_more(limit)]).await?;
+        let read = |row: &Row| letter_from(row).map(|one| (one.event.cursor.seq.to_string(), one));
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+    }
+
+    /// What somebody asked to deliver again, the oldest first.
+    pub async fn letters_again(&self, sink: &str, limit: usize) -> Result<Vec<DeadLetter>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.db.rows(&AGAIN, &args![sink, limit]).await?.iter().map(letter_from).collect()
+    }
+}
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &PUT,
+    &RETIRE,
+    &MOVE,
+    &PUT_LETTER,
+    &CUT_LETTERS,
+    &COUNT_DROPPED,
+    &DELETE_LETTER,
+    &EXISTS,
+    &REDELIVER,
+    &DISCARD,
+    &LIST,
+    &BY_NAME,
+    &LETTERS,
+    &AGAIN,
+];

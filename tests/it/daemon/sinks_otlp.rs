@@ -1,0 +1,185 @@
+//! An OpenTelemetry collector's stand-in that reads what comes by the protocol's own definitions: every event is a log
+//! record, every attempt and job that ended is a span where it belongs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use beadle::base::clock::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::sinks::{execute, sink};
+use crate::support::daemon::{Daemon, string};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::wait::{PATIENCE, until};
+
+const ASKED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn settings(receiver: &Receiver) -> String {
+    let endpoint = receiver.url("/otel/");
+    format!(
+        "[sinks.otel]\nkind = \"otlp\"\nendpoint = \"{endpoint}\"\nallow_internal = true\n\
+         headers = {{ Authorization = \"Bearer t0ken\" }}\n"
+    )
+}
+
+fn words(attributes: &[KeyValue]) -> BTreeMap<String, String> {
+    let word = |one: &KeyValue| match one.value.as_ref().and_then(|any| any.value.clone()) {
+        Some(Any::StringValue(text)) => Some((one.key.clone(), text)),
+        _ => None,
+    };
+    attributes.iter().filter_map(word).collect()
+}
+
+/// Everything that came, with the resource of each request checked.
+fn collected(receiver: &Receiver) -> (Vec<LogRecord>, Vec<Span>) {
+    let (mut records, mut spans) = (Vec::new(), Vec::new());
+    for request in receiver.received() {
+        assert_eq!(request.header("content-type"), "application/x-protobuf");
+        assert_eq!(request.header("authorization"), "Bearer t0ken");
+        let resource = match request.path.as_str() {
+            "/otel/v1/logs" => {
+                let export =
+                    ExportLogsServiceRequest::decode(&request.body[..]).expect("it is of the protocol");
+                let [one] = &export.resource_logs[..] else { panic!("one resource") };
+                records.extend(one.scope_logs.iter().flat_map(|scope| scope.log_records.clone()));
+                one.resource.clone()
+            }
+            "/otel/v1/traces" => {
+                let export =
+                    ExportTraceServiceRequest::decode(&request.body[..]).expect("it is of the protocol");
+                let [one] = &export.resource_spans[..] else { panic!("one resource") };
+                spans.extend(one.scope_spans.iter().flat_map(|scope| scope.spans.clone()));
+                one.resource.clone()
+            }
+            other => panic!("{other} is no path of the protocol"),
+        };
+        let resource = words(&resource.expect("it says who speaks").attributes);
+        assert_eq!(resource["service.name"], "beadle");
+        for key in ["service.version", "service.instance.id", "host.name"] {
+            assert!(!resource[key].is_empty(), "{key}");
+        }
+    }
+    (records, spans)
+}
+
+fn wait_told(daemon: &Daemon) {
+    until("everything to be told", PATIENCE, || {
+        let row = sink(daemon, "otel");
+        (row["lagCount"] == json!("0") && row["failingSince"].is_null()).then_some(())
+    });
+}
+
+fn nanos(instant: &Value) -> u64 {
+    let at = Timestamp::parse(instant.as_str().expect("an instant")).expect("RFC 3339");
+    u64::try_from(at.0).expect("after 1970") * 1_000
+}
+
+/// The instants of the API are cut to milliseconds.
+fn is_same_milli(one: u64, other: u64) -> bool {
+    one / 1_000_000 == other / 1_000_000
+}
+
+#[test]
+fn attempts_and_jobs_are_spans_below_whoever_asked() {
+    let receiver = Receiver::start();
+    let daemon = Daemon::start_with_file(&settings(&receiver));
+    let retries = json!({"maxAttempts": 2, "initialDelay": "50ms"});
+    let exec = json!({"exec": {"argv": ["/bin/false", "s3cret"]}});
+    let asked =
+        daemon.enqueue_with(json!({"run": {"command": exec}, "retryPolicy": retries, "isHeld": true}));
+    let number = asked.trim_start_matches("job_");
+    execute(
+        &daemon,
+        &format!(
+            "INSERT INTO job_traces (job_id, trace) VALUES ({number}, '{ASKED}') ON CONFLICT (job_id) DO UPDATE SET trace = excluded.trace"
+        ),
+    );
+    let release = "mutation ($id: ID!) { jobRelease(input: {id: $id}) { userErrors { message } } }";
+    daemon.graphql(release, json!({ "id": asked }));
+    let root = daemon.enqueue(&["/bin/true"]);
+    for id in [&asked, &root] {
+        daemon.wait_final(id);
+    }
+    wait_told(&daemon);
+    let (_, spans) = collected(&receiver);
+    let of_job = |id: &str| -> Vec<Span> {
+        let is_its = |span: &&Span| words(&span.attributes).get("beadle.job.id").is_some_and(|job| job == id);
+        spans.iter().filter(is_its).cloned().collect()
+    };
+    let query = "query ($id: ID!) { job(id: $id) { createdAt finishedAt attempts { nodes { startedAt finishedAt } } } }";
+    for (id, attempt_count, name) in [(&asked, 2, "false"), (&root, 1, "true")] {
+        let spans = of_job(id);
+        let (jobs, attempts): (Vec<&Span>, Vec<&Span>) = spans.iter().partition(|span| span.name == name);
+        assert_eq!((jobs.len(), attempts.len()), (1, attempt_count), "{id}: {spans:#?}");
+        let job = jobs[0];
+        assert!(spans.iter().all(|span| span.trace_id == job.trace_id && span.trace_id.len() == 16));
+        assert!(attempts.iter().all(|attempt| attempt.parent_span_id == job.span_id), "below their job");
+        let ids: BTreeSet<_> = spans.iter().map(|span| &span.span_id).collect();
+        assert!(ids.len() == spans.len() && ids.iter().all(|id| id.len() == 8));
+        let row = daemon.graphql(query, json!({ "id": id }))["job"].take();
+        assert!(is_same_milli(job.start_time_unix_nano, nanos(&row["createdAt"])), "{row}");
+        assert!(is_same_milli(job.end_time_unix_nano, nanos(&row["finishedAt"])), "{row}");
+        for (attempt, row) in attempts.iter().zip(row["attempts"]["nodes"].as_array().unwrap()) {
+            assert!(is_same_milli(attempt.start_time_unix_nano, nanos(&row["startedAt"])), "{row}");
+            assert!(is_same_milli(attempt.end_time_unix_nano, nanos(&row["finishedAt"])), "{row}");
+        }
+        let code = job.status.as_ref().map_or(0, |status| status.code);
+        assert_eq!(code, if id == &asked { 2 } else { 0 }, "only what failed is an error");
+    }
+    let below = &of_job(&asked)[0].trace_id;
+    assert_eq!(hex(below), "4bf92f3577b34da6a3ce929d0e0e4736", "the trace of whoever asked");
+    let job = |id: &str, name: &str| of_job(id).into_iter().find(|span| span.name == name).unwrap();
+    assert_eq!(hex(&job(&asked, "false").parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(job(&root, "true").parent_span_id, Vec::<u8>::new(), "the root of a trace of its own");
+    let all: Vec<u8> = receiver.received().into_iter().flat_map(|request| request.body).collect();
+    assert!(!all.windows(6).any(|bytes| bytes == b"s3cret"), "an argument of the command was told");
+    println!("{} spans, parents and times as in the API", spans.len());
+}
+
+fn hex(bytes: &[u8]) -> String {
+    beadle::base::random::hex(bytes)
+}
+
+#[test]
+fn every_event_of_the_feed_is_a_log_record() {
+    let receiver = Receiver::start();
+    let mut tries = 0;
+    receiver.behave(move |_| {
+        tries += 1;
+        if tries == 1 { Reply::Status(503, "") } else { Reply::Status(200, "") }
+    });
+    let daemon = Daemon::start_with_file(&settings(&receiver));
+    let start = daemon.graphql("{ eventCursor }", json!({}))["eventCursor"].take();
+    let job = daemon.enqueue(&["/bin/false"]);
+    daemon.wait_final(&job);
+    wait_told(&daemon);
+    let query = "query ($after: EventCursor) { events(first: 200, after: $after) { events { cursor type at jobId } } }";
+    let mut listed = daemon.graphql(query, json!({ "after": start }));
+    let Value::Array(listed) = listed["events"]["events"].take() else { panic!("no list") };
+    let (records, _) = collected(&receiver);
+    let by_cursor: BTreeMap<String, LogRecord> = records
+        .into_iter()
+        .map(|record| (words(&record.attributes)["beadle.event.cursor"].clone(), record))
+        .collect();
+    assert!(listed.len() >= 5, "{listed:?}");
+    for event in &listed {
+        let record = &by_cursor[&string(&event["cursor"])];
+        assert_eq!(json!(record.event_name), event["type"]);
+        assert!(is_same_milli(record.time_unix_nano, nanos(&event["at"])));
+        assert!(record.body.is_some() && (9..=17).contains(&record.severity_number), "{record:?}");
+        if event["jobId"] == json!(job) {
+            assert_eq!(
+                (record.trace_id.len(), record.span_id.len()),
+                (16, 8),
+                "it stands in its job's trace"
+            );
+        }
+    }
+    println!("{} events, each a log record", listed.len());
+}
