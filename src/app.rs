@@ -33,11 +33,14 @@ use crate::engine::{
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
 use crate::store::tokens::PutToken;
+use crate::store::upgrade::Upgrade;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Fault, Reader, Refusal, Store, Writer};
 use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
 
+pub mod admin;
 mod daemon;
+mod doctor;
 
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
@@ -75,7 +78,8 @@ async fn run_until_signal(settings: Settings) -> Result<(), String> {
 async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
+    let upgrade = if settings.no_backup { Upgrade::WithoutBackup } else { Upgrade::AfterBackup };
+    let store = Store::open_directory_after(&settings.data_dir, upgrade, clock.as_ref(), random.as_ref())
         .await
         .map_err(|fault| fault.to_string())?;
     let listener = TcpListener::bind(settings.listen)

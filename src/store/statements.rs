@@ -2,9 +2,9 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs, keys,
-    log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens,
-    transition, unique, waiting, workers, writer,
+    attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, estimates, events, expiry, ids,
+    job_lists, jobs, keys, log_room, logs, open, prune, queues, reports, restore, room, schedules,
+    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -38,6 +38,10 @@ pub fn state() -> Vec<&'static Sql> {
         workers::STATEMENTS,
         prune::STATEMENTS,
         open::STATEMENTS,
+        beside::STATEMENTS,
+        backup::STATEMENTS,
+        restore::STATEMENTS,
+        doctor::STATEMENTS,
     ] {
         all.extend(some);
     }
@@ -46,5 +50,5 @@ pub fn state() -> Vec<&'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    [logs::STATEMENTS, log_room::STATEMENTS].concat()
+    [logs::STATEMENTS, log_room::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
 }
