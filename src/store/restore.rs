@@ -26,6 +26,9 @@ const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 /// Where files lie until they are checked.
 const DRAFTS: &str = "restore.draft";
 
+/// The endings of a database's files.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
 const RENAME: Sql = Sql::both("UPDATE meta SET value = $1 WHERE name = 'epoch'", &[Kind::Text]);
 
 // The next multiple of a thousand million: an id that was given after the backup is never given to something else.
@@ -222,14 +225,15 @@ fn place(
     let mut text = File::create(&mark).map_err(cannot)?;
     writeln!(text, "{}", file.display()).and_then(|()| text.sync_all()).map_err(cannot)?;
     beside::sync_directory(data_dir)?;
+    let end = free_end(names, data_dir, now);
     let (mut placed, mut moved) = (Vec::new(), Vec::new());
     for name in names {
         // The journal moves with its file: alone it would be played into the new one.
-        for end in ["", "-wal", "-shm"] {
-            let from = data_dir.join(format!("{name}{end}"));
-            let to = data_dir.join(format!("{name}.before-restore-{}{end}", file_time(now)));
+        for part in PARTS {
+            let from = data_dir.join(format!("{name}{part}"));
+            let to = data_dir.join(format!("{name}{end}{part}"));
             if from.exists() {
-                move_aside(&from, &to)?;
+                std::fs::rename(&from, &to).map_err(|error| beside::io("moved aside", &from, &error))?;
                 moved.push(to);
             }
         }
@@ -246,13 +250,15 @@ fn place(
     Ok((placed, moved))
 }
 
-fn move_aside(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        let message =
-            format!("{} is there already; nothing is replaced, try again in a second", to.display());
-        return Err(Fault::new(FaultKind::Constraint, message));
-    }
-    std::fs::rename(from, to).map_err(|error| beside::io("moved aside", from, &error))
+/// What is put behind the names of the files that are moved aside: no file has such a name yet.
+fn free_end(names: &[&str], data_dir: &Path, now: Timestamp) -> String {
+    let end = format!(".before-restore-{}", file_time(now));
+    let is_free = |end: &str| {
+        let mut taken = names.iter().flat_map(|name| PARTS.map(|part| format!("{name}{end}{part}")));
+        !taken.any(|name| data_dir.join(name).exists())
+    };
+    let later = (2..).map(|number| format!("{end}-{number}"));
+    std::iter::once(end.clone()).chain(later).find(|end| is_free(end)).expect("numbers do not end")
 }
 
 /// The mark of a restore that was cut off, when it stands in the directory: the backup that it read.

@@ -1,10 +1,12 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
+mod backup;
 mod bulk;
 mod cli_look;
 mod cli_site;
 mod crash;
 mod dependencies;
+mod doctor;
 mod expiry;
 mod following;
 mod holds;
@@ -25,3 +27,4 @@ mod starting;
 mod stepped_clock;
 mod stopping;
 mod timeouts;
+mod upgrade;

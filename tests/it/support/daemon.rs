@@ -89,9 +89,23 @@ impl Daemon {
         Daemon::start_in(machine::alone(), &[], &[])
     }
 
+    /// A daemon on a data directory that `prepare` makes first.
+    pub fn start_on(prepare: impl FnOnce(&Path)) -> Daemon {
+        let mut daemon = Daemon::new(machine::shared(), &[], &[]);
+        prepare(&daemon.data());
+        daemon.launch();
+        daemon
+    }
+
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::new(place, flags, variables);
+        daemon.launch();
+        daemon
+    }
+
+    fn new(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut daemon = Daemon {
+        Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: variables.iter().map(own).collect(),
@@ -99,9 +113,7 @@ impl Daemon {
             address: "127.0.0.1:0".to_owned(),
             token: String::new(),
             _place: place,
-        };
-        daemon.launch();
-        daemon
+        }
     }
 
     /// The directory that holds the data directory and whatever else the test puts there.
