@@ -150,9 +150,13 @@ fn rights(data_dir: &Path, directory: &fs::Metadata) -> Check {
         }
     };
     for name in [STATE_NAME, LOGS_NAME] {
-        ["", "-wal", "-shm"].iter().for_each(|end| look(&format!("{name}{end}")));
+        for end in ["", "-wal", "-shm"] {
+            look(&format!("{name}{end}"));
+        }
     }
-    ["beadle.lock", "admin.token", "beadle.toml"].into_iter().for_each(&mut look);
+    for name in ["beadle.lock", "admin.token", "beadle.toml"] {
+        look(name);
+    }
     if !foreign.is_empty() {
         let words = format!("{} is owned by another user than the directory: chown", foreign.join(", "));
         return fail("permissions", words);
@@ -189,12 +193,7 @@ fn file_system(data_dir: &Path) -> Check {
         Ok(found) => found,
         Err(error) => return warn("file system", format!("it does not tell what it is: {error}")),
     };
-    #[expect(
-        clippy::cast_sign_loss,
-        clippy::cast_lossless,
-        clippy::useless_conversion,
-        reason = "its type differs by machine"
-    )]
+    #[expect(clippy::cast_sign_loss, reason = "the kernel gives a pattern of bits")]
     let kind = found.f_type as u64 & 0xFFFF_FFFF;
     match FILE_SYSTEMS.iter().find(|(number, ..)| *number == kind) {
         Some((_, name, why)) => warn("file system", format!("{name}: {why}")),

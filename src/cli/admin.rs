@@ -54,8 +54,8 @@ fn directory<'a>(context: &'a Context<'_>) -> Result<&'a Path, Stop> {
 
 /// Writes a backup.
 pub fn backup(context: &mut Context, args: &BackupArgs) -> Result<u8, Stop> {
-    let content = if args.without_logs { Content::WithoutLogs } else { Content::All };
-    let manifest = admin::back_up(directory(context)?, &args.file, (content, existing(args.force)))
+    let what = if args.without_logs { Content::WithoutLogs } else { Content::All };
+    let manifest = admin::back_up(directory(context)?, &args.file, (what, existing(args.force)))
         .map_err(|reason| Stop::new(exit::REFUSED, reason))?;
     context.screen.data(&json!({ "file": args.file, "manifest": manifest }))?;
     for finding in &manifest.findings {

@@ -30,7 +30,7 @@ pub fn fault(fault: Fault) -> Error {
             unavailable("STORE_UNAVAILABLE", "the store failed; whether this was done is not known")
         }
         FaultKind::Locked => unavailable("STORE_UNAVAILABLE", "the store is held by another process"),
-        FaultKind::Overloaded => unavailable("OVERLOADED", "too many changes wait for the store"),
+        FaultKind::Overloaded => unavailable("OVERLOADED", "too much waits for the store"),
         FaultKind::Stopping => unavailable("STOPPING", "the daemon is stopping"),
         // Without a code the door masks it and logs it with an id.
         FaultKind::Constraint | FaultKind::Damaged | FaultKind::Bug => Error::new(fault.to_string()),

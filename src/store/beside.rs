@@ -42,7 +42,11 @@ impl Db {
     /// Opens a SQLite file for reading only. The connection cannot write, so it never checkpoints: closing it
     /// beside a daemon, or where none runs, leaves file and journal as they are.
     pub async fn open_beside(path: &Path) -> Result<Db> {
-        check_header(path).map_err(|fault| named(fault, path))?;
+        Db::open_readers(path, 1).await
+    }
+
+    /// The same with more connections: for the daemon's own reads, which never wait for those of clients.
+    pub(super) async fn open_readers(path: &Path, count: u32) -> Result<Db> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(true)
@@ -52,7 +56,9 @@ impl Db {
             .pragma("trusted_schema", "off")
             .pragma("cell_size_check", "on");
         let readers = SqlitePoolOptions::new()
-            .max_connections(1)
+            .max_connections(count)
+            .min_connections(1)
+            .acquire_timeout(PATIENCE)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options.clone())
@@ -104,6 +110,8 @@ async fn fill(from: &Path, to: &Path, depth: Depth) -> Result<()> {
     let copied = source.rows(&COPY, &args![target]).await;
     source.close().await;
     copied.map_err(|fault| named(fault, to))?;
+    // The copy is looked at, never the live file: a close of ours would take the locks of this process from it.
+    check_header(to).map_err(|fault| named(fault, from))?;
     let copy = Db::open_beside(to).await?;
     let damage = copy.damage(depth).await;
     copy.close().await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Reader;
-use super::beside::{Depth, one_text};
+use super::beside::{Depth, named, one_text};
 use super::db::{Db, Sql};
 use super::fault::Result;
 use super::open::{self, Set};
@@ -283,13 +283,15 @@ pub enum TokenStanding {
     Unknown,
 }
 
-/// Looks at one file, be a daemon at work on it or not. `token` is the digest of a token to be asked for.
+/// Looks at one file, be a daemon at work on it or not; never from within that daemon. `token` is the digest of a token to be asked for.
 pub async fn look(
     path: &Path,
     which: Which,
     depth: Depth,
     (token, now): (Option<&str>, Timestamp),
 ) -> Result<Looked> {
+    // Nothing in this process has the file open.
+    open::check_header(path).map_err(|fault| named(fault, path))?;
     let db = Arc::new(Db::open_beside(path).await?);
     let looked = look_at(&db, which, depth, (token, now)).await;
     db.close().await;

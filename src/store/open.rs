@@ -23,6 +23,8 @@ use crate::domain::queue::DEFAULT_QUEUE;
 
 /// Marks our SQLite files: "BEAD".
 pub(super) const APPLICATION_ID: i64 = 0x4245_4144;
+/// Connections for the daemon's own reads: looks for work, and at tokens.
+const OWN_READERS: u32 = 2;
 /// How often, and how long apart, the lock of a data directory is tried for: half a second in all.
 const LOCK_TRIES: usize = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -101,6 +103,8 @@ const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 #[derive(Debug)]
 pub struct Store {
     state: Arc<Db>,
+    /// Reads the state for the daemon's own work.
+    own: Arc<Db>,
     logs: Arc<Db>,
     epoch: u32,
     newest: i64,
@@ -136,7 +140,16 @@ impl Store {
                 return Err(fault);
             }
         };
-        Store::finish(Arc::new(state), Arc::new(logs), Some(lock), clock, random).await
+        let own = match Db::open_readers(&state_path, OWN_READERS).await {
+            Ok(own) => own,
+            Err(fault) => {
+                logs.close().await;
+                state.close().await;
+                return Err(fault);
+            }
+        };
+        let state = (Arc::new(state), Arc::new(own));
+        Store::finish(state, Arc::new(logs), Some(lock), clock, random).await
     }
 
     /// Opens a PostgreSQL database, which holds state and logs together.
@@ -147,11 +160,11 @@ impl Store {
             migrate(&db, &pending, clock.now()).await?;
         }
         let db = Arc::new(db);
-        Store::finish(db.clone(), db, None, clock, random).await
+        Store::finish((db.clone(), db.clone()), db, None, clock, random).await
     }
 
     async fn finish(
-        state: Arc<Db>,
+        (state, own): (Arc<Db>, Arc<Db>),
         logs: Arc<Db>,
         lock: Option<File>,
         clock: &dyn Clock,
@@ -159,7 +172,7 @@ impl Store {
     ) -> Result<Store> {
         let epoch = epoch(&state, random).await?;
         let newest = Reader::new(state.clone(), epoch).newest_event().await?;
-        let store = Store { state, logs, epoch, newest, _lock: lock };
+        let store = Store { state, own, logs, epoch, newest, _lock: lock };
         store.make_default_queue(clock.now()).await?;
         Ok(store)
     }
@@ -184,6 +197,11 @@ impl Store {
         Reader::new(self.state.clone(), self.epoch)
     }
 
+    /// Reads the state for the daemon's own work: it never waits for what clients read.
+    pub fn own_reader(&self) -> Reader {
+        Reader::new(self.own.clone(), self.epoch)
+    }
+
     /// Reads and writes output.
     pub fn logs(&self) -> Logs {
         Logs::new(self.logs.clone())
@@ -201,6 +219,7 @@ impl Store {
 
     /// Closes the files in order.
     pub async fn close(self) {
+        self.own.close().await;
         self.logs.close().await;
         self.state.close().await;
     }

@@ -181,6 +181,7 @@ impl Source {
 }
 
 async fn check(path: &Path, set: &Set) -> Result<()> {
+    open::check_header(path)?;
     let db = Db::open_beside(path).await?;
     let checked = async {
         if let Some(damage) = db.damage(Depth::Full).await? {

@@ -11,6 +11,7 @@ mod grants;
 mod memory;
 mod node;
 mod own_jobs;
+mod pressure;
 mod routes;
 mod schema;
 mod socket;

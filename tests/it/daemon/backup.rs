@@ -312,6 +312,33 @@ fn a_restore_that_is_cut_off_keeps_the_daemon_from_beginning_an_empty_store() {
 }
 
 #[test]
+fn a_restore_beside_the_living_daemon_leaves_its_processes_alone() {
+    let daemon = Daemon::start();
+    let gate = daemon.directory().join("gate");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+    let id = daemon.enqueue(&["/bin/sh", "-c", &script]);
+    let attempt = "query ($id: ID!) { job(id: $id) { attempts { nodes { pid outcome } } } }";
+    until("the job to run", PATIENCE, || {
+        let job = daemon.graphql(attempt, json!({ "id": id }));
+        job["job"]["attempts"]["nodes"][0]["pid"].as_i64()
+    });
+    let file = daemon.directory().join("b.tar");
+    done(&offline(&daemon.data(), &["backup", name(&file)]));
+    let other = Daemon::start_on(|data| {
+        done(&offline(data, &["restore", name(&file)]));
+    });
+    let lost = other.wait_final(&id).job;
+    assert_eq!(lost["attempts"]["nodes"][0]["outcome"], json!("LOST"), "{lost:#}");
+    // There it goes on as if nothing had been.
+    fs::write(&gate, "").unwrap();
+    let job = daemon.wait_final(&id).job;
+    assert_eq!(
+        (&job["state"], job["attempts"]["nodes"].as_array().map(Vec::len)),
+        (&json!("SUCCEEDED"), Some(1))
+    );
+}
+
+#[test]
 fn a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing() {
     let (daemon, _) = store_of_one();
     let disk = TempDir::new().unwrap();

@@ -317,14 +317,12 @@ fn of_starts_at_the_same_moment_exactly_one_comes_to_own_the_store() {
         });
         let owner = (0..GROUP).find(|at| !ended.contains(at)).expect("one is left");
         all[owner].until_ready();
-        let pid = all[owner].0.id().to_string();
         for at in ended {
             use std::io::Read as _;
             let mut said = String::new();
             let stderr = all[at].0.stderr.as_mut().expect("asked for");
             stderr.read_to_string(&mut said).expect("a stream of text");
             assert!(said.contains("in use by") && said.contains("nothing was touched"), "{said}");
-            println!("group {group}: process {pid} owns it; {}", said.trim());
         }
         assert!(all[owner].0.try_wait().expect("our own child").is_none(), "the owner ended too");
     }

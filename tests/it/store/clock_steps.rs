@@ -37,6 +37,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
     let (recorder, _) = recorder::channel(logs.clone(), stage.clock.clone(), 0);
     Engine::new(Parts {
         reader: hand.reader.clone(),
+        own: hand.reader.clone(),
         writer: hand.writer.clone(),
         logs,
         recorder,
