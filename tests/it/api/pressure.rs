@@ -93,7 +93,7 @@ fn search(daemon: &Daemon) -> String {
 #[test]
 fn searches_without_end_hold_up_neither_the_writer_nor_the_starts_of_jobs() {
     let mut daemon = Daemon::start();
-    fill_with_history(&mut daemon, 15);
+    fill_with_history(&mut daemon, sized(14, 16));
     let begun = now();
     assert_eq!(search(&daemon), "data");
     println!("one search alone takes {:?}", begun.elapsed());

@@ -349,7 +349,7 @@ fn a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing() {
     let output = inside.arg(env!("CARGO_BIN_EXE_beadle")).arg(daemon.data()).output();
     match output {
         Ok(output) if output.status.code() == Some(77) => {
-            println!("skipped: no mounts here: {}", shown(&output))
+            println!("skipped: no mounts here: {}", shown(&output));
         }
         Ok(output) => {
             assert_eq!(output.status.code(), Some(1), "{}", shown(&output));

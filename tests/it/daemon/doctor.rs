@@ -146,6 +146,9 @@ fn each_broken_rule_is_found() {
     println!("{} broken rules found", SPOILED.len() + 1);
 }
 
+/// Level, check, a word of what is said, and how it comes and goes.
+type Trouble<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(), &'a dyn Fn());
+
 #[test]
 fn what_is_wrong_with_the_files_is_found() {
     let daemon = varied();
@@ -164,7 +167,7 @@ fn what_is_wrong_with_the_files_is_found() {
     let settings = data.join("beadle.toml");
     let spool = data.join("spool");
     let unfinished = data.join("restore.unfinished");
-    let cases: [(&str, &str, &str, &dyn Fn(), &dyn Fn()); 11] = [
+    let cases: [Trouble; 11] = [
         ("FAIL", "permissions", "chmod 700", &|| mode(0o755), &|| mode(0o700)),
         ("FAIL", "state", "damaged", &damaged, &|| fs::write(&state, &whole).unwrap()),
         (
@@ -216,7 +219,7 @@ fn what_is_wrong_with_the_files_is_found() {
             fs::remove_file(&settings).unwrap();
         }),
         ("WARN", "spool", "3 bytes", &|| fs::write(&spool, "abc").unwrap(), &|| {
-            fs::remove_file(&spool).unwrap()
+            fs::remove_file(&spool).unwrap();
         }),
         ("FAIL", "restore", "/b.tar", &|| fs::write(&unfinished, "/b.tar\n").unwrap(), &|| {
             fs::remove_file(&unfinished).unwrap();

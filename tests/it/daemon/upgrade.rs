@@ -83,10 +83,17 @@ fn first_rows() -> String {
 /// The migrations of one database in order: name and text.
 fn migrations(set: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(set);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the sources are readable")
+        .map(|entry| entry.expect("the sources are readable").path())
+        .collect();
     files.sort();
-    let name = |path: &Path| format!("{set}/{}", path.file_stem().unwrap().to_string_lossy());
-    files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+    let name =
+        |path: &Path| format!("{set}/{}", path.file_stem().expect("a file has a name").to_string_lossy());
+    files
+        .iter()
+        .map(|path| (name(path), fs::read_to_string(path).expect("the sources are readable")))
+        .collect()
 }
 
 /// A database as the version wrote it that had the first `count` migrations.
@@ -95,7 +102,8 @@ fn make_old(path: &Path, set: &str, count: usize, rows: &str) {
         CREATE TABLE migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL);"
         .to_owned();
     for (at, (name, text)) in migrations(set).iter().take(count).enumerate() {
-        write!(script, "INSERT INTO migrations VALUES ('{name}', 1700000000000000);\n{text}\n").unwrap();
+        write!(script, "INSERT INTO migrations VALUES ('{name}', 1700000000000000);\n{text}\n")
+            .expect("a string can always be written to");
         if at == 0 {
             script.push_str(rows);
         }
@@ -105,7 +113,7 @@ fn make_old(path: &Path, set: &str, count: usize, rows: &str) {
 
 /// The data directory of the version that had the first `state` and `logs` migrations.
 fn make_directory(data: &Path, state: usize, logs: usize) {
-    fs::create_dir(data).unwrap();
+    fs::create_dir(data).expect("a directory can be made");
     make_old(&data.join("beadle.db"), "state", state, &first_rows());
     make_old(&data.join("logs.db"), "logs", logs, "");
 }
@@ -116,7 +124,7 @@ fn applied(path: &Path) -> Vec<String> {
 
 fn copies(data: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(data.join("backups")).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Everything that the first version's rows held is there, and goes on.
@@ -247,7 +255,7 @@ fn a_start_that_has_no_room_for_the_copy_changes_nothing_and_says_how_to_go_on()
     inside.args(["--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh"]).args([&disk, &old]);
     match inside.arg(env!("CARGO_BIN_EXE_beadle")).output() {
         Ok(output) if output.status.code() == Some(77) => {
-            println!("skipped: no mounts here: {}", shown(&output))
+            println!("skipped: no mounts here: {}", shown(&output));
         }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
