@@ -36,11 +36,14 @@ use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
 use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
+use crate::store::upgrade::Upgrade;
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Fault, Reader, Refusal, Store, Writer};
 use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
 
+pub mod admin;
 mod daemon;
+mod doctor;
 
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
@@ -86,7 +89,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let speaker = Speaker { host: host_name(), instance: worker_name() };
     let outlets = sinks::prepare(&settings.sinks, &speaker)?;
-    let store = Store::open_directory(&settings.data_dir, clock.as_ref(), random.as_ref())
+    let upgrade = if settings.no_backup { Upgrade::WithoutBackup } else { Upgrade::AfterBackup };
+    let store = Store::open_directory_after(&settings.data_dir, upgrade, clock.as_ref(), random.as_ref())
         .await
         .map_err(|fault| fault.to_string())?;
     let listener = TcpListener::bind(settings.listen)
@@ -186,6 +190,7 @@ async fn build(
         reader: store.reader(),
         metrics: writer.metrics().clone(),
         slots: Slots::new(settings.slots),
+        own: store.own_reader(),
         writer,
         care: store.care(clock.clone()),
         spool,
@@ -399,7 +404,7 @@ impl Backend for Door {
     fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {
         let digest = digest(token);
         async move {
-            self.reader().viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
+            self.engine.own.viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
                 tracing::error!("a token could not be looked up: {fault}");
                 Unsure
             })

@@ -102,6 +102,8 @@ pub struct Settings {
     pub allow_origins: Vec<String>,
     /// Waiting jobs that the store takes before it answers `QUEUE_FULL`.
     pub max_queued: u64,
+    /// Whether the store of an older version is migrated without a copy of it first.
+    pub no_backup: bool,
     /// How long succeeded jobs are kept.
     pub retention_succeeded: Duration,
     /// How long jobs that did not succeed are kept.
@@ -207,6 +209,7 @@ impl Settings {
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             max_queued: 1_000_000,
+            no_backup: false,
             retention_succeeded: Duration::from_hours(7 * 24),
             retention_failed: Duration::from_hours(30 * 24),
             retention_log_bytes: 10 * 1024 * 1024 * 1024,

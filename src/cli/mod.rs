@@ -12,6 +12,7 @@ use crate::base::environment;
 use crate::base::settings::{Settings, data_dir};
 use crate::client::{Client, Target};
 
+mod admin;
 mod bar;
 mod bulk;
 mod crontab;
@@ -151,6 +152,12 @@ enum Command {
     Health,
     /// Print the settings in force, and where each came from
     Config(serve::ServeArgs),
+    /// Write a backup of the data directory into one file, while the daemon runs or not
+    Backup(admin::BackupArgs),
+    /// Put a backup into a data directory that no daemon uses
+    Restore(admin::RestoreArgs),
+    /// Look whether the data directory is well, while the daemon runs or not; exits with 1 when it is not
+    Doctor(admin::DoctorArgs),
     /// Inside a job: say how far it is, what came out, and what is to follow
     Report(report::ReportArgs),
     /// Print the public GraphQL schema
@@ -281,6 +288,9 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Token(command) => tokens::token(context, command),
         Command::Sink(command) => sinks::sink(context, command),
         Command::Events(args) => events::events(context, args),
+        Command::Backup(args) => admin::backup(context, &args),
+        Command::Restore(args) => admin::restore(context, &args),
+        Command::Doctor(args) => admin::doctor(context, &args, data_dir.as_deref()),
         Command::Report(args) => report::report(context, &args),
         Command::Schema => {
             let sdl = (context.daemon.sdl)();

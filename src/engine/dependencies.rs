@@ -52,7 +52,7 @@ async fn read(
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<Dependency>, Ended> {
     loop {
-        match engine.reader.dependency_outputs(claimed.job.id, after, PAGE).await {
+        match engine.own.dependency_outputs(claimed.job.id, after, PAGE).await {
             Ok(page) => return Ok(page),
             Err(fault) => {
                 tracing::warn!(job = %claimed.job.id, "the results of dependencies wait for the store: {fault}");

@@ -82,7 +82,7 @@ async fn ready(engine: &Engine) -> bool {
 /// One look at the store; gives how long to wait for the next one.
 async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
     let poll = engine.settings.poll_interval;
-    for job in engine.reader.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
+    for job in engine.own.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
         engine.running.stop(job);
     }
     loop {
@@ -91,7 +91,7 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         }
         let permits = slots.take(starting::room(engine, CLAIM_MAX));
         let now = engine.clock.now();
-        let outlook = engine.reader.outlook(now).await.map_err(|fault| fault.to_string())?;
+        let outlook = engine.own.outlook(now).await.map_err(|fault| fault.to_string())?;
         // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
         let is_due = outlook.next_due.is_some_and(|due| due <= now);
         if !is_due && (permits.is_empty() || !outlook.has_work) {
@@ -100,8 +100,7 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         }
         let (wanted, taken) = (permits.len(), claim(engine, permits).await?);
         if taken < wanted || wanted == 0 {
-            let outlook =
-                engine.reader.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
+            let outlook = engine.own.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
             let due = outlook.next_due.map_or(poll, |due| due.since(engine.clock.now()));
             // What is queued and was not taken has no room: the end of an attempt nudges.
             return Ok(due.clamp(Duration::from_millis(1), poll));
@@ -128,7 +127,7 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         .collect();
     if count > 0 {
         // A cancel that was acknowledged before the attempts were listed: it must not start.
-        for job in engine.reader.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
+        for job in engine.own.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
             engine.running.stop(job);
         }
     }

@@ -90,8 +90,10 @@ pub struct EngineSettings {
 /// Everything that the parts of the engine share.
 #[derive(Debug)]
 pub struct Parts {
-    /// Reads the state.
+    /// Reads the state for clients.
     pub reader: Reader,
+    /// Reads the state for the daemon's own work, which never waits for what clients read.
+    pub own: Reader,
     /// Changes the state.
     pub writer: Writer,
     /// Looks after the store's files.

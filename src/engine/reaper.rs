@@ -20,8 +20,7 @@ pub async fn recover(engine: &Engine) -> Result<usize, String> {
     let mut count = 0;
     let mut after = AttemptId(0);
     loop {
-        let mut open =
-            engine.reader.open_attempts(after, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
+        let mut open = engine.own.open_attempts(after, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
         let Some(last) = open.last() else { return Ok(count) };
         after = last.attempt;
         open.retain(|one| {

@@ -53,7 +53,7 @@ pub fn horizon(engine: &Engine, now: Timestamp) -> Horizon {
 /// One whole sweep: old rows, then logs beyond their room.
 pub async fn sweep(engine: &Engine) -> Result<(), String> {
     let horizon = horizon(engine, engine.clock.now());
-    let mut has_more = engine.reader.has_old_rows(horizon).await.map_err(|fault| fault.to_string())?;
+    let mut has_more = engine.own.has_old_rows(horizon).await.map_err(|fault| fault.to_string())?;
     while has_more && !engine.shutdown.is_begun() {
         let pruned = match engine.writer.apply(Prune { horizon }).await {
             Ok(committed) => committed.answer,

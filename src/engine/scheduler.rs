@@ -45,7 +45,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
 pub async fn look(engine: &Engine) -> Result<Duration, String> {
     loop {
         let now = engine.clock.now();
-        let due = engine.reader.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
+        let due = engine.own.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
         let mut settled_count = 0;
         for schedule in &due {
             match settle_one(engine, schedule).await {
@@ -60,7 +60,7 @@ pub async fn look(engine: &Engine) -> Result<Duration, String> {
             break;
         }
     }
-    let next = engine.reader.next_schedule_due().await.map_err(|fault| fault.to_string())?;
+    let next = engine.own.next_schedule_due().await.map_err(|fault| fault.to_string())?;
     // A clock may be stepped, and another daemon may put a schedule: nobody waits longer than a poll interval without
     // looking. A schedule that could not be settled stays due and is tried again then.
     let (now, poll) = (engine.clock.now(), engine.settings.poll_interval);
@@ -72,7 +72,7 @@ pub async fn look(engine: &Engine) -> Result<Duration, String> {
 async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> {
     let timing = schedule.definition.compile(&schedule.name).map_err(|rejection| rejection.message)?;
     let plan = settle::settle(schedule, &timing, engine.clock.now());
-    let task = engine.reader.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
+    let task = engine.own.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
     let change = settle_of(engine, schedule, task.as_ref(), plan);
     match engine.writer.apply(change).await {
         Ok(committed) if !committed.answer.is_empty() => {
@@ -87,7 +87,7 @@ async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> 
 
 /// Settles one schedule before its rule or its pause changes: what was due until now is dealt with as the rule said.
 pub(super) async fn settle_before(engine: &Engine, schedule: &ScheduleRef) -> Result<(), Fault> {
-    let Some(schedule) = engine.reader.schedule(schedule).await? else { return Ok(()) };
+    let Some(schedule) = engine.own.schedule(schedule).await? else { return Ok(()) };
     let is_due = schedule.next_due_at.is_some_and(|due| due <= engine.clock.now());
     if is_due && let Err(message) = settle_one(engine, &schedule).await {
         tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");

@@ -27,7 +27,7 @@ pub fn fault(fault: Fault) -> Error {
         coded(code, message).extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
     };
     let words = match fault.kind {
-        FaultKind::Overloaded => return refused("OVERLOADED", "too many changes wait for the store"),
+        FaultKind::Overloaded => return refused("OVERLOADED", "too much waits for the store"),
         FaultKind::Stopping => return refused("STOPPING", "the daemon is stopping"),
         FaultKind::Full => "there is no room left on the store's disk",
         FaultKind::Io => "the store's disk or connection fails",

@@ -23,6 +23,8 @@ const CHECK: Sql = Sql::each("PRAGMA quick_check(1)", "SELECT 'ok'", &[]);
 #[derive(Debug, Clone)]
 pub struct Care {
     db: Arc<Db>,
+    /// The connections for the daemon's own reads.
+    own: Arc<Db>,
     breaker: Breaker,
     reader: Reader,
     /// Where the files lie; PostgreSQL has none of ours.
@@ -33,13 +35,13 @@ pub struct Care {
 impl Care {
     /// Over the state and its breaker.
     pub(super) fn new(
-        db: Arc<Db>,
+        (db, own): (Arc<Db>, Arc<Db>),
         reader: Reader,
         breaker: Breaker,
         directory: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Care {
-        Care { db, breaker, reader, directory, clock }
+        Care { db, own, breaker, reader, directory, clock }
     }
 
     /// Looks at files and disk; what is wrong shows at the breaker. Gives what is wrong with the files.
@@ -58,7 +60,8 @@ impl Care {
 
     /// Whether a statement met damage since the last call: then a check is due.
     pub fn is_doubted(&self) -> bool {
-        self.db.is_doubted()
+        // Both are asked, for asking forgets.
+        self.db.is_doubted() | self.own.is_doubted()
     }
 
     /// Reads the whole store and sees whether it hangs together, and whether the event with the number `newest`, which

@@ -18,6 +18,7 @@ use sqlx::{
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Fault, FaultKind, Result};
+use crate::base::points;
 
 mod sqlite;
 
@@ -288,6 +289,7 @@ impl Db {
                 sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut **transaction).await?;
             }
         }
+        points::reach("script.run");
         tx.commit().await
     }
 

@@ -19,7 +19,7 @@ pub enum FaultKind {
     Damaged,
     /// The file that we have open is no longer the one with its name.
     Replaced,
-    /// The writer has as much waiting as it may.
+    /// The writer has as much waiting as it may, or every connection for reading is taken for too long.
     Overloaded,
     /// The daemon is stopping.
     Stopping,
@@ -123,7 +123,7 @@ impl From<sqlx::Error> for Fault {
         let kind = match &error {
             sqlx::Error::Database(inner) => database_kind(inner.code().as_deref().unwrap_or("")),
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_) => FaultKind::Io,
-            sqlx::Error::PoolTimedOut => FaultKind::Locked,
+            sqlx::Error::PoolTimedOut => FaultKind::Overloaded,
             sqlx::Error::PoolClosed => FaultKind::Stopping,
             _ => FaultKind::Bug,
         };

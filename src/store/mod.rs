@@ -2,6 +2,8 @@
 //! It must never decide what the product means (that is `domain`), nor spawn, nor know who is asking.
 
 pub mod attempts;
+pub mod backup;
+pub mod beside;
 pub mod blockers;
 pub mod breaker;
 pub mod bulk;
@@ -9,6 +11,7 @@ pub mod care;
 pub mod claim;
 pub mod db;
 pub mod dependencies;
+pub mod doctor;
 pub mod estimates;
 pub mod events;
 pub mod expiry;
@@ -32,6 +35,7 @@ pub mod page;
 pub mod prune;
 pub mod queues;
 pub mod reports;
+pub mod restore;
 pub mod room;
 pub mod schedules;
 pub mod sinks;
@@ -45,6 +49,7 @@ pub mod ticks;
 pub mod tokens;
 pub mod transition;
 pub mod unique;
+pub mod upgrade;
 pub mod waiting;
 pub mod workers;
 pub mod writer;

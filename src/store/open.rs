@@ -15,15 +15,19 @@ use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
+use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
+use crate::base::points;
 use crate::base::random::Random;
 use crate::domain::queue::DEFAULT_QUEUE;
 
 /// Marks our SQLite files: "BEAD".
-const APPLICATION_ID: i64 = 0x4245_4144;
+pub(super) const APPLICATION_ID: i64 = 0x4245_4144;
+/// Connections for the daemon's own reads: looks for work, and at tokens.
+const OWN_READERS: u32 = 2;
 /// How often, and how long apart, the lock of a data directory is tried for: half a second in all.
 const LOCK_TRIES: usize = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -35,8 +39,9 @@ const HEADER_MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: u64 = 100;
 const ANOTHER_PROGRAM: &str = "this is a database of another program";
 
-struct Migration {
-    name: &'static str,
+pub(super) struct Migration {
+    /// As `state/0001_init`.
+    pub(super) name: &'static str,
     sqlite: &'static str,
     postgres: &'static str,
 }
@@ -60,6 +65,20 @@ const STATE: &[Migration] = &[
 ];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 
+/// One of the two databases: what it is called, how hard its commits are pressed, and how it came to be.
+pub(super) struct Set {
+    what: &'static str,
+    durability: Durability,
+    migrations: &'static [Migration],
+}
+
+pub(super) const STATE_FILE: Set = Set { what: "the store", durability: Durability::Full, migrations: STATE };
+pub(super) const LOGS_FILE: Set =
+    Set { what: "the log store", durability: Durability::Normal, migrations: LOGS };
+
+/// Stands in a data directory while a restore puts the files in their places.
+pub(super) const UNFINISHED: &str = "restore.unfinished";
+
 /// Taken while the table of migrations is made on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x0042_4541_444C_4502;
 
@@ -78,7 +97,8 @@ const SIZE: Sql = Sql::each(
     &[],
 );
 // These three speak to one engine only and are no statements over our tables.
-const SQLITE_APPLICATION_ID: Sql = Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
+pub(super) const SQLITE_APPLICATION_ID: Sql =
+    Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
 const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
 const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 
@@ -86,6 +106,8 @@ const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 #[derive(Debug)]
 pub struct Store {
     state: Arc<Db>,
+    /// Reads the state for the daemon's own work.
+    own: Arc<Db>,
     logs_db: Arc<Db>,
     logs: Logs,
     breaker: Breaker,
@@ -99,15 +121,26 @@ pub struct Store {
 impl Store {
     /// Opens the SQLite store of a data directory, making it when it is absent.
     pub async fn open_directory(directory: &Path, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
+        Store::open_directory_after(directory, Upgrade::AfterBackup, clock, random).await
+    }
+
+    /// The same; `upgrade` says what comes before a migration of data.
+    pub async fn open_directory_after(
+        directory: &Path,
+        upgrade: Upgrade,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Store> {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
+        refuse_unfinished(directory)?;
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
         refuse_lost(directory)?;
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
-        let state = open_file(&state_path, Durability::Full, STATE, "the store", clock.now()).await?;
-        let logs = open_file(&logs_path, Durability::Normal, LOGS, "the log store", clock.now()).await;
+        let state = open_file(&state_path, &STATE_FILE, upgrade, clock.now()).await?;
+        let logs = open_file(&logs_path, &LOGS_FILE, upgrade, clock.now()).await;
         let logs = match logs {
             Ok(logs) => logs,
             Err(fault) => {
@@ -115,22 +148,31 @@ impl Store {
                 return Err(fault);
             }
         };
-        let place = Some((directory, lock));
-        Store::finish(Arc::new(state), Arc::new(logs), place, clock, random).await
+        let own = match Db::open_readers(&state_path, OWN_READERS).await {
+            Ok(own) => own,
+            Err(fault) => {
+                logs.close().await;
+                state.close().await;
+                return Err(fault);
+            }
+        };
+        let state = (Arc::new(state), Arc::new(own));
+        Store::finish(state, Arc::new(logs), Some((directory, lock)), clock, random).await
     }
 
     /// Opens a PostgreSQL database, which holds state and logs together.
     pub async fn open_postgres(url: &str, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
         let db = Db::open_postgres(url).await?;
-        for (migrations, what) in [(STATE, "the store"), (LOGS, "the log store")] {
-            migrate(&db, migrations, what, clock.now()).await?;
+        for set in [&STATE_FILE, &LOGS_FILE] {
+            let pending = pending(&db, set).await?;
+            migrate(&db, &pending, clock.now()).await?;
         }
         let db = Arc::new(db);
-        Store::finish(db.clone(), db, None, clock, random).await
+        Store::finish((db.clone(), db.clone()), db, None, clock, random).await
     }
 
     async fn finish(
-        state: Arc<Db>,
+        (state, own): (Arc<Db>, Arc<Db>),
         logs: Arc<Db>,
         place: Option<(&Path, File)>,
         clock: &dyn Clock,
@@ -144,6 +186,7 @@ impl Store {
         let logs = Logs::new(logs_db.clone(), file("logs.db").as_deref());
         let mut store = Store {
             state,
+            own,
             logs_db,
             logs,
             breaker: Breaker::new(Files::default()),
@@ -178,6 +221,11 @@ impl Store {
         Reader::new(self.state.clone(), self.epoch)
     }
 
+    /// Reads the state for the daemon's own work: it never waits for what clients read.
+    pub fn own_reader(&self) -> Reader {
+        Reader::new(self.own.clone(), self.epoch)
+    }
+
     /// Reads and writes output.
     pub fn logs(&self) -> Logs {
         self.logs.clone()
@@ -190,7 +238,8 @@ impl Store {
 
     /// Looks after the files while the daemon runs.
     pub fn care(&self, clock: Arc<dyn Clock>) -> Care {
-        Care::new(self.state.clone(), self.reader(), self.breaker.clone(), self.directory.clone(), clock)
+        let databases = (self.state.clone(), self.own.clone());
+        Care::new(databases, self.own_reader(), self.breaker.clone(), self.directory.clone(), clock)
     }
 
     /// The databases, state and logs, for the test of all statements.
@@ -200,6 +249,7 @@ impl Store {
 
     /// Closes the files in order.
     pub async fn close(self) {
+        self.own.close().await;
         self.logs_db.close().await;
         self.state.close().await;
     }
@@ -212,7 +262,7 @@ impl Reader {
     }
 }
 
-fn make_directory(directory: &Path) -> Result<()> {
+pub(super) fn make_directory(directory: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
         Fault::new(
             FaultKind::Io,
@@ -222,7 +272,7 @@ fn make_directory(directory: &Path) -> Result<()> {
 }
 
 /// Takes the lock of a data directory, or says who holds it. The file is never removed: that would race.
-async fn take_lock(directory: &Path) -> Result<File> {
+pub(super) async fn take_lock(directory: &Path) -> Result<File> {
     let path = directory.join("beadle.lock");
     let cannot = |error: std::io::Error| {
         let directory = directory.display();
@@ -281,7 +331,7 @@ fn name_file(fault: Fault, path: &Path) -> Fault {
 
 /// Looks at a file before SQLite does: opening it would set its journal mode, whoever wrote it. Only here is
 /// the file read past SQLite: nothing in this process has it open yet.
-fn check_header(path: &Path) -> Result<()> {
+pub(super) fn check_header(path: &Path) -> Result<()> {
     let mut header = Vec::new();
     let cannot = |error: std::io::Error| Fault::new(FaultKind::Io, format!("it cannot be read: {error}"));
     match File::open(path) {
@@ -317,24 +367,38 @@ async fn lock_soon(file: &File) -> bool {
     false
 }
 
-async fn open_file(
-    path: &Path,
-    durability: Durability,
-    migrations: &[Migration],
-    what: &str,
-    now: Timestamp,
-) -> Result<Db> {
-    let db = Db::open_sqlite(path, durability).await.map_err(|fault| name_file(fault, path))?;
-    let ready = async {
-        check_file(&db, path).await?;
-        migrate(&db, migrations, what, now).await
-    };
-    if let Err(fault) = ready.await {
+/// A restore that was cut off may have taken the old files away already: a start would begin an empty store.
+fn refuse_unfinished(directory: &Path) -> Result<()> {
+    if !directory.join(UNFINISHED).exists() {
+        return Ok(());
+    }
+    let directory = directory.display();
+    let message = format!(
+        "a restore into {directory} was cut off; run `beadle restore` again. The files before it stand beside as \
+         *.before-restore-*"
+    );
+    Err(Fault::new(FaultKind::Damaged, message))
+}
+
+async fn open_file(path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> Result<Db> {
+    let db = Db::open_sqlite(path, set.durability).await.map_err(|fault| name_file(fault, path))?;
+    if let Err(fault) = ready(&db, path, set, upgrade, now).await {
         // Nothing of ours stays at work on a file that was refused.
         db.close().await;
         return Err(name_file(fault, path));
     }
     Ok(db)
+}
+
+async fn ready(db: &Db, path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> Result<()> {
+    check_file(db, path).await?;
+    let pending = pending(db, set).await?;
+    let holds_data = pending.len() < set.migrations.len();
+    if let Some(first) = pending.first().filter(|_| holds_data && upgrade == Upgrade::AfterBackup) {
+        let copy = upgrade::back_up(path, first.name, now).await?;
+        tracing::info!("before the migration {} a copy was made: {}", first.name, copy.display());
+    }
+    migrate(db, &pending, now).await
 }
 
 async fn check_file(db: &Db, path: &Path) -> Result<()> {
@@ -358,10 +422,12 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
 
 /// Makes the tables of a log store that was begun anew.
 pub(super) async fn migrate_logs(db: &Db, now: Timestamp) -> Result<()> {
-    migrate(db, LOGS, "the log store", now).await
+    let pending = pending(db, &LOGS_FILE).await?;
+    migrate(db, &pending, now).await
 }
 
-async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) -> Result<()> {
+/// The migrations that are still to be applied. Refuses what a newer Beadle wrote.
+async fn pending(db: &Db, set: &Set) -> Result<Vec<&'static Migration>> {
     let is_sqlite = db.engine() == "sqlite";
     let is_new = is_sqlite && page::one(db.optional(&SQLITE_TABLES, &[]).await?)?.get::<i64>(0)? == 0;
     if is_new {
@@ -370,33 +436,52 @@ async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) 
         // Two daemons that start at once would both make the table.
         db.run_script(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); {MIGRATIONS_TABLE}")).await?;
     }
+    unapplied(db, set).await
+}
+
+/// The migrations that are still to be applied to a database that has some.
+pub(super) async fn unapplied(db: &Db, set: &Set) -> Result<Vec<&'static Migration>> {
     let applied = applied_migrations(db).await?;
     let known = |name: &String| STATE.iter().chain(LOGS).any(|migration| migration.name == name);
     if let Some(newer) = applied.iter().find(|name| !known(name)) {
         let message = format!(
-            "{what} was written by a newer Beadle (it has the migration {newer}, which version {} does not know); \
+            "{} was written by a newer Beadle (it has the migration {newer}, which version {} does not know); \
              start that one, or restore a backup",
+            set.what,
             env!("CARGO_PKG_VERSION")
         );
         return Err(Fault::new(FaultKind::Damaged, message));
     }
-    for migration in migrations.iter().filter(|migration| !applied.contains(&migration.name.to_owned())) {
-        let text = if is_sqlite { migration.sqlite } else { migration.postgres };
-        let name = migration.name;
-        // In one transaction: half a migration is never seen. The mark comes first: a second daemon waits there.
-        let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {})", now.0);
-        if let Err(fault) = db.run_script(format!("{mark};\n{text}")).await {
-            let is_made = fault.kind == FaultKind::Constraint
-                && applied_migrations(db).await?.iter().any(|applied| applied == name);
-            if !is_made {
-                return Err(fault);
-            }
-        }
+    let is_applied = |migration: &Migration| applied.iter().any(|name| name == migration.name);
+    Ok(set.migrations.iter().filter(|migration| !is_applied(migration)).collect())
+}
+
+/// Applies the migrations in one transaction: what an older Beadle wrote stays as it is until all of them are in.
+async fn migrate(db: &Db, pending: &[&'static Migration], now: Timestamp) -> Result<()> {
+    let (Some(first), Some(last)) = (pending.first(), pending.last()) else { return Ok(()) };
+    let is_sqlite = db.engine() == "sqlite";
+    let mut script = String::new();
+    for Migration { name, sqlite, postgres } in pending {
+        // The mark comes first: a second daemon on PostgreSQL waits there.
+        let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {});\n", now.0);
+        script.push_str(&mark);
+        script.push_str(if is_sqlite { sqlite } else { postgres });
+        script.push('\n');
     }
+    points::reach("migration.begun");
+    if let Err(fault) = db.run_script(script).await {
+        let applied = applied_migrations(db).await?;
+        if fault.kind == FaultKind::Constraint && applied.iter().any(|applied| applied == last.name) {
+            return Ok(());
+        }
+        let message = format!("the migrations from {} to {} failed: {fault}", first.name, last.name);
+        return Err(Fault::new(fault.kind, message));
+    }
+    points::reach("migration.applied");
     Ok(())
 }
 
-async fn applied_migrations(db: &Db) -> Result<Vec<String>> {
+pub(super) async fn applied_migrations(db: &Db) -> Result<Vec<String>> {
     db.rows(&APPLIED, &[]).await?.iter().map(|row| row.get::<String>(0)).collect()
 }
 

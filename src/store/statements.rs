@@ -2,10 +2,10 @@
 
 use super::db::Sql;
 use super::{
-    attempts, blockers, bulk, care, claim, dependencies, estimates, events, expiry, ids, incident_counts,
-    incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room, logs, open, prune,
-    queues, reports, room, schedules, sinks, task_history, tasks, ticks, tokens, transition, unique, waiting,
-    workers, writer,
+    attempts, backup, beside, blockers, bulk, care, claim, dependencies, doctor, estimates, events, expiry,
+    ids, incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room,
+    logs, open, prune, queues, reports, restore, room, schedules, sinks, task_history, tasks, ticks, tokens,
+    transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -45,6 +45,10 @@ pub fn state() -> Vec<&'static Sql> {
         prune::STATEMENTS,
         open::STATEMENTS,
         care::STATEMENTS,
+        beside::STATEMENTS,
+        backup::STATEMENTS,
+        restore::STATEMENTS,
+        doctor::STATEMENTS,
     ] {
         all.extend(some);
     }
@@ -53,5 +57,5 @@ pub fn state() -> Vec<&'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    [logs::STATEMENTS, log_room::STATEMENTS, log_care::STATEMENTS].concat()
+    [logs::STATEMENTS, log_room::STATEMENTS, log_care::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
 }

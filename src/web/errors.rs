@@ -37,6 +37,8 @@ pub enum Code {
     Timeout,
     /// The daemon is not ready yet, or no longer.
     Unavailable,
+    /// Too many others ask at this moment.
+    Overloaded,
     /// Our fault; the log has the same id.
     Internal,
 }
@@ -57,6 +59,7 @@ impl Code {
             Code::TooMany => "RATE_LIMITED",
             Code::Timeout => "TIMEOUT",
             Code::Unavailable => "UNAVAILABLE",
+            Code::Overloaded => "OVERLOADED",
             Code::Internal => "INTERNAL",
         }
     }
@@ -68,7 +71,7 @@ impl Code {
             Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Code::Timeout | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Timeout | Code::Unavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }

@@ -12,7 +12,7 @@ use async_graphql::{Executor, Request, Response};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,9 @@ use crate::domain::resume::LastEventId;
 /// A token is looked up again this long after it expired, so that the look is not too early.
 const EXPIRY_SLACK: Duration = Duration::from_millis(2);
 
+/// When a query that got no turn may come again.
+const TURN_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// What every connection shares.
 pub struct Door<B> {
     /// The floors below.
@@ -43,6 +46,8 @@ pub struct Door<B> {
     pub connections: TaskTracker,
     seats: Seats,
     logins: Logins,
+    /// Turns of queries.
+    turns: Semaphore,
 }
 
 /// Which operations a transport takes.
@@ -96,6 +101,7 @@ impl<B: Backend> Door<B> {
             backend,
             gate: Gate::new(port, &config.allowed_hosts, &config.allowed_origins),
             logins: Logins::new(&config.limits),
+            turns: Semaphore::new(config.limits.queries),
             limits: config.limits,
             shutdown,
             connections: TaskTracker::new(),
@@ -196,6 +202,10 @@ impl<B: Backend> Door<B> {
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
     pub async fn run_once(&self, admitted: Admitted) -> Answer {
+        let _turn = match self.turn(admitted.operation_type).await {
+            Ok(turn) => turn,
+            Err(refusal) => return refusal.into(),
+        };
         let work = working_for(admitted.asker, self.backend.executor().execute(admitted.request));
         match within(self.limits.operation, AssertUnwindSafe(work).catch_unwind()).await {
             Some(Ok(response)) => Answer::shape(response),
@@ -214,6 +224,18 @@ impl<B: Backend> Door<B> {
     /// Seats of all tokens that are taken.
     pub fn seats_taken(&self) -> usize {
         self.seats.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// A query's turn, so that however many come, the answers of mutations are read soon. Nothing else takes turns.
+    async fn turn(&self, operation: OperationType) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        if operation != OperationType::Query {
+            return Ok(None);
+        }
+        let turn = within(self.limits.turn, self.turns.acquire()).await.ok_or_else(|| {
+            let message = "too many queries wait for their turn; ask again soon";
+            Refusal::new(Code::Overloaded, message).retry_after(TURN_RETRY_AFTER)
+        })?;
+        Ok(turn.ok())
     }
 
     /// Takes one of the seats of the caller's token for a long answer, until dropped.

@@ -22,6 +22,10 @@ pub struct Limits {
     pub body: Duration,
     /// Time for a query or a mutation.
     pub operation: Duration,
+    /// Queries that run at once; the others wait for their turn. Mutations do not: they wait for the writer.
+    pub queries: usize,
+    /// How long a query waits for its turn before it is told to come back.
+    pub turn: Duration,
     /// Time for `connection_init` on a WebSocket.
     pub init: Duration,
     /// Pause between signs of life (WebSocket pings, event stream comments); the token is looked up again
@@ -50,6 +54,8 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             operation: Duration::from_secs(30),
+            queries: 8,
+            turn: Duration::from_secs(2),
             init: Duration::from_secs(3),
             heartbeat: Duration::from_secs(12),
             silence: Duration::from_secs(30),

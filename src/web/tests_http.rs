@@ -335,6 +335,32 @@ async fn a_panic_and_a_hang_are_answers_and_the_door_stays_open() {
 }
 
 #[tokio::test]
+async fn a_query_without_a_turn_is_told_to_come_back_and_a_mutation_needs_none() {
+    let door = open_with(|limits| {
+        limits.queries = 1;
+        limits.turn = Duration::from_millis(20);
+        limits.operation = Duration::from_secs(3);
+    })
+    .await;
+    let others = async {
+        loop {
+            let reply = door.ask("*/*", "{ daemon { version } }").await;
+            // Until the one that hangs has taken the turn.
+            if reply.status == 200 {
+                continue;
+            }
+            assert_eq!((reply.status, reply.code().as_str()), (503, "OVERLOADED"));
+            assert!(reply.body.contains("\"retryAfterMs\":1000"), "{}", reply.body);
+            return door.post(&format!("{AUTH}{JSON}"), ENQUEUE).await;
+        }
+    };
+    let (hung, mutation) = tokio::join!(door.ask("*/*", "{ hangs }"), others);
+    assert_eq!((hung.status, hung.code().as_str()), (503, "TIMEOUT"));
+    assert_eq!(mutation.status, 200, "{}", mutation.body);
+    assert_eq!(door.ask("*/*", "{ daemon { version } }").await.status, 200, "the turn is given back");
+}
+
+#[tokio::test]
 async fn grants_are_asked_for_on_every_way_in() {
     let door = open().await;
     let auth = format!("authorization: Bearer {READER}\r\n{JSON}");

@@ -45,6 +45,7 @@ fn the_defaults_are_the_products() {
             "allow_hosts=",
             "allow_origins=",
             "max_queued=1000000",
+            "no_backup=false",
             "retention.succeeded=7d",
             "retention.failed=30d",
             "retention.log_bytes=10GiB",

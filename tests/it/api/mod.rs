@@ -13,6 +13,7 @@ mod memory;
 mod metrics;
 mod node;
 mod own_jobs;
+mod pressure;
 mod routes;
 mod schema;
 mod socket;

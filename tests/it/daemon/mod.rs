@@ -1,11 +1,13 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
+mod backup;
 mod bulk;
 mod cli_look;
 mod cli_site;
 mod crash;
 mod dependencies;
 mod descriptors;
+mod doctor;
 mod expiry;
 mod faults;
 mod faults_calls;
@@ -43,3 +45,4 @@ mod stuck;
 mod subscribers;
 mod timeouts;
 mod traces;
+mod upgrade;

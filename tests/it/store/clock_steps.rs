@@ -41,6 +41,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         reader: hand.reader.clone(),
         care: stage.hand.store().care(stage.clock.clone()),
         spool,
+        own: hand.reader.clone(),
         writer: hand.writer.clone(),
         logs,
         recorder,

@@ -118,6 +118,14 @@ impl Daemon {
         Daemon::unstarted(machine::shared(), flags, &[])
     }
 
+    /// A daemon on a data directory that `prepare` makes first.
+    pub fn start_on(prepare: impl FnOnce(&Path)) -> Daemon {
+        let mut daemon = Daemon::unstarted(machine::shared(), &[], &[]);
+        prepare(&daemon.data());
+        daemon.launch();
+        daemon
+    }
+
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let mut daemon = Daemon::unstarted(place, flags, variables);
         daemon.launch();

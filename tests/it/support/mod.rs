@@ -2,6 +2,7 @@
 //! It must never know how the daemon works inside; it sees what a user sees.
 
 pub mod daemon;
+pub mod database;
 pub mod dice;
 pub mod exposition;
 pub mod history;
