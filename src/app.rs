@@ -28,7 +28,8 @@ use crate::engine::logs::Download;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, reaper, recorder, retention, running, scheduler, store_watch,
+    Engine, EngineSettings, Parts, health, processes, reaper, recorder, retention, running, scheduler,
+    store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -49,11 +50,19 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
     telemetry::init(settings.log_format, settings.log_level.as_str());
+    exec::keep_inherited_to_ourselves();
+    exec::adopt_orphans().map_err(|error| format!("orphans of jobs cannot be adopted: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime could be started: {error}"))?;
-    runtime.block_on(run_until_signal(settings))
+    runtime.block_on(async {
+        // On this very thread, which gets the orphans.
+        tokio::select! {
+            ended = run_until_signal(settings) => ended,
+            never = exec::answer_on_first_thread() => match never {},
+        }
+    })
 }
 
 async fn run_until_signal(settings: Settings) -> Result<(), String> {
@@ -217,6 +226,7 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor) {
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
     supervisor.keep(engine, "store", store_watch::run);
+    supervisor.keep(engine, processes::NAME, processes::run);
 }
 
 /// Makes the admin token on the first start, and makes sure that the store knows the one in the file.

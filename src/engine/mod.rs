@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod listener;
 pub mod logs;
 pub mod parameters;
+pub mod processes;
 pub mod progress;
 pub mod reaper;
 pub mod recorder;

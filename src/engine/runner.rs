@@ -27,7 +27,7 @@ use crate::store::writer::Refusal;
 
 /// Pause before a result that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-/// After SIGKILL, or the drop of a handler: how long it may take to be gone before the attempt ends without it.
+/// After the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why we stopped it.
@@ -189,23 +189,18 @@ async fn watch(
     };
     underway.terminate();
     let grace = claimed.job.kill_grace.to_std();
-    let mut end = tokio::select! {
+    let end = tokio::select! {
         end = underway.wait() => Some(end),
         () = grace_over(engine, grace) => None,
     };
-    if end.is_none() && underway.kill() {
-        end = clock::within(KILL_PATIENCE, underway.wait()).await;
+    let (underway, end) = match end {
+        Some(end) => (Some(underway), end),
+        None => underway.end(KILL_PATIENCE).await,
+    };
+    if underway.is_none() {
+        tracing::warn!(attempt = %claimed.attempt, "a handler does not end: it keeps its slot until it does");
     }
-    if let Some(end) = end {
-        return finish(engine, claimed, Some(underway), end, Some(cause)).await;
-    }
-    match underway.leave_behind() {
-        Ok(end) => {
-            tracing::warn!(attempt = %claimed.attempt, "a handler does not end: it keeps its slot until it does");
-            finish(engine, claimed, None, end, Some(cause)).await
-        }
-        Err(message) => Ended::without_process(AttemptOutcome::Lost, message),
-    }
+    finish(engine, claimed, underway, end, Some(cause)).await
 }
 
 /// Resolves when the attempt has run as long as it may, with what it has asked for.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Engine;
 use super::handlers::no_handler;
+use crate::base::clock;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
 use crate::domain::signal;
 use crate::exec::{self, Call, Calling, Exit, Identity, Piece, Returned, Running, Spec};
@@ -74,24 +75,24 @@ impl Underway {
         }
     }
 
-    /// Ends it by force; gives false when that is not possible.
-    pub fn kill(&self) -> bool {
-        match self {
+    /// Ends it by force and waits for that. A process is waited for however long it hangs in the kernel: while it
+    /// lives its attempt has not ended, and the next one must not begin. A handler that nobody can end is left to itself
+    /// after `patience`; then only its end is given.
+    pub async fn end(mut self, patience: Duration) -> (Option<Underway>, End) {
+        match &mut self {
             Underway::Process(running) => {
                 running.kill();
-                true
+                let exit = running.wait().await;
+                (Some(self), End::Process(exit))
             }
-            Underway::Handler(calling) => calling.kill(),
-        }
-    }
-
-    /// After a kill in vain: gives up what can be left to itself, or says what stands in the way.
-    pub fn leave_behind(self) -> Result<End, String> {
-        match self {
-            Underway::Process(running) => {
-                Err(format!("process {} hangs in the kernel and cannot be killed", running.pid()))
+            Underway::Handler(calling) => {
+                let returned = if calling.kill() { clock::within(patience, calling.wait()).await } else { None };
+                match (returned, self) {
+                    (Some(returned), this) => (Some(this), End::Handler(returned)),
+                    (None, Underway::Handler(calling)) => (None, End::Handler(calling.leave_behind())),
+                    (None, Underway::Process(_)) => unreachable!("it is a handler"),
+                }
             }
-            Underway::Handler(calling) => Ok(End::Handler(calling.leave_behind())),
         }
     }
 

@@ -22,8 +22,10 @@ use crate::base::clock::{Clock, within};
 use crate::base::task;
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
 use crate::exec::error::{SpawnError, errno_of};
+use crate::exec::hygiene;
 use crate::exec::output::{self, DrainReport, Piece};
 use crate::exec::procfs::{self, Identity};
+use crate::exec::trees::{self, Tree};
 
 /// First and longest pause between two looks at a group that is dying by itself.
 const GROUP_LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
@@ -54,7 +56,6 @@ pub struct Exit {
 #[derive(Debug)]
 pub struct Running {
     leader: Arc<Leader>,
-    identity: Identity,
     exit: Awaited<Exit>,
     drain: Awaited<DrainReport>,
 }
@@ -73,10 +74,11 @@ pub fn spawn(
 ) -> Result<(Running, mpsc::Receiver<Vec<Piece>>), SpawnError> {
     spec.check()?;
     let program = spec.resolve()?;
+    let starting = trees::starting();
     let (child, stdout, stderr) = start(spec, &program)?;
-
-    let leader = Arc::new(Leader::hold(child)?);
-    let identity = leader.identity()?;
+    let leader = Arc::new(Leader::hold(child, &spec.cookie, clock)?);
+    drop(starting);
+    hygiene::offer_first(leader.identity.pid);
     let watched = watch(&leader)?;
     let pipes = output::pipes(stdout, stderr).map_err(|error| os("watch the output", &error))?;
 
@@ -90,24 +92,24 @@ pub fn spawn(
         // The owner may have gone; then nobody asks.
         let _ = tell_drain.send(reading.await);
     });
-    let running = Running { leader, identity, exit: Awaited::new(exit), drain: Awaited::new(drain) };
+    let running = Running { leader, exit: Awaited::new(exit), drain: Awaited::new(drain) };
     Ok((running, received))
 }
 
 impl Running {
     /// The process id, which is the group's id too.
     pub fn pid(&self) -> i32 {
-        self.identity.pid
+        self.leader.identity.pid
     }
 
     /// Who it is, for `kill_survivors` after a crash.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.leader.identity
     }
 
-    /// Resolves when the process has exited, the rest of its group has been sent SIGKILL, and it was
-    /// reaped. After a `terminate` the rest of the group is left to end by itself: then it resolves
-    /// when all of it has ended, or at `kill`. May be dropped and called again at any time.
+    /// Resolves when the process has exited, was reaped, and what was left of it is gone: the rest of its group, and
+    /// what left the group, as far as this process adopts orphans. That is sent SIGKILL at once; after a `terminate`
+    /// it has time until `kill` to end by itself. May be dropped and called again at any time.
     pub async fn wait(&mut self) -> Exit {
         self.exit.get().await
     }
@@ -118,12 +120,15 @@ impl Running {
         self.drain.get().await
     }
 
-    /// Asks the whole group to end: SIGTERM, and SIGCONT so that a stopped one hears it.
+    /// Asks the whole group, and what left it, to end: SIGTERM, and SIGCONT so that a stopped one hears it.
     pub fn terminate(&self) {
-        self.leader.terminate();
+        self.leader.is_stopping.store(true, Ordering::SeqCst);
+        self.leader.tree.stop();
+        let leader = Arc::clone(&self.leader);
+        drop(tokio::task::spawn_blocking(move || leader.terminate()));
     }
 
-    /// Ends the whole group: SIGKILL.
+    /// Ends the whole group, and what left it: SIGKILL.
     pub fn kill(&self) {
         self.leader.kill();
     }
@@ -164,6 +169,8 @@ impl<T: Copy> Awaited<T> {
 struct Leader {
     pid: Pid,
     pidfd: OwnedFd,
+    identity: Identity,
+    tree: Tree,
     /// The daemon's own peak when the child left its memory.
     peak_floor_bytes: u64,
     is_stopping: AtomicBool,
@@ -173,40 +180,38 @@ struct Leader {
 }
 
 impl Leader {
-    fn hold(mut child: Child) -> Result<Leader, SpawnError> {
+    fn hold(mut child: Child, cookie: &str, clock: &Arc<dyn Clock>) -> Result<Leader, SpawnError> {
         let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Leader {
-                pid,
-                pidfd,
-                peak_floor_bytes: own_peak_bytes(),
-                is_stopping: AtomicBool::new(false),
-                killed: CancellationToken::new(),
-                is_reaped: Mutex::new(false),
-            }),
+        let seen = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| Ok((pidfd, identify(pid)?)));
+        let (pidfd, identity) = match seen {
+            Ok(seen) => seen,
             Err(errno) => {
                 // Without it we cannot watch: what was started must not run on unseen.
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
-                Err(SpawnError::Os { step: "watch the process", errno: errno.raw_os_error() })
+                return Err(SpawnError::Os { step: "watch the process", errno: errno.raw_os_error() });
             }
-        }
+        };
+        let tree = Tree::grow(&identity, cookie, clock);
+        Ok(Leader {
+            pid,
+            pidfd,
+            identity,
+            tree,
+            peak_floor_bytes: own_peak_bytes(),
+            is_stopping: AtomicBool::new(false),
+            killed: CancellationToken::new(),
+            is_reaped: Mutex::new(false),
+        })
     }
 
-    fn identity(&self) -> Result<Identity, SpawnError> {
-        let pid = self.pid.as_raw_nonzero().get();
-        // Not reaped, so the entry is there, be it a zombie's.
-        let stat = procfs::stat(pid)
-            .ok_or(SpawnError::Os { step: "read /proc", errno: rustix::io::Errno::NOENT.raw_os_error() })?;
-        Ok(Identity { pid, start_ticks: stat.start_ticks, boot_id: procfs::boot_id().to_owned() })
-    }
-
+    /// Blocks while it looks for what left the group: before the leader ends, for then nobody stands above it.
     fn terminate(&self) {
+        self.tree.ask_outsiders();
         let is_reaped = self.lock();
         if *is_reaped {
             return;
         }
-        self.is_stopping.store(true, Ordering::SeqCst);
         // A leader that moved to another group is told by itself, any other once with its group.
         let has_moved = getpgid(Some(self.pid)).is_ok_and(|group| group != self.pid);
         for signal in [Signal::TERM, Signal::CONT] {
@@ -219,6 +224,7 @@ impl Leader {
     }
 
     fn kill(&self) {
+        self.tree.end();
         self.killed.cancel();
         let is_reaped = self.lock();
         if !*is_reaped {
@@ -239,15 +245,10 @@ impl Leader {
         !matches!(waitid(WaitId::PidFd(self.pidfd.as_fd()), options), Ok(None))
     }
 
-    /// Waits until nothing but the leader is left in the group, or until `kill`.
-    async fn outlast_group(&self) {
-        let group = self.pid.as_raw_nonzero().get();
+    /// Waits until nothing but the leader is left, or until `kill`.
+    async fn outlast(&self) {
         let (mut pause, longest) = GROUP_LOOK;
-        loop {
-            let look = tokio::task::spawn_blocking(move || procfs::has_group_members(group));
-            if !look.await.unwrap_or(false) || within(pause, self.killed.cancelled()).await.is_some() {
-                return;
-            }
+        while !self.tree.is_alone().await && within(pause, self.killed.cancelled()).await.is_none() {
             pause = (pause * 2).min(longest);
         }
     }
@@ -287,6 +288,13 @@ impl Drop for Leader {
     }
 }
 
+/// Who the child is. It is not reaped, so its entry is there, be it a zombie's.
+fn identify(pid: Pid) -> rustix::io::Result<Identity> {
+    let pid = pid.as_raw_nonzero().get();
+    let stat = procfs::stat(pid).ok_or(rustix::io::Errno::NOENT)?;
+    Ok(Identity { pid, start_ticks: stat.start_ticks, boot_id: procfs::boot_id().to_owned() })
+}
+
 fn watch(leader: &Arc<Leader>) -> Result<AsyncFd<Arc<Leader>>, SpawnError> {
     // SAFETY: the leader owns its pidfd, never replaces or closes it before its own drop, and lives at
     // least as long as the `Arc` that is handed over.
@@ -295,7 +303,7 @@ fn watch(leader: &Arc<Leader>) -> Result<AsyncFd<Arc<Leader>>, SpawnError> {
     watched.map_err(|refused| os("watch the process", &refused.into()))
 }
 
-/// Waits for the leader's exit, ends its group and tells of it.
+/// Waits for the leader's exit, ends what is left of it and tells of it.
 async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: oneshot::Sender<Exit>) {
     let leader = watched.get_ref();
     while !leader.has_exited() {
@@ -306,9 +314,10 @@ async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: o
         ready.clear_ready();
     }
     if leader.is_stopping.load(Ordering::SeqCst) {
-        leader.outlast_group().await;
+        leader.outlast().await;
     }
     let exit = leader.reap();
+    leader.tree.clear().await;
     ended.cancel();
     // The owner may have gone; then nobody asks.
     let _ = tell.send(exit);
