@@ -39,6 +39,7 @@ use crate::store::{Fault, Reader, Refusal, Store, Writer};
 use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
 
 mod daemon;
+mod hosting;
 
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
@@ -50,8 +51,7 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
     telemetry::init(settings.log_format, settings.log_level.as_str());
-    exec::keep_inherited_to_ourselves();
-    exec::adopt_orphans().map_err(|error| format!("orphans of jobs cannot be adopted: {error}"))?;
+    hosting::take_over()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -165,6 +165,7 @@ async fn build(
     let report_directory = data_dir.join("report");
     exec::clear_channels(&report_directory)
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
+    let cgroup = hosting::enter_cgroup(settings, &data_dir, clock.as_ref());
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
     let logs = store.logs();
@@ -182,6 +183,8 @@ async fn build(
         logs,
         recorder,
         handlers,
+        cgroup,
+        host: host_name(),
         started_at: clock.now(),
         clock,
         random,

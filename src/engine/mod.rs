@@ -39,7 +39,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
-use crate::exec::Handlers;
+use crate::exec::{Cgroup, Handlers};
 use crate::store::logs::Logs;
 use crate::store::{Reader, Writer};
 
@@ -83,6 +83,10 @@ pub struct Parts {
     pub recorder: recorder::Recorder,
     /// The functions of this program that a job may call.
     pub handlers: Handlers,
+    /// The control groups of attempts, where there are any.
+    pub cgroup: Option<Arc<Cgroup>>,
+    /// The machine's name.
+    pub host: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

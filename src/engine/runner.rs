@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::Listener;
 use super::running::Entry;
-use super::underway::{End, Underway};
+use super::underway::{Begun, End, Underway};
 use super::{Engine, dependencies, handlers, listener, reports};
 use crate::base::clock;
-use crate::domain::attempt::{AttemptOutcome, Ended};
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran};
 use crate::domain::duration::Span;
 use crate::domain::job::JobState;
 use crate::domain::log::{LogStream, NewLine};
@@ -75,14 +75,12 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         return unstarted(engine, claimed, ended).await;
     }
     let begun = if let Some(name) = handler {
-        Underway::call(engine, name, handlers::call_of(engine, claimed, (&told, &alive), place))
+        let call = handlers::call_of(engine, claimed, (&told, &alive), place);
+        Underway::call(engine, name, call).map(|begun| (begun, None))
     } else {
-        let path = channel.as_ref().map(exec::ReportChannel::path);
-        let mut spec = prepare(engine, claimed, path);
-        spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
-        Underway::spawn(engine, &spec)
+        begin_process(engine, claimed, channel.as_ref(), inherited.as_ref())
     };
-    let (underway, output) = match begun {
+    let ((underway, output), ran) = match begun {
         Ok(begun) => begun,
         Err(message) => {
             let message = told.borrow().masks().hide(&message);
@@ -90,7 +88,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
             return unstarted(engine, claimed, ended).await;
         }
     };
-    let spawned = record_spawn(engine, claimed, underway.identity().cloned());
+    let spawned = record_spawn(engine, claimed, underway.identity().cloned(), ran);
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
@@ -125,13 +123,28 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
     with_log(ended, end, 0)
 }
 
-async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>) {
-    let Some(process) = process else { return };
+/// Starts the process; gives what really ran too.
+fn begin_process(
+    engine: &Engine,
+    claimed: &Claimed,
+    channel: Option<&exec::ReportChannel>,
+    inherited: Option<&exec::DependencyFile>,
+) -> Result<(Begun, Option<Ran>), String> {
+    let mut spec = prepare(engine, claimed, channel.map(exec::ReportChannel::path));
+    spec.environment.extend(inherited.map(exec::DependencyFile::variable));
+    let begun = Underway::spawn(engine, claimed.attempt, &spec)?;
+    let ran = begun.0.ran(engine, &spec);
+    Ok((begun, ran))
+}
+
+async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>, ran: Option<Ran>) {
+    let Some((process, ran)) = process.zip(ran) else { return };
     let recorded = engine.writer.apply(RecordSpawn {
         attempt: claimed.attempt,
         pid: process.pid,
         start_ticks: i64::try_from(process.start_ticks).unwrap_or(i64::MAX),
         boot_id: process.boot_id,
+        ran,
     });
     if let Err(Refusal::Fault(fault)) = recorded.await {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");

@@ -1,6 +1,7 @@
 //! Owns what runs for an attempt, a process or a call of a handler, so that both go through the same steps, and the
 //! words for how each ended. It decides nothing about the job.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,7 +9,8 @@ use tokio::sync::mpsc;
 use super::Engine;
 use super::handlers::no_handler;
 use crate::base::clock;
-use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Usage};
+use crate::domain::id::AttemptId;
 use crate::domain::signal;
 use crate::exec::{self, Call, Calling, Exit, Identity, Piece, Returned, Running, Spec};
 
@@ -38,8 +40,15 @@ pub enum End {
 
 impl Underway {
     /// Starts a process; or why that was not possible.
-    pub fn spawn(engine: &Engine, spec: &Spec) -> Result<Begun, String> {
-        let (running, output) = exec::spawn(spec, &engine.clock).map_err(|error| error.message())?;
+    pub fn spawn(engine: &Engine, attempt: AttemptId, spec: &Spec) -> Result<Begun, String> {
+        let leaf = engine.cgroup.as_ref().and_then(|cgroup| match cgroup.leaf(&attempt.to_string()) {
+            Ok(leaf) => Some(leaf),
+            Err(error) => {
+                tracing::warn!(%attempt, "no control group could be made, it runs without: {error}");
+                None
+            }
+        });
+        let (running, output) = exec::spawn(spec, leaf, &engine.clock).map_err(|error| error.message())?;
         Ok((Underway::Process(running), output))
     }
 
@@ -57,6 +66,21 @@ impl Underway {
             Underway::Process(running) => Some(running.identity()),
             Underway::Handler(_) => None,
         }
+    }
+
+    /// What it is, if it is a process: started by this `spec`.
+    pub fn ran(&self, engine: &Engine, spec: &Spec) -> Option<Ran> {
+        let Underway::Process(running) = self else { return None };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let ran = Ran {
+            program: text(running.program()),
+            directory: spec.directory.as_deref().map(text).unwrap_or_default(),
+            environment_names: Vec::new(),
+            environment_count: 0,
+            host: engine.host.clone(),
+            cgroup: running.cgroup().map(text),
+        };
+        Some(ran.with_names(spec.names()))
     }
 
     /// Resolves when it has ended. May be dropped and called again at any time.
@@ -86,7 +110,8 @@ impl Underway {
                 (Some(self), End::Process(exit))
             }
             Underway::Handler(calling) => {
-                let returned = if calling.kill() { clock::within(patience, calling.wait()).await } else { None };
+                let returned =
+                    if calling.kill() { clock::within(patience, calling.wait()).await } else { None };
                 match (returned, self) {
                     (Some(returned), this) => (Some(this), End::Handler(returned)),
                     (None, Underway::Handler(calling)) => (None, End::Handler(calling.leave_behind())),
@@ -109,6 +134,7 @@ impl End {
     /// What it means when nobody stopped it.
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
+            End::Process(exit) if exit.is_out_of_memory => AttemptOutcome::OutOfMemory,
             End::Process(exit) if exit.code == Some(0) => AttemptOutcome::Succeeded,
             End::Process(exit) if exit.code.is_some() => AttemptOutcome::Exited,
             End::Process(_) => AttemptOutcome::Signaled,
@@ -122,6 +148,9 @@ impl End {
     /// How it ended, in words.
     pub fn how(&self) -> String {
         match self {
+            End::Process(exit) if exit.is_out_of_memory => {
+                "ended by the kernel for want of memory".to_owned()
+            }
             End::Process(exit) => match (exit.code, exit.signal) {
                 (Some(code), _) => format!("exit code {code}"),
                 (None, Some(signal)) => format!("ended by {}", signal::name(signal)),

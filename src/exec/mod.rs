@@ -14,6 +14,8 @@
 //!    attempt has ended only when nothing of it is left.
 //! 6. What outlives the daemon is found at the next start, by the cookie in its environment.
 
+mod account;
+mod cgroup;
 mod command;
 mod dependencies;
 mod error;
@@ -30,6 +32,8 @@ mod trees;
 #[cfg(test)]
 mod tests;
 
+pub use account::Exit;
+pub use cgroup::{AttemptLimits, Cgroup, Leaf};
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::SpawnError;
@@ -40,8 +44,8 @@ pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
     Stream, TAIL_FLUSH,
 };
-pub use process::{Exit, Running, spawn};
+pub use process::{Running, spawn};
 pub use procfs::Identity;
 pub use report::{Heard, REPORT_VARIABLE, ReportChannel, clear_channels};
 pub use survivors::{Cleared, SURVIVORS_MAX, Survivor, kill_survivors};
-pub use trees::{HANGS_AFTER, Hanging, adopt_orphans, answer_on_first_thread, tend};
+pub use trees::{HANGS_AFTER, Hanging, adopt_orphans, adopts_orphans, answer_on_first_thread, tend};

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::{Clock, within};
+use crate::base::clock::{self, Clock, within};
 use crate::base::task;
+use crate::exec::account::{Exit, own_peak_bytes, wait4};
+use crate::exec::cgroup::Leaf;
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
 use crate::exec::error::{SpawnError, errno_of};
 use crate::exec::hygiene;
@@ -30,37 +32,18 @@ use crate::exec::trees::{self, Tree};
 /// First and longest pause between two looks at a group that is dying by itself.
 const GROUP_LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// How far above the daemon's own peak a child's must be to be told from it.
-const PEAK_MARGIN_BYTES: u64 = 1024 * 1024;
-
-/// How a process ended, and what it used. It counts the children it waited for too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// The exit code, when it ended by itself.
-    pub code: Option<i32>,
-    /// The signal that ended it. With `code` also `None`, somebody else took its status.
-    pub signal: Option<i32>,
-    /// Whether the system wrote a core file.
-    pub core_dumped: bool,
-    /// CPU time in its own code.
-    pub user_time: Duration,
-    /// CPU time in the kernel.
-    pub system_time: Duration,
-    /// The largest resident size of one of its processes. `None` when it stayed below the daemon's own
-    /// peak: a child starts in its parent's memory, and Linux counts that as the child's.
-    pub peak_memory_bytes: Option<u64>,
-}
-
 /// A process that was started. Dropping it kills the whole group; the exit is always collected, so no
 /// zombie stays.
 #[derive(Debug)]
 pub struct Running {
     leader: Arc<Leader>,
+    program: PathBuf,
     exit: Awaited<Exit>,
     drain: Awaited<DrainReport>,
 }
 
-/// Starts a process, as the leader of its own group, with stdin from `/dev/null`.
+/// Starts a process, as the leader of its own group, with stdin from `/dev/null`. It is moved into the `leaf`, where there
+/// is one; when it cannot be, it runs outside.
 ///
 /// The receiver gives its output in batches and ends after the drain. It is bounded: when nobody
 /// receives, reading stops and the child waits in its writes. Dropping the receiver throws the rest of
@@ -70,13 +53,14 @@ pub struct Running {
 /// a tokio runtime with I/O and time.
 pub fn spawn(
     spec: &Spec,
+    leaf: Option<Leaf>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Running, mpsc::Receiver<Vec<Piece>>), SpawnError> {
     spec.check()?;
     let program = spec.resolve()?;
     let starting = trees::starting();
     let (child, stdout, stderr) = start(spec, &program)?;
-    let leader = Arc::new(Leader::hold(child, &spec.cookie, clock)?);
+    let leader = Arc::new(Leader::hold(child, &spec.cookie, leaf, clock)?);
     drop(starting);
     hygiene::offer_first(leader.identity.pid);
     let watched = watch(&leader)?;
@@ -92,7 +76,7 @@ pub fn spawn(
         // The owner may have gone; then nobody asks.
         let _ = tell_drain.send(reading.await);
     });
-    let running = Running { leader, exit: Awaited::new(exit), drain: Awaited::new(drain) };
+    let running = Running { leader, program, exit: Awaited::new(exit), drain: Awaited::new(drain) };
     Ok((running, received))
 }
 
@@ -105,6 +89,16 @@ impl Running {
     /// Who it is, for `kill_survivors` after a crash.
     pub fn identity(&self) -> &Identity {
         &self.leader.identity
+    }
+
+    /// The file that was started.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The control group that holds all its processes, where there is one.
+    pub fn cgroup(&self) -> Option<&Path> {
+        self.leader.leaf.as_ref().map(Leaf::path)
     }
 
     /// Resolves when the process has exited, was reaped, and what was left of it is gone: the rest of its group, and
@@ -171,6 +165,8 @@ struct Leader {
     pidfd: OwnedFd,
     identity: Identity,
     tree: Tree,
+    /// The control group of all its processes.
+    leaf: Option<Leaf>,
     /// The daemon's own peak when the child left its memory.
     peak_floor_bytes: u64,
     is_stopping: AtomicBool,
@@ -180,7 +176,12 @@ struct Leader {
 }
 
 impl Leader {
-    fn hold(mut child: Child, cookie: &str, clock: &Arc<dyn Clock>) -> Result<Leader, SpawnError> {
+    fn hold(
+        mut child: Child,
+        cookie: &str,
+        leaf: Option<Leaf>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Leader, SpawnError> {
         let pid = Pid::from_child(&child);
         let seen = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| Ok((pidfd, identify(pid)?)));
         let (pidfd, identity) = match seen {
@@ -193,11 +194,22 @@ impl Leader {
             }
         };
         let tree = Tree::grow(&identity, cookie, clock);
+        let leaf = leaf.filter(|leaf| match leaf.take(identity.pid) {
+            Ok(()) => {
+                tree.hold();
+                true
+            }
+            Err(error) => {
+                tracing::warn!("a process could not be moved into {}: {error}", leaf.path().display());
+                false
+            }
+        });
         Ok(Leader {
             pid,
             pidfd,
             identity,
             tree,
+            leaf,
             peak_floor_bytes: own_peak_bytes(),
             is_stopping: AtomicBool::new(false),
             killed: CancellationToken::new(),
@@ -207,7 +219,8 @@ impl Leader {
 
     /// Blocks while it looks for what left the group: before the leader ends, for then nobody stands above it.
     fn terminate(&self) {
-        self.tree.ask_outsiders();
+        let inside = self.leaf.as_ref().map(Leaf::pids).unwrap_or_default();
+        self.tree.ask_outsiders(&inside);
         let is_reaped = self.lock();
         if *is_reaped {
             return;
@@ -226,6 +239,9 @@ impl Leader {
     fn kill(&self) {
         self.tree.end();
         self.killed.cancel();
+        if let Some(leaf) = &self.leaf {
+            leaf.kill();
+        }
         let is_reaped = self.lock();
         if !*is_reaped {
             self.kill_unreaped();
@@ -248,7 +264,25 @@ impl Leader {
     /// Waits until nothing but the leader is left, or until `kill`.
     async fn outlast(&self) {
         let (mut pause, longest) = GROUP_LOOK;
-        while !self.tree.is_alone().await && within(pause, self.killed.cancelled()).await.is_none() {
+        while !self.is_alone().await && within(pause, self.killed.cancelled()).await.is_none() {
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Whether nothing but the leader is left.
+    async fn is_alone(&self) -> bool {
+        self.tree.is_alone().await && !self.leaf.as_ref().is_some_and(Leaf::is_populated)
+    }
+
+    /// Ends what is left, and resolves when nothing is, however long that takes.
+    async fn clear(&self) {
+        if let Some(leaf) = self.leaf.as_ref().filter(|leaf| leaf.is_populated()) {
+            leaf.kill();
+        }
+        self.tree.clear().await;
+        let (mut pause, longest) = GROUP_LOOK;
+        while self.leaf.as_ref().is_some_and(Leaf::is_populated) {
+            clock::sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
     }
@@ -317,7 +351,8 @@ async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: o
         leader.outlast().await;
     }
     let exit = leader.reap();
-    leader.tree.clear().await;
+    leader.clear().await;
+    let exit = leader.leaf.as_ref().map_or(exit, |leaf| exit.with(leaf.account()));
     ended.cancel();
     // The owner may have gone; then nobody asks.
     let _ = tell.send(exit);
@@ -362,68 +397,6 @@ fn merge(command: &mut Command) -> std::io::Result<OwnedFd> {
     let (reader, writer) = std::io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     Ok(reader.into())
-}
-
-/// Reaps this one child. `peak_floor_bytes` is what its peak must exceed to be its own.
-fn wait4(pid: Pid, options: i32, peak_floor_bytes: u64) -> Exit {
-    let mut status = 0;
-    let mut usage = no_usage();
-    loop {
-        // SAFETY: both pointers are to live locals of the types that the call fills.
-        #[expect(unsafe_code, reason = "no safe binding gives the status together with the usage")]
-        let taken =
-            unsafe { libc::wait4(pid.as_raw_nonzero().get(), &raw mut status, options, &raw mut usage) };
-        if taken == pid.as_raw_nonzero().get() {
-            break;
-        }
-        if taken == -1 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted {
-            continue;
-        }
-        // ECHILD: the status went to somebody else, or SIGCHLD is ignored. That is all that is known.
-        return Exit {
-            code: None,
-            signal: None,
-            core_dumped: false,
-            user_time: Duration::ZERO,
-            system_time: Duration::ZERO,
-            peak_memory_bytes: None,
-        };
-    }
-    let peak_bytes = kibibytes(usage.ru_maxrss);
-    Exit {
-        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-        core_dumped: libc::WIFSIGNALED(status) && libc::WCOREDUMP(status),
-        user_time: length(usage.ru_utime),
-        system_time: length(usage.ru_stime),
-        peak_memory_bytes: (peak_bytes > peak_floor_bytes + PEAK_MARGIN_BYTES).then_some(peak_bytes),
-    }
-}
-
-/// The largest resident size that this process ever had.
-fn own_peak_bytes() -> u64 {
-    let mut usage = no_usage();
-    // SAFETY: the pointer is to a live local of the type that the call fills.
-    #[expect(unsafe_code, reason = "the safe way is to read and parse /proc at every start")]
-    let done = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-    if done == 0 { kibibytes(usage.ru_maxrss) } else { 0 }
-}
-
-fn no_usage() -> libc::rusage {
-    // SAFETY: a structure of plain numbers, for which zero is a value.
-    #[expect(unsafe_code, reason = "the type has no constructor")]
-    unsafe {
-        std::mem::zeroed()
-    }
-}
-
-fn kibibytes(count: libc::c_long) -> u64 {
-    u64::try_from(count).unwrap_or(0).saturating_mul(1024)
-}
-
-fn length(time: libc::timeval) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
 fn os(step: &'static str, error: &std::io::Error) -> SpawnError {

@@ -84,6 +84,13 @@ pub(super) fn all() -> Vec<(i32, Stat)> {
     pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect()
 }
 
+/// Time since the boot, in the unit of `start_ticks`: the kernel writes both in hundredths of a second.
+pub(super) fn ticks_now() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_once(' ')?.0.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+}
+
 /// The children of this process's first thread, who adopts its orphans. `None` on a kernel that does not list them.
 pub(super) fn children_of_first_thread() -> Option<Vec<i32>> {
     let own = std::process::id();
@@ -118,6 +125,12 @@ mod tests {
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat, Stat { state: b'S', parent: 1, group: 40, session: 3, start_ticks: 98_765 });
         assert_eq!(parse_stat(b"42 (cut"), None);
+    }
+
+    #[test]
+    fn now_is_not_before_our_own_start() {
+        let own = stat(i32::try_from(std::process::id()).unwrap()).unwrap().start_ticks;
+        assert!((own..own + 100 * 3_600).contains(&ticks_now().unwrap()), "the units differ");
     }
 
     #[test]

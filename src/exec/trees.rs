@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getsid, pidfd_send_signal, set_child_subreaper, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getsid, pidfd_send_signal, set_child_subreaper,
+    waitid,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +21,10 @@ use crate::base::clock::{self, Clock};
 use crate::exec::command::COOKIE_VARIABLE;
 use crate::exec::procfs::{self, Identity, Stat};
 use crate::exec::survivors::{pin, send_kill};
+
+mod below;
+
+use below::Below;
 
 /// After SIGKILL: how long a process may take to be gone before we say that it hangs.
 pub const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -40,6 +45,7 @@ struct Trees {
     starting: RwLock<()>,
     /// Looks that were asked for.
     asked_count: AtomicU64,
+    /// Held while somebody looks: never take it under `state`.
     last: Mutex<Option<Arc<Look>>>,
 }
 
@@ -62,6 +68,10 @@ struct Growing {
     leader: (i32, u64),
     cookie: String,
     phase: Phase,
+    /// When its control group had it, in ticks since the boot: nobody who was born outside of the group later is of it.
+    held_ticks: Option<u64>,
+    /// Its living members at the last look, once it stops: without the leader.
+    left: Vec<i32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +100,6 @@ struct Look {
     /// Looks that had been asked for when it began: it answers all of them.
     asked_count: u64,
     all: Vec<(i32, Stat)>,
-    /// Living members of trees that stop or end, their leaders apart.
-    left: HashMap<u64, Vec<i32>>,
 }
 
 /// A tree from its start to its end. Dropping it forgets it.
@@ -122,6 +130,11 @@ pub fn adopt_orphans() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether this process adopts orphans.
+pub fn adopts_orphans() -> bool {
+    TREES.state().adopts
+}
+
 /// Answers whether there are orphans, for kernels that do not list the children of a thread. Run it on the program's
 /// first thread, which gets them all; it never ends. Without it each look for orphans is one at all processes.
 pub async fn answer_on_first_thread() -> Infallible {
@@ -141,15 +154,10 @@ pub async fn tend(now: Instant) -> Vec<Hanging> {
     if TREES.may_have_orphans().await {
         TREES.look().await;
     }
-    let (state, last) = (TREES.state(), TREES.last());
+    let state = TREES.state();
     let hangs = |tree: &&Growing| matches!(tree.phase, Phase::Ending(since) if now.saturating_duration_since(since) >= HANGS_AFTER);
     let trees = state.growing.iter().filter(|(_, tree)| hangs(tree));
-    trees
-        .map(|(id, tree)| Hanging {
-            leader: tree.leader.0,
-            others: last.as_ref().and_then(|look| look.left.get(id).cloned()).unwrap_or_default(),
-        })
-        .collect()
+    trees.map(|(_, tree)| Hanging { leader: tree.leader.0, others: tree.left.clone() }).collect()
 }
 
 /// Hold this from before a child is started until its tree is known: else it would be taken for an orphan.
@@ -164,8 +172,17 @@ impl Tree {
         state.tree_count += 1;
         let id = state.tree_count;
         let leader = (leader.pid, leader.start_ticks);
-        state.growing.insert(id, Growing { leader, cookie: cookie.to_owned(), phase: Phase::Running });
+        let (cookie, phase) = (cookie.to_owned(), Phase::Running);
+        state.growing.insert(id, Growing { leader, cookie, phase, held_ticks: None, left: Vec::new() });
         Tree { id, clock: Arc::clone(clock) }
+    }
+
+    /// A control group has the leader from here on, and so all that is born of it.
+    pub(super) fn hold(&self) {
+        let now = procfs::ticks_now();
+        if let Some(tree) = TREES.state().growing.get_mut(&self.id) {
+            tree.held_ticks = now;
+        }
     }
 
     /// From here on what is outside of the group has its grace too.
@@ -186,10 +203,12 @@ impl Tree {
         }
     }
 
-    /// Asks the members outside of the group to end, as far as they are surely its own. Blocks while it looks.
-    pub(super) fn ask_outsiders(&self) {
+    /// Asks the members outside of the group to end, as far as they are surely its own; those `inside` of its control
+    /// group are. Blocks while it looks.
+    pub(super) fn ask_outsiders(&self, inside: &[i32]) {
         let look = TREES.look_now();
-        for pid in TREES.state().note_members(self.id, &look.all) {
+        let members = TREES.state().note_members(self.id, inside, &look.all);
+        for pid in members {
             for signal in [Signal::TERM, Signal::CONT] {
                 if let Some(process) = pin(pid.0).filter(|_| is_same(pid)) {
                     let _ = pidfd_send_signal(process, signal);
@@ -200,7 +219,8 @@ impl Tree {
 
     /// Whether nothing is left of it but the leader.
     pub(super) async fn is_alone(&self) -> bool {
-        !TREES.look().await.left.contains_key(&self.id)
+        TREES.look().await;
+        TREES.state().growing.get(&self.id).is_none_or(|tree| tree.left.is_empty())
     }
 
     /// Ends what is left of it. Resolves when nothing is, however long that takes.
@@ -226,10 +246,6 @@ impl Drop for Tree {
 impl Trees {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Arc<Look>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// False when there is surely nothing to look for.
@@ -258,7 +274,7 @@ impl Trees {
     /// Looks at all processes, reaps and kills what is due. Whoever asks while another looks shares the next look.
     fn look_now(&self) -> Arc<Look> {
         let number = self.asked_count.fetch_add(1, Ordering::SeqCst);
-        let mut last = self.last();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(look) = last.as_ref().filter(|look| look.asked_count > number) {
             return Arc::clone(look);
         }
@@ -267,7 +283,7 @@ impl Trees {
         // Whoever was being started meanwhile is known behind this line, or is gone.
         drop(self.starting.write().unwrap_or_else(PoisonError::into_inner));
         let mut state = self.state();
-        let (due, left) = state.sort(&all);
+        let due = state.sort(&all);
         drop(state);
         let out_of_reach: Vec<i32> =
             due.into_iter().filter(|member| !kill(*member)).map(|(pid, _)| pid).collect();
@@ -275,7 +291,7 @@ impl Trees {
             tracing::warn!(?out_of_reach, "processes of ended attempts belong to another user now and go on");
             self.state().give_up(&out_of_reach);
         }
-        let look = Arc::new(Look { asked_count, all, left });
+        let look = Arc::new(Look { asked_count, all });
         *last = Some(Arc::clone(&look));
         look
     }
@@ -287,7 +303,8 @@ impl State {
         let Some(stat) = procfs::stat(pid) else { return true };
         let is_known = |known: &Known| {
             known.stat.start_ticks == stat.start_ticks
-                && (known.is_out_of_reach || known.owners.iter().any(|id| self.phase(*id) == Some(Phase::Running)))
+                && (known.is_out_of_reach
+                    || known.owners.iter().any(|id| self.phase(*id) == Some(Phase::Running)))
         };
         !self.is_orphan(pid, &stat) || (stat.is_alive() && self.known.get(&pid).is_some_and(is_known))
     }
@@ -302,41 +319,17 @@ impl State {
         self.growing.get(&id).map(|tree| tree.phase)
     }
 
-    /// Reaps orphans that have ended. Gives the members that must be killed, and those that are left of trees that
-    /// stop or end.
-    fn sort(&mut self, all: &[(i32, Stat)]) -> (Vec<(i32, u64)>, HashMap<u64, Vec<i32>>) {
-        let mut left: HashMap<u64, Vec<i32>> = HashMap::new();
-        for (id, tree) in self.growing.iter().filter(|(_, tree)| tree.phase == Phase::Stopping) {
-            let is_member = |(pid, stat): &&(i32, Stat)| {
-                stat.group == tree.leader.0 && *pid != tree.leader.0 && stat.is_alive()
-            };
-            left.entry(*id).or_default().extend(all.iter().filter(is_member).map(|(pid, _)| *pid));
-        }
-        if self.adopts {
-            let present: HashMap<i32, u64> = all.iter().map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
-            self.known.retain(|pid, known| present.get(pid) == Some(&known.stat.start_ticks));
-        }
+    /// Reaps orphans that have ended, and notes what is left of trees that stop or end. Gives the members that must be
+    /// killed.
+    fn sort(&mut self, all: &[(i32, Stat)]) -> Vec<(i32, u64)> {
+        let mut left = self.groups_left(all);
         let mut due = Vec::new();
-        let own = getpid().as_raw_nonzero().get();
-        let children = all.iter().filter(|(_, stat)| self.adopts && stat.parent == own);
-        let (living, dead): (Vec<(i32, Stat)>, Vec<_>) = children.partition(|(_, stat)| stat.is_alive());
-        for (pid, stat) in dead.into_iter().filter(|(pid, stat)| self.is_orphan(*pid, stat)) {
-            reap((pid, stat.start_ticks));
-        }
-        let orphans: Vec<_> = living.into_iter().filter(|(pid, stat)| self.is_orphan(*pid, stat)).collect();
-        if orphans.is_empty() {
-            left.retain(|_, pids| !pids.is_empty());
-            return (due, left);
-        }
-        let below = Below::new(all);
+        let orphans = if self.adopts { self.reap_orphans(all) } else { Vec::new() };
+        let below = if orphans.is_empty() { Below::default() } else { Below::new(all) };
         for (pid, stat) in orphans {
             let known = self.know(pid, &stat);
-            if known.is_out_of_reach {
-                continue;
-            }
-            let phases: Vec<_> =
-                known.owners.iter().filter_map(|id| Some((*id, self.phase(*id)?))).collect();
-            if phases.iter().any(|(_, phase)| *phase == Phase::Running) {
+            let phases: Vec<_> = known.owners.iter().filter_map(|id| Some((*id, self.phase(*id)?))).collect();
+            if known.is_out_of_reach || phases.iter().any(|(_, phase)| *phase == Phase::Running) {
                 continue;
             }
             let branch = below.branch((pid, stat.start_ticks));
@@ -348,8 +341,38 @@ impl State {
                 due.extend(branch);
             }
         }
-        left.retain(|_, pids| !pids.is_empty());
-        (due, left)
+        for (id, tree) in &mut self.growing {
+            tree.left = left.remove(id).unwrap_or_default();
+        }
+        due
+    }
+
+    /// Who else is alive in the groups of trees that stop: they have their grace.
+    fn groups_left(&self, all: &[(i32, Stat)]) -> HashMap<u64, Vec<i32>> {
+        let stopping = self.growing.iter().filter(|(_, tree)| tree.phase == Phase::Stopping);
+        let groups: HashMap<i32, u64> = stopping.map(|(id, tree)| (tree.leader.0, *id)).collect();
+        let mut left: HashMap<u64, Vec<i32>> = HashMap::new();
+        for (pid, stat) in all.iter().filter(|(pid, stat)| stat.is_alive() && stat.group != *pid) {
+            if let Some(id) = groups.get(&stat.group) {
+                left.entry(*id).or_default().push(*pid);
+            }
+        }
+        left
+    }
+
+    /// Takes the status of the orphans that have ended, and forgets who is gone. Gives the living ones.
+    fn reap_orphans(&mut self, all: &[(i32, Stat)]) -> Vec<(i32, Stat)> {
+        let own = getpid().as_raw_nonzero().get();
+        let orphans = all.iter().filter(|(pid, stat)| stat.parent == own && self.is_orphan(*pid, stat));
+        let (living, dead): (Vec<(i32, Stat)>, Vec<_>) = orphans.partition(|(_, stat)| stat.is_alive());
+        for (pid, stat) in dead {
+            reap((pid, stat.start_ticks));
+        }
+        if !self.known.is_empty() {
+            let present: HashMap<i32, u64> = all.iter().map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
+            self.known.retain(|pid, known| present.get(pid) == Some(&known.stat.start_ticks));
+        }
+        living
     }
 
     /// What is known of an orphan; looks who it is when nothing is.
@@ -386,17 +409,21 @@ impl State {
         self.known.values().find(is_near).map(|near| near.owners[0])
     }
 
-    /// The trees that an orphan may belong to when nothing tells: all that began before it.
+    /// The trees that an orphan may belong to when nothing tells: all that began before it, but those whose control group
+    /// would have it.
     fn suspects(&self, stat: &Stat) -> Vec<u64> {
-        let began_before = |(_, tree): &(&u64, &Growing)| tree.leader.1 <= stat.start_ticks;
-        self.growing.iter().filter(began_before).map(|(id, _)| *id).collect()
+        let may_own = |(_, tree): &(&u64, &Growing)| {
+            tree.leader.1 <= stat.start_ticks && tree.held_ticks.is_none_or(|held| stat.start_ticks <= held)
+        };
+        self.growing.iter().filter(may_own).map(|(id, _)| *id).collect()
     }
 
     /// Remembers the members of a tree outside of its group: those below its leader and its own orphans. Gives them.
-    fn note_members(&mut self, id: u64, all: &[(i32, Stat)]) -> Vec<(i32, u64)> {
+    fn note_members(&mut self, id: u64, inside: &[i32], all: &[(i32, Stat)]) -> Vec<(i32, u64)> {
         let Some(leader) = self.growing.get(&id).map(|tree| tree.leader) else { return Vec::new() };
         let below = Below::new(all);
-        let is_own = |pid: &i32| self.known.get(pid).is_some_and(|known| known.owners == [id]);
+        let is_own =
+            |pid: &i32| inside.contains(pid) || self.known.get(pid).is_some_and(|known| known.owners == [id]);
         let mut members = below.branch(leader);
         for (pid, stat) in all.iter().filter(|(pid, _)| is_own(pid)) {
             members.extend(below.branch((*pid, stat.start_ticks)));
@@ -420,42 +447,6 @@ impl State {
                 known.is_out_of_reach = true;
             }
         }
-    }
-}
-
-/// Who stands below whom.
-struct Below {
-    stats: HashMap<i32, Stat>,
-    children: HashMap<i32, Vec<i32>>,
-}
-
-impl Below {
-    fn new(all: &[(i32, Stat)]) -> Below {
-        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-        for (pid, stat) in all {
-            children.entry(stat.parent).or_default().push(*pid);
-        }
-        Below { stats: all.iter().copied().collect(), children }
-    }
-
-    fn stat(&self, pid: i32) -> Option<Stat> {
-        self.stats.get(&pid).copied()
-    }
-
-    /// The process and all that live below it.
-    fn branch(&self, top: (i32, u64)) -> Vec<(i32, u64)> {
-        let (mut branch, mut at) = (vec![top], 0);
-        let mut seen = HashSet::from([top.0]);
-        while let Some((pid, _)) = branch.get(at) {
-            for child in self.children.get(pid).into_iter().flatten() {
-                // A pid that was used again while we looked must not lead us round in a circle.
-                if let Some(stat) = self.stat(*child).filter(|stat| stat.is_alive() && seen.insert(*child)) {
-                    branch.push((*child, stat.start_ticks));
-                }
-            }
-            at += 1;
-        }
-        branch
     }
 }
 
@@ -489,81 +480,4 @@ fn has_children_of_this_thread() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stat(parent: i32, group: i32, session: i32, start_ticks: u64) -> Stat {
-        Stat { state: b'S', parent, group, session, start_ticks }
-    }
-
-    fn growing(leader: (i32, u64), phase: Phase) -> Growing {
-        Growing { leader, cookie: format!("cookie {}", leader.0), phase }
-    }
-
-    /// Two trees: 100, which began at 1,000, and 200, which began at 2,000.
-    fn two() -> State {
-        let trees = [(1, growing((100, 1_000), Phase::Running)), (2, growing((200, 2_000), Phase::Stopping))];
-        State { adopts: true, growing: trees.into(), ..State::default() }
-    }
-
-    #[test]
-    fn an_orphan_is_known_by_cookie_group_session_or_time() {
-        let mut state = two();
-        let own = (50, 50);
-        let owner = |state: &State, stat: Stat, cookie: Option<&str>| {
-            state.owner(&stat, cookie.map(str::as_bytes), own)
-        };
-        assert_eq!(owner(&state, stat(7, 300, 300, 3_000), Some("cookie 200")), Some(2));
-        assert_eq!(owner(&state, stat(7, 100, 50, 3_000), None), Some(1));
-        assert_eq!(owner(&state, stat(7, 200, 50, 1_500), None), None, "200 began later: another group");
-        assert_eq!(owner(&state, stat(7, 300, 300, 3_000), Some("of another daemon")), None);
-        assert_eq!(state.suspects(&stat(7, 300, 300, 3_000)), [1, 2]);
-        assert_eq!(state.suspects(&stat(7, 300, 300, 1_500)), [1]);
-        assert_eq!(state.suspects(&stat(7, 300, 300, 500)), Vec::<u64>::new(), "older than all that run");
-        let known = Known { stat: stat(7, 300, 300, 3_000), owners: vec![2], is_out_of_reach: false };
-        state.known.insert(300, known);
-        assert_eq!(owner(&state, stat(7, 301, 300, 3_000), None), Some(2), "of the same session");
-        assert_eq!(owner(&state, stat(7, 50, 50, 3_000), None), None, "our own places tell nothing");
-    }
-
-    #[test]
-    fn only_what_no_running_attempt_may_own_is_due() {
-        let own = getpid().as_raw_nonzero().get();
-        let mut state = two();
-        state.before.insert((400, 1));
-        let all = [
-            (100, stat(own, 100, 50, 1_000)),
-            (200, stat(own, 200, 50, 2_000)),
-            (201, stat(200, 200, 50, 2_001)),
-            (400, stat(own, 400, 400, 1)),
-            // Pids that no process has: nothing is read of them, and nothing sent to them.
-            (i32::MAX - 1, stat(own, 300, 300, 3_000)),
-            (i32::MAX - 2, stat(i32::MAX - 1, 300, 300, 3_001)),
-        ];
-        let (due, left) = state.sort(&all);
-        assert_eq!((due, left), (Vec::new(), HashMap::from([(2, vec![201])])));
-        state.growing.remove(&1);
-        let (due, left) = state.sort(&all);
-        assert_eq!(due, Vec::new());
-        assert_eq!(left, HashMap::from([(2, vec![201, i32::MAX - 1, i32::MAX - 2])]));
-        state.growing.remove(&2);
-        let all = &all[2..];
-        let (due, left) = state.sort(all);
-        assert_eq!(due, [(i32::MAX - 1, 3_000), (i32::MAX - 2, 3_001)]);
-        assert_eq!(left, HashMap::new());
-    }
-
-    #[test]
-    fn members_below_a_leader_are_remembered_when_they_are_asked_to_end() {
-        let mut state = two();
-        let all = [
-            (100, stat(7, 100, 50, 1_000)),
-            (101, stat(100, 100, 50, 1_001)),
-            (102, stat(101, 102, 102, 1_002)),
-            (200, stat(7, 200, 50, 2_000)),
-            (202, stat(200, 202, 202, 2_002)),
-        ];
-        assert_eq!(state.note_members(1, &all), [(102, 1_002)]);
-        assert_eq!(state.owner(&stat(7, 102, 102, 1_003), None, (50, 50)), Some(1));
-    }
-}
+mod tests;

@@ -1,11 +1,13 @@
 //! The daemon as a process: killed, stopped, started badly, fed nonsense, reported to, measured. Everything through the front door.
 
 mod bulk;
+mod cgroups;
 mod cli_look;
 mod cli_site;
 mod crash;
 mod dependencies;
 mod expiry;
+mod floods;
 mod following;
 mod holds;
 mod keys;
@@ -25,3 +27,5 @@ mod starting;
 mod stepped_clock;
 mod stopping;
 mod timeouts;
+mod trees;
+mod what_ran;

@@ -62,6 +62,8 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         health: health::HealthBoard::default(),
         running: running::Running::default(),
         handlers: beadle::exec::Handlers::default(),
+        cgroup: None,
+        host: "here".to_owned(),
         tokens: beadle::engine::tokens::TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),

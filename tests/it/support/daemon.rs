@@ -86,7 +86,12 @@ impl Daemon {
 
     /// A daemon that has the machine to itself, for measurements.
     pub fn start_alone() -> Daemon {
-        Daemon::start_in(machine::alone(), &[], &[])
+        Daemon::start_alone_with(&[])
+    }
+
+    /// The same with further `serve` flags.
+    pub fn start_alone_with(flags: &[&str]) -> Daemon {
+        Daemon::start_in(machine::alone(), flags, &[])
     }
 
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
@@ -189,9 +194,29 @@ impl Daemon {
         serve
     }
 
+    /// The `serve` command line behind a shell that does something first: `exec "$@"` starts the daemon in its place.
+    pub fn serve_by_shell(&self, script: &str) -> Command {
+        let serve = self.serve_command();
+        let mut shell = program("/bin/sh");
+        shell.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args()).env_clear();
+        for (name, value) in serve.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        shell
+    }
+
+    /// As `restart`, by a command line that the test made.
+    pub fn restart_by(&mut self, serve: Command) {
+        assert!(self.running.is_none(), "the daemon still runs");
+        self.launch_by(serve);
+    }
+
     fn launch(&mut self) {
-        let mut child = self
-            .serve_command()
+        self.launch_by(self.serve_command());
+    }
+
+    fn launch_by(&mut self, mut serve: Command) {
+        let mut child = serve
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -272,6 +297,15 @@ impl Daemon {
         let state = job["state"].as_str().unwrap_or_default();
         assert!(FINAL_STATES.contains(&state), "the stream completed, but the job is {job}");
         Ended { job, lines }
+    }
+
+    /// Waits for the job's end without its output; gives the state.
+    pub fn wait_final_state(&self, id: &str) -> String {
+        let query = "query ($id: ID!) { job(id: $id) { state } }";
+        until("the job to end", PATIENCE * 10, || {
+            let state = string(&self.graphql(query, json!({ "id": id }))["job"]["state"]);
+            FINAL_STATES.contains(&state.as_str()).then_some(state)
+        })
     }
 
     /// The command line client, as an operator on this machine has it (address and token by environment).
