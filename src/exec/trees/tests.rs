@@ -60,7 +60,7 @@ fn only_what_no_running_attempt_may_own_is_due() {
     assert_eq!(state.sort(&all), []);
     assert_eq!((left(&state, 1), left(&state, 2)), (Vec::new(), vec![201]));
     state.growing.remove(&1);
-    assert_eq!(state.sort(&all), []);
+    assert_eq!(state.sort(&all[1..]), []);
     assert_eq!(left(&state, 2), [201, i32::MAX - 1, i32::MAX - 2]);
     state.growing.remove(&2);
     assert_eq!(state.sort(&all[2..]), [(i32::MAX - 1, 3_000), (i32::MAX - 2, 3_001)]);
