@@ -86,6 +86,15 @@ fn enqueue(daemon: &Daemon, mark: &str, script: &str) -> String {
     daemon.enqueue_with(json!({"run": {"command": {"exec": exec}}}))
 }
 
+/// Whether a process with the mark runs that has lost the cookie, and is no shell any more.
+fn runs_alone(mark: &str) -> bool {
+    pids_with(MARK, mark).into_iter().any(|pid| {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let has_cookie = read("environ").windows(14).any(|part| part == b"BEADLE_COOKIE=");
+        !has_cookie && read("cmdline") == b"sleep\x00600\0"
+    })
+}
+
 fn attempt(daemon: &Daemon, id: &str) -> Value {
     let query = "query ($id: ID!) { job(id: $id) { attempts { nodes {
       outcome userTime systemTime peakMemoryBytes failure { message } ran { cgroup }
@@ -112,8 +121,10 @@ fn a_leaf_holds_what_has_no_mark_and_ends_it_with_its_own_attempt() {
     let leaf = attempt(&daemon, &long)["ran"]["cgroup"].as_str().map(PathBuf::from).expect("it has a leaf");
     assert_eq!(group.leaves(), std::slice::from_ref(&leaf));
 
-    enqueue(&daemon, &mark, "env -i TEST_RUN=$TEST_RUN setsid sh -c 'sleep 600 & exit'; sleep 600");
-    until("the runaway and its job to run", PATIENCE, || (pids_with(MARK, &mark).len() == 3).then_some(()));
+    // It waits until the leaf surely has it: what is forked before may stand outside, and is known by its birth only.
+    let script = "sleep 1; env -i TEST_RUN=$TEST_RUN PATH=$PATH setsid sh -c 'sleep 600 & exit'; sleep 600";
+    enqueue(&daemon, &mark, script);
+    until("the runaway and its job to run", PATIENCE, || runs_alone(&mark).then_some(()));
     daemon.kill9();
     assert!(leaf.exists(), "nobody is there to remove it");
     group.restart(&mut daemon);
