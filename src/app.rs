@@ -29,8 +29,9 @@ use crate::engine::supervisor::{Ground, Supervisor, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, log_watch, metrics as engine_metrics, reaper, recent,
-    recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, health, health_news, log_watch, metrics as engine_metrics, processes,
+    reaper, recent, recorder, retention, running, scheduler, sinks, spool, starting, status_line,
+    store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::graphql::{self, ApiSchema};
@@ -44,6 +45,7 @@ use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
 pub mod admin;
 mod daemon;
 mod doctor;
+mod hosting;
 
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
@@ -57,11 +59,18 @@ pub fn run(settings: Settings) -> Result<(), String> {
     telemetry::init(settings.log_format, settings.log_level.as_str());
     let (before, limit) = descriptors::raise();
     tracing::debug!(before, limit, "descriptors that may be open");
+    hosting::take_over()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no runtime could be started: {error}"))?;
-    let ended = runtime.block_on(run_until_signal(settings));
+    let ended = runtime.block_on(async {
+        // On this very thread, which gets the orphans.
+        tokio::select! {
+            ended = run_until_signal(settings) => ended,
+            never = exec::answer_on_first_thread() => match never {},
+        }
+    });
     telemetry::flush();
     ended
 }
@@ -173,6 +182,7 @@ async fn build(
     let report_directory = data_dir.join("report");
     exec::clear_channels(&report_directory)
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
+    let cgroup = hosting::enter_cgroup(settings, &data_dir, ground.clock.as_ref());
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
     let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
@@ -197,6 +207,8 @@ async fn build(
         logs,
         recorder,
         handlers,
+        cgroup,
+        host: host_name(),
         started_at: clock.now(),
         clock,
         random,
@@ -256,6 +268,8 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "store-watch", store_watch::run);
     supervisor.keep(engine, "log-watch", log_watch::run);
     supervisor.keep(engine, "health-news", health_news::run);
+    // The row `processes` says what cannot be killed.
+    supervisor.keep(engine, "process-watch", processes::run);
     if role == Role::Program && service::is_present() {
         supervisor.keep(engine, "status-line", status_line::run);
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::start;
+use super::{hosting, start};
 use crate::base::settings::{DATA_DIR, Settings, Sources, cores};
 use crate::base::shutdown::Shutdown;
 use crate::engine::watchdog::Role;
@@ -68,6 +68,7 @@ pub struct DaemonBuilder {
     settings: Vec<(String, String)>,
     data_dir: Option<PathBuf>,
     handlers: Vec<(String, Handler)>,
+    takes_over: bool,
 }
 
 /// Why a daemon could not be started, in one sentence.
@@ -126,12 +127,25 @@ impl DaemonBuilder {
         self
     }
 
+    /// Makes this process the daemon's own, as the program `beadle` is: it adopts the orphans that processes of jobs leave,
+    /// ends them with their attempt and reaps them; keeps its open files from jobs; and uses the control group that is
+    /// delegated to it. Only for programs that start no processes themselves from here on: such a process would be
+    /// taken for an orphan. Without it what leaves the process group of a job lives on when the job has ended.
+    pub fn take_over_process(mut self) -> DaemonBuilder {
+        self.takes_over = true;
+        self
+    }
+
     /// Starts it on the present tokio runtime, which needs I/O and time. It takes jobs when this returns.
     ///
     /// # Errors
     /// One sentence: a setting, the data directory, the address or a handler's name is bad.
     pub async fn start(self) -> Result<RunningDaemon, StartError> {
+        let takes_over = self.takes_over;
         let (settings, handlers) = self.checked().map_err(StartError)?;
+        if takes_over {
+            hosting::take_over().map_err(StartError)?;
+        }
         start(settings, handlers, Role::Guest).await.map_err(StartError)
     }
 

@@ -79,6 +79,15 @@ impl LogLevel {
     }
 }
 
+/// Whether attempts get control groups of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupUse {
+    /// Where the system has given us a part of its tree.
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// Everything that an operator may set, as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -114,6 +123,12 @@ pub struct Settings {
     pub min_free: u64,
     /// Bytes of the log of one attempt.
     pub log_attempt_cap: u64,
+    /// Whether attempts get control groups of their own.
+    pub cgroup: CgroupUse,
+    /// Bytes of memory that one attempt may use, all its processes together.
+    pub job_memory_max: Option<u64>,
+    /// Processes and threads that one attempt may have.
+    pub job_processes_max: Option<u64>,
     /// How the daemon's own log is written.
     pub log_format: LogFormat,
     /// How much of it.
@@ -215,6 +230,9 @@ impl Settings {
             retention_log_bytes: 10 * 1024 * 1024 * 1024,
             min_free: 64 * 1024 * 1024,
             log_attempt_cap: 64 * 1024 * 1024,
+            cgroup: CgroupUse::Auto,
+            job_memory_max: None,
+            job_processes_max: None,
             log_format: LogFormat::Auto,
             log_level: LogLevel::Info,
             sinks: Vec::new(),

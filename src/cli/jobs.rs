@@ -1,6 +1,6 @@
 //! Owns `jobs`, `job` and `cancel`: looking at jobs, and stopping them.
 
-use crate::client::answers::{AttemptRow, JobDetail, JobRow};
+use crate::client::answers::{AttemptRow, JobDetail, JobRow, Ran};
 use crate::client::inputs::{JobCancel, JobFilter, Label};
 use crate::client::operations::{self, PageOf};
 
@@ -153,6 +153,7 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("command", Some(whole_command(&job.command))),
         ("parameters", job.parameters.as_ref().map(ToString::to_string)),
         ("directory", job.command.working_directory.clone()),
+        ("last ran", job.attempts.nodes.iter().rev().find_map(|attempt| attempt.ran.as_ref()).map(ran)),
         ("queue", Some(job.queue.name.clone())),
         ("priority", (job.priority != 0).then(|| job.priority.to_string())),
         ("labels", (!labels.is_empty()).then(|| labels.join(" "))),
@@ -172,6 +173,11 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("stop asked", job.stop_requested_at.clone()),
         ("finished", job.finished_at.clone()),
     ]
+}
+
+fn ran(ran: &Ran) -> String {
+    let cgroup = ran.cgroup.as_ref().map(|group| format!(", control group {group}")).unwrap_or_default();
+    format!("{} in {} on {}{cgroup}", ran.program, ran.directory, ran.host)
 }
 
 fn attempt(attempt: &AttemptRow) -> [String; 6] {

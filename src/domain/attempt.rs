@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
 use super::id::{AttemptId, JobId, WorkerId};
+use super::limits::{RAN_NAME_BYTES_MAX, RAN_NAMES_MAX};
 use super::report::RetryAdvice;
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
@@ -90,6 +91,40 @@ pub struct Failure {
     pub is_retryable: bool,
 }
 
+/// What really ran in an attempt, as it was found when it was started.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ran {
+    /// The program's file, as the search for it came out.
+    pub program: String,
+    /// The directory it was started in.
+    pub directory: String,
+    /// Names of the variables it was given, sorted; values are kept nowhere. At most the first 200.
+    pub environment_names: Vec<String>,
+    /// Variables it was given.
+    pub environment_count: i32,
+    /// The machine's name.
+    pub host: String,
+    /// The control group that held its processes; null without one.
+    pub cgroup: Option<String>,
+}
+
+impl Ran {
+    /// With the names of the variables sorted, each once, and cut to what is kept.
+    #[must_use]
+    pub fn with_names(self, names: impl Iterator<Item = String>) -> Ran {
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        let environment_count = i32::try_from(names.len()).unwrap_or(i32::MAX);
+        names.truncate(RAN_NAMES_MAX);
+        for name in &mut names {
+            name.truncate(name.floor_char_boundary(RAN_NAME_BYTES_MAX));
+        }
+        Ran { environment_names: names, environment_count, ..self }
+    }
+}
+
 /// One execution of a job.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
@@ -109,6 +144,8 @@ pub struct Attempt {
     /// The worker that ran it.
     #[graphql(skip)]
     pub worker_id: WorkerId,
+    /// What really ran; null before it was started, and for a handler.
+    pub ran: Option<Ran>,
     /// Process id of the command.
     pub pid: Option<i32>,
     /// Its exit code, when it exited.
@@ -179,5 +216,32 @@ impl Ended {
             dropped_log_bytes: 0,
             advice: RetryAdvice::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(names: impl Iterator<Item = String>) -> Ran {
+        let empty = Ran {
+            program: "/bin/sh".to_owned(),
+            directory: "/".to_owned(),
+            environment_names: Vec::new(),
+            environment_count: 0,
+            host: "h".to_owned(),
+            cgroup: None,
+        };
+        empty.with_names(names)
+    }
+
+    #[test]
+    fn the_names_that_are_kept_are_sorted_and_bounded() {
+        let few = ran(["B", "A", "B"].into_iter().map(str::to_owned));
+        assert_eq!((few.environment_names, few.environment_count), (vec!["A".to_owned(), "B".to_owned()], 2));
+        let many = ran((0..=RAN_NAMES_MAX).map(|number| format!("{number}")));
+        assert_eq!((many.environment_names.len(), many.environment_count), (RAN_NAMES_MAX, 201));
+        let long = ran(["ä".repeat(RAN_NAME_BYTES_MAX)].into_iter());
+        assert_eq!(long.environment_names, ["ä".repeat(RAN_NAME_BYTES_MAX / 2)]);
     }
 }

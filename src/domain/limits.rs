@@ -104,6 +104,10 @@ pub const PARAMETERS_SCHEMA_PARTS_MAX: usize = 10_000;
 pub const PARAMETERS_PATTERNS_MAX: usize = 64;
 /// Bytes of the JSON text of a job's parameters.
 pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
+/// Names of an attempt's variables that are kept.
+pub const RAN_NAMES_MAX: usize = 200;
+/// Bytes of each that are kept.
+pub const RAN_NAME_BYTES_MAX: usize = 200;
 /// Ended jobs that the statistics of a task look at.
 pub const STATISTICS_JOBS_MAX: i64 = 100;
 /// Characters of an incident's title.

@@ -16,6 +16,7 @@ pub mod log_watch;
 pub mod logs;
 pub mod metrics;
 pub mod parameters;
+pub mod processes;
 pub mod progress;
 pub mod reaper;
 pub mod recent;
@@ -49,7 +50,7 @@ use crate::base::metrics::Metrics;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
-use crate::exec::Handlers;
+use crate::exec::{Cgroup, Handlers};
 use crate::store::logs::Logs;
 use crate::store::{Care, Reader, Writer};
 
@@ -106,6 +107,10 @@ pub struct Parts {
     pub recorder: recorder::Recorder,
     /// The functions of this program that a job may call.
     pub handlers: Handlers,
+    /// The control groups of attempts, where there are any.
+    pub cgroup: Option<Arc<Cgroup>>,
+    /// The machine's name.
+    pub host: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Memory that a line takes beside its bytes.
 const LINE_OVERHEAD: usize = 48;
 /// Batches of lines that may wait.
-const WAITING_MAX: usize = 256;
+const WAITING_MAX: usize = 32;
 /// How long an attempt's output waits for room before it is dropped and counted.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -11,7 +11,7 @@ use super::running::Entry;
 use super::underway::{Begun, End, Underway};
 use super::{Engine, dependencies, handlers, reports, spool, starting};
 use crate::base::{clock, points};
-use crate::domain::attempt::{AttemptOutcome, Ended};
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran};
 use crate::domain::duration::Span;
 use crate::domain::error_line;
 use crate::domain::log::{LogStream, NewLine};
@@ -25,7 +25,7 @@ use crate::store::logs::LogEnd;
 use crate::store::transition::EndAttempt;
 use crate::store::writer::Refusal;
 
-/// After SIGKILL, or the drop of a handler: how long it may take to be gone before the attempt ends without it.
+/// After the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why we stopped it.
@@ -89,11 +89,11 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         spec
     });
     let begun = begin(engine, claimed, &stop, (&told, &alive), spec, place).await;
-    let (underway, output) = match begun {
+    let ((underway, output), ran) = match begun {
         Ok(begun) => begun,
         Err(ended) => return unstarted(engine, claimed, ended).await,
     };
-    let spawned = record_spawn(engine, claimed, underway.identity().cloned());
+    let spawned = record_spawn(engine, claimed, underway.identity().cloned(), ran);
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
@@ -122,7 +122,8 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     ended
 }
 
-/// Starts a process, or calls the handler where there is none to start, once the machine has what it takes.
+/// Starts a process, or calls the handler where there is none to start, once the machine has what it takes. Gives what
+/// really ran too.
 async fn begin(
     engine: &Engine,
     claimed: &Claimed,
@@ -130,18 +131,20 @@ async fn begin(
     (told, alive): (&watch::Sender<Reported>, &watch::Sender<bool>),
     spec: Option<Spec>,
     place: Place,
-) -> Result<Begun, Ended> {
+) -> Result<(Begun, Option<Ran>), Ended> {
     let start = || {
         if let Some(spec) = &spec {
-            return Underway::spawn(engine, spec);
+            return Underway::spawn(engine, claimed.attempt, spec);
         }
         let name = claimed.job.command.handler.as_deref().unwrap_or_default();
         Underway::call(engine, name, handlers::call_of(engine, claimed, (told, alive), place.clone()))
     };
-    starting::begin(engine, stop, start).await.map_err(|mut ended| {
+    let begun = starting::begin(engine, stop, start).await.map_err(|mut ended| {
         ended.message = told.borrow().masks().hide(&ended.message);
         ended
-    })
+    })?;
+    let ran = spec.as_ref().and_then(|spec| begun.0.ran(engine, spec));
+    Ok((begun, ran))
 }
 
 /// The end of an attempt of which nothing ever ran.
@@ -150,13 +153,14 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
     with_log(ended, end, 0)
 }
 
-async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>) {
-    let Some(process) = process else { return };
+async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>, ran: Option<Ran>) {
+    let Some((process, ran)) = process.zip(ran) else { return };
     let recorded = engine.writer.apply(RecordSpawn {
         attempt: claimed.attempt,
         pid: process.pid,
         start_ticks: i64::try_from(process.start_ticks).unwrap_or(i64::MAX),
         boot_id: process.boot_id,
+        ran,
     });
     if let Err(Refusal::Fault(fault)) = recorded.await {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
@@ -217,23 +221,18 @@ async fn watch(
     };
     underway.terminate();
     let grace = claimed.job.kill_grace.to_std();
-    let mut end = tokio::select! {
+    let end = tokio::select! {
         end = underway.wait() => Some(end),
         () = grace_over(engine, grace) => None,
     };
-    if end.is_none() && underway.kill() {
-        end = clock::within(KILL_PATIENCE, underway.wait()).await;
+    let (underway, end) = match end {
+        Some(end) => (Some(underway), end),
+        None => underway.end(KILL_PATIENCE).await,
+    };
+    if underway.is_none() {
+        tracing::warn!(attempt = %claimed.attempt, "a handler does not end: it keeps its slot until it does");
     }
-    if let Some(end) = end {
-        return finish(engine, claimed, Some(underway), end, Some(cause)).await;
-    }
-    match underway.leave_behind() {
-        Ok(end) => {
-            tracing::warn!(attempt = %claimed.attempt, "a handler does not end: it keeps its slot until it does");
-            finish(engine, claimed, None, end, Some(cause)).await
-        }
-        Err(message) => Ended::without_process(AttemptOutcome::Lost, message),
-    }
+    finish(engine, claimed, underway, end, Some(cause)).await
 }
 
 /// Resolves when the attempt has run as long as it may, with what it has asked for.

@@ -1,13 +1,16 @@
 //! Owns what runs for an attempt, a process or a call of a handler, so that both go through the same steps, and the
 //! words for how each ended. It decides nothing about the job.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::Engine;
 use super::handlers::no_handler;
-use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
+use crate::base::clock;
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Usage};
+use crate::domain::id::AttemptId;
 use crate::domain::signal;
 use crate::exec::{self, Call, Calling, Exit, Identity, Piece, Returned, Running, Spec};
 
@@ -46,12 +49,19 @@ pub enum End {
 
 impl Underway {
     /// Starts a process; or why that was not possible.
-    pub fn spawn(engine: &Engine, spec: &Spec) -> Result<Begun, NotBegun> {
+    pub fn spawn(engine: &Engine, attempt: AttemptId, spec: &Spec) -> Result<Begun, NotBegun> {
+        let leaf = engine.cgroup.as_ref().and_then(|cgroup| match cgroup.leaf(&attempt.to_string()) {
+            Ok(leaf) => Some(leaf),
+            Err(error) => {
+                tracing::warn!(%attempt, "no control group could be made, it runs without: {error}");
+                None
+            }
+        });
         let refused = |error: exec::SpawnError| {
             let (message, is_shortage) = (error.message(), error.is_shortage());
             NotBegun { message, is_shortage }
         };
-        let (running, output) = exec::spawn(spec, &engine.clock).map_err(refused)?;
+        let (running, output) = exec::spawn(spec, leaf, &engine.clock).map_err(refused)?;
         Ok((Underway::Process(running), output))
     }
 
@@ -75,6 +85,21 @@ impl Underway {
         }
     }
 
+    /// What it is, if it is a process: started by this `spec`.
+    pub fn ran(&self, engine: &Engine, spec: &Spec) -> Option<Ran> {
+        let Underway::Process(running) = self else { return None };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let ran = Ran {
+            program: text(running.program()),
+            directory: spec.directory.as_deref().map(text).unwrap_or_default(),
+            environment_names: Vec::new(),
+            environment_count: 0,
+            host: engine.host.clone(),
+            cgroup: running.cgroup().map(text),
+        };
+        Some(ran.with_names(spec.names()))
+    }
+
     /// Resolves when it has ended. May be dropped and called again at any time.
     pub async fn wait(&mut self) -> End {
         match self {
@@ -91,24 +116,25 @@ impl Underway {
         }
     }
 
-    /// Ends it by force; gives false when that is not possible.
-    pub fn kill(&self) -> bool {
-        match self {
+    /// Ends it by force and waits for that. A process is waited for however long it hangs in the kernel: while it
+    /// lives its attempt has not ended, and the next one must not begin. A handler that nobody can end is left to itself
+    /// after `patience`; then only its end is given.
+    pub async fn end(mut self, patience: Duration) -> (Option<Underway>, End) {
+        match &mut self {
             Underway::Process(running) => {
                 running.kill();
-                true
+                let exit = running.wait().await;
+                (Some(self), End::Process(exit))
             }
-            Underway::Handler(calling) => calling.kill(),
-        }
-    }
-
-    /// After a kill in vain: gives up what can be left to itself, or says what stands in the way.
-    pub fn leave_behind(self) -> Result<End, String> {
-        match self {
-            Underway::Process(running) => {
-                Err(format!("process {} hangs in the kernel and cannot be killed", running.pid()))
+            Underway::Handler(calling) => {
+                let returned =
+                    if calling.kill() { clock::within(patience, calling.wait()).await } else { None };
+                match (returned, self) {
+                    (Some(returned), this) => (Some(this), End::Handler(returned)),
+                    (None, Underway::Handler(calling)) => (None, End::Handler(calling.leave_behind())),
+                    (None, Underway::Process(_)) => unreachable!("it is a handler"),
+                }
             }
-            Underway::Handler(calling) => Ok(End::Handler(calling.leave_behind())),
         }
     }
 
@@ -125,6 +151,7 @@ impl End {
     /// What it means when nobody stopped it.
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
+            End::Process(exit) if exit.is_out_of_memory => AttemptOutcome::OutOfMemory,
             End::Process(exit) if exit.code == Some(0) => AttemptOutcome::Succeeded,
             End::Process(exit) if exit.code.is_some() => AttemptOutcome::Exited,
             End::Process(_) => AttemptOutcome::Signaled,
@@ -138,6 +165,9 @@ impl End {
     /// How it ended, in words.
     pub fn how(&self) -> String {
         match self {
+            End::Process(exit) if exit.is_out_of_memory => {
+                "ended by the kernel for want of memory".to_owned()
+            }
             End::Process(exit) => match (exit.code, exit.signal) {
                 (Some(code), _) => format!("exit code {code}"),
                 (None, Some(signal)) => format!("ended by {}", signal::name(signal)),

@@ -34,6 +34,12 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Names of all variables that the child gets.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let given = self.environment.iter().map(|(name, _)| name.clone());
+        given.chain([COOKIE_VARIABLE.to_owned()])
+    }
+
     /// Refuses what cannot be handed to a program at all.
     pub(super) fn check(&self) -> Result<(), SpawnError> {
         if self.argv.first().is_none_or(String::is_empty) {

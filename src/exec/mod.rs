@@ -10,32 +10,42 @@
 //! 3. On its exit the rest of the group is killed first, then the leader is reaped by `wait4` for its
 //!    accounting. After a `terminate` the rest keeps the grace time: it is killed by `kill`.
 //! 4. Exit, not end-of-file, ends an attempt: the pipes are drained for a bounded time after it.
-//! 5. What leaves the group and outlives it is found by the cookie in its environment.
+//! 5. What leaves the group is adopted when its parent ends (`adopt_orphans`), ended with the attempt, and reaped. The
+//!    attempt has ended only when nothing of it is left.
+//! 6. What outlives the daemon is found at the next start, by the cookie in its environment.
 
+mod account;
+mod cgroup;
 mod command;
 mod dependencies;
 mod error;
 mod handler;
 mod handler_context;
+mod hygiene;
 mod output;
 mod process;
 mod procfs;
 mod report;
 mod survivors;
+mod trees;
 
 #[cfg(test)]
 mod tests;
 
+pub use account::Exit;
+pub use cgroup::{AttemptLimits, Cgroup, Leaf};
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::{SpawnError, is_shortage};
 pub use handler::{Call, Calling, Handler, Handlers, Place, Returned};
 pub use handler_context::{HandlerContext, Hear, Told};
+pub use hygiene::keep_inherited_to_ourselves;
 pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
     Stream, TAIL_FLUSH,
 };
-pub use process::{Exit, Running, spawn};
+pub use process::{Running, spawn};
 pub use procfs::Identity;
 pub use report::{Heard, REPORT_VARIABLE, ReportChannel, clear_channels};
 pub use survivors::{Cleared, SURVIVORS_MAX, Survivor, kill_survivors};
+pub use trees::{HANGS_AFTER, Hanging, adopt_orphans, adopts_orphans, answer_on_first_thread, tend};

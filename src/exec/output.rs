@@ -20,7 +20,7 @@ pub const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// Pieces in one batch.
 pub const BATCH_PIECES_MAX: usize = 4_096;
 /// Batches that wait for the receiver before the reader waits for it.
-pub const BATCHES_MAX: usize = 8;
+pub const BATCHES_MAX: usize = 4;
 /// How long an unfinished line is held back for its end.
 pub const TAIL_FLUSH: Duration = Duration::from_millis(100);
 /// After the exit: how long the pipes may be silent before they are given up.

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,48 +18,32 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::clock::{Clock, within};
+use crate::base::clock::{self, Clock, within};
 use crate::base::{descriptors, task};
+use crate::exec::account::{Exit, own_peak_bytes, wait4};
+use crate::exec::cgroup::Leaf;
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
 use crate::exec::error::{SpawnError, errno_of};
+use crate::exec::hygiene;
 use crate::exec::output::{self, DrainReport, Piece};
 use crate::exec::procfs::{self, Identity};
+use crate::exec::trees::{self, Tree};
 
 /// First and longest pause between two looks at a group that is dying by itself.
 const GROUP_LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
-
-/// How far above the daemon's own peak a child's must be to be told from it.
-const PEAK_MARGIN_BYTES: u64 = 1024 * 1024;
-
-/// How a process ended, and what it used. It counts the children it waited for too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// The exit code, when it ended by itself.
-    pub code: Option<i32>,
-    /// The signal that ended it. With `code` also `None`, somebody else took its status.
-    pub signal: Option<i32>,
-    /// Whether the system wrote a core file.
-    pub core_dumped: bool,
-    /// CPU time in its own code.
-    pub user_time: Duration,
-    /// CPU time in the kernel.
-    pub system_time: Duration,
-    /// The largest resident size of one of its processes. `None` when it stayed below the daemon's own
-    /// peak: a child starts in its parent's memory, and Linux counts that as the child's.
-    pub peak_memory_bytes: Option<u64>,
-}
 
 /// A process that was started. Dropping it kills the whole group; the exit is always collected, so no
 /// zombie stays.
 #[derive(Debug)]
 pub struct Running {
     leader: Arc<Leader>,
-    identity: Identity,
+    program: PathBuf,
     exit: Awaited<Exit>,
     drain: Awaited<DrainReport>,
 }
 
-/// Starts a process, as the leader of its own group, with stdin from `/dev/null`.
+/// Starts a process, as the leader of its own group, with stdin from `/dev/null`. It is moved into the `leaf`, where there
+/// is one; when it cannot be, it runs outside.
 ///
 /// The receiver gives its output in batches and ends after the drain. It is bounded: when nobody
 /// receives, reading stops and the child waits in its writes. Dropping the receiver throws the rest of
@@ -69,14 +53,16 @@ pub struct Running {
 /// a tokio runtime with I/O and time.
 pub fn spawn(
     spec: &Spec,
+    leaf: Option<Leaf>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Running, mpsc::Receiver<Vec<Piece>>), SpawnError> {
     spec.check()?;
     let program = spec.resolve()?;
+    let starting = trees::starting();
     let (child, stdout, stderr) = start(spec, &program)?;
-
-    let leader = Arc::new(Leader::hold(child)?);
-    let identity = leader.identity()?;
+    let leader = Arc::new(Leader::hold(child, &spec.cookie, leaf, clock)?);
+    drop(starting);
+    hygiene::offer_first(leader.identity.pid);
     let watched = watch(&leader)?;
     let pipes = output::pipes(stdout, stderr).map_err(|error| os("watch the output", &error))?;
 
@@ -90,24 +76,34 @@ pub fn spawn(
         // The owner may have gone; then nobody asks.
         let _ = tell_drain.send(reading.await);
     });
-    let running = Running { leader, identity, exit: Awaited::new(exit), drain: Awaited::new(drain) };
+    let running = Running { leader, program, exit: Awaited::new(exit), drain: Awaited::new(drain) };
     Ok((running, received))
 }
 
 impl Running {
     /// The process id, which is the group's id too.
     pub fn pid(&self) -> i32 {
-        self.identity.pid
+        self.leader.identity.pid
     }
 
     /// Who it is, for `kill_survivors` after a crash.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.leader.identity
     }
 
-    /// Resolves when the process has exited, the rest of its group has been sent SIGKILL, and it was
-    /// reaped. After a `terminate` the rest of the group is left to end by itself: then it resolves
-    /// when all of it has ended, or at `kill`. May be dropped and called again at any time.
+    /// The file that was started.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The control group that holds all its processes, where there is one.
+    pub fn cgroup(&self) -> Option<&Path> {
+        self.leader.leaf.as_ref().map(Leaf::path)
+    }
+
+    /// Resolves when the process has exited, was reaped, and what was left of it is gone: the rest of its group, and
+    /// what left the group, as far as this process adopts orphans. That is sent SIGKILL at once; after a `terminate`
+    /// it has time until `kill` to end by itself. May be dropped and called again at any time.
     pub async fn wait(&mut self) -> Exit {
         self.exit.get().await
     }
@@ -118,12 +114,15 @@ impl Running {
         self.drain.get().await
     }
 
-    /// Asks the whole group to end: SIGTERM, and SIGCONT so that a stopped one hears it.
+    /// Asks the whole group, and what left it, to end: SIGTERM, and SIGCONT so that a stopped one hears it.
     pub fn terminate(&self) {
-        self.leader.terminate();
+        self.leader.is_stopping.store(true, Ordering::SeqCst);
+        self.leader.tree.stop();
+        let leader = Arc::clone(&self.leader);
+        drop(tokio::task::spawn_blocking(move || leader.terminate()));
     }
 
-    /// Ends the whole group: SIGKILL.
+    /// Ends the whole group, and what left it: SIGKILL.
     pub fn kill(&self) {
         self.leader.kill();
     }
@@ -164,6 +163,10 @@ impl<T: Copy> Awaited<T> {
 struct Leader {
     pid: Pid,
     pidfd: OwnedFd,
+    identity: Identity,
+    tree: Tree,
+    /// The control group of all its processes.
+    leaf: Option<Leaf>,
     /// The daemon's own peak when the child left its memory.
     peak_floor_bytes: u64,
     is_stopping: AtomicBool,
@@ -173,40 +176,55 @@ struct Leader {
 }
 
 impl Leader {
-    fn hold(mut child: Child) -> Result<Leader, SpawnError> {
+    fn hold(
+        mut child: Child,
+        cookie: &str,
+        leaf: Option<Leaf>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Leader, SpawnError> {
         let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Leader {
-                pid,
-                pidfd,
-                peak_floor_bytes: own_peak_bytes(),
-                is_stopping: AtomicBool::new(false),
-                killed: CancellationToken::new(),
-                is_reaped: Mutex::new(false),
-            }),
+        let seen = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| Ok((pidfd, identify(pid)?)));
+        let (pidfd, identity) = match seen {
+            Ok(seen) => seen,
             Err(errno) => {
                 // Without it we cannot watch: what was started must not run on unseen.
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
-                Err(SpawnError::Os { step: "watch the process", errno: errno.raw_os_error() })
+                return Err(SpawnError::Os { step: "watch the process", errno: errno.raw_os_error() });
             }
-        }
+        };
+        let tree = Tree::grow(&identity, cookie, clock);
+        let leaf = leaf.filter(|leaf| match leaf.take(identity.pid) {
+            Ok(()) => {
+                tree.hold();
+                true
+            }
+            Err(error) => {
+                tracing::warn!("a process could not be moved into {}: {error}", leaf.path().display());
+                false
+            }
+        });
+        Ok(Leader {
+            pid,
+            pidfd,
+            identity,
+            tree,
+            leaf,
+            peak_floor_bytes: own_peak_bytes(),
+            is_stopping: AtomicBool::new(false),
+            killed: CancellationToken::new(),
+            is_reaped: Mutex::new(false),
+        })
     }
 
-    fn identity(&self) -> Result<Identity, SpawnError> {
-        let pid = self.pid.as_raw_nonzero().get();
-        // Not reaped, so the entry is there, be it a zombie's.
-        let stat = procfs::stat(pid)
-            .ok_or(SpawnError::Os { step: "read /proc", errno: rustix::io::Errno::NOENT.raw_os_error() })?;
-        Ok(Identity { pid, start_ticks: stat.start_ticks, boot_id: procfs::boot_id().to_owned() })
-    }
-
+    /// Blocks while it looks for what left the group: before the leader ends, for then nobody stands above it.
     fn terminate(&self) {
+        let inside = self.leaf.as_ref().map(Leaf::pids).unwrap_or_default();
+        self.tree.ask_outsiders(&inside);
         let is_reaped = self.lock();
         if *is_reaped {
             return;
         }
-        self.is_stopping.store(true, Ordering::SeqCst);
         // A leader that moved to another group is told by itself, any other once with its group.
         let has_moved = getpgid(Some(self.pid)).is_ok_and(|group| group != self.pid);
         for signal in [Signal::TERM, Signal::CONT] {
@@ -219,7 +237,11 @@ impl Leader {
     }
 
     fn kill(&self) {
+        self.tree.end();
         self.killed.cancel();
+        if let Some(leaf) = &self.leaf {
+            leaf.kill();
+        }
         let is_reaped = self.lock();
         if !*is_reaped {
             self.kill_unreaped();
@@ -239,15 +261,28 @@ impl Leader {
         !matches!(waitid(WaitId::PidFd(self.pidfd.as_fd()), options), Ok(None))
     }
 
-    /// Waits until nothing but the leader is left in the group, or until `kill`.
-    async fn outlast_group(&self) {
-        let group = self.pid.as_raw_nonzero().get();
+    /// Waits until nothing but the leader is left, or until `kill`.
+    async fn outlast(&self) {
         let (mut pause, longest) = GROUP_LOOK;
-        loop {
-            let look = tokio::task::spawn_blocking(move || procfs::has_group_members(group));
-            if !look.await.unwrap_or(false) || within(pause, self.killed.cancelled()).await.is_some() {
-                return;
-            }
+        while !self.is_alone().await && within(pause, self.killed.cancelled()).await.is_none() {
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Whether nothing but the leader is left.
+    async fn is_alone(&self) -> bool {
+        self.tree.is_alone().await && !self.leaf.as_ref().is_some_and(Leaf::is_populated)
+    }
+
+    /// Ends what is left, and resolves when nothing is, however long that takes.
+    async fn clear(&self) {
+        if let Some(leaf) = self.leaf.as_ref().filter(|leaf| leaf.is_populated()) {
+            leaf.kill();
+        }
+        self.tree.clear().await;
+        let (mut pause, longest) = GROUP_LOOK;
+        while self.leaf.as_ref().is_some_and(Leaf::is_populated) {
+            clock::sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
     }
@@ -287,6 +322,13 @@ impl Drop for Leader {
     }
 }
 
+/// Who the child is. It is not reaped, so its entry is there, be it a zombie's.
+fn identify(pid: Pid) -> rustix::io::Result<Identity> {
+    let pid = pid.as_raw_nonzero().get();
+    let stat = procfs::stat(pid).ok_or(rustix::io::Errno::NOENT)?;
+    Ok(Identity { pid, start_ticks: stat.start_ticks, boot_id: procfs::boot_id().to_owned() })
+}
+
 fn watch(leader: &Arc<Leader>) -> Result<AsyncFd<Arc<Leader>>, SpawnError> {
     // SAFETY: the leader owns its pidfd, never replaces or closes it before its own drop, and lives at
     // least as long as the `Arc` that is handed over.
@@ -295,7 +337,7 @@ fn watch(leader: &Arc<Leader>) -> Result<AsyncFd<Arc<Leader>>, SpawnError> {
     watched.map_err(|refused| os("watch the process", &refused.into()))
 }
 
-/// Waits for the leader's exit, ends its group and tells of it.
+/// Waits for the leader's exit, ends what is left of it and tells of it.
 async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: oneshot::Sender<Exit>) {
     let leader = watched.get_ref();
     while !leader.has_exited() {
@@ -306,9 +348,11 @@ async fn attend(watched: AsyncFd<Arc<Leader>>, ended: CancellationToken, tell: o
         ready.clear_ready();
     }
     if leader.is_stopping.load(Ordering::SeqCst) {
-        leader.outlast_group().await;
+        leader.outlast().await;
     }
     let exit = leader.reap();
+    leader.clear().await;
+    let exit = leader.leaf.as_ref().map_or(exit, |leaf| exit.with(leaf.account()));
     ended.cancel();
     // The owner may have gone; then nobody asks.
     let _ = tell.send(exit);
@@ -354,68 +398,6 @@ fn merge(command: &mut Command) -> std::io::Result<OwnedFd> {
     let (reader, writer) = std::io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     Ok(reader.into())
-}
-
-/// Reaps this one child. `peak_floor_bytes` is what its peak must exceed to be its own.
-fn wait4(pid: Pid, options: i32, peak_floor_bytes: u64) -> Exit {
-    let mut status = 0;
-    let mut usage = no_usage();
-    loop {
-        // SAFETY: both pointers are to live locals of the types that the call fills.
-        #[expect(unsafe_code, reason = "no safe binding gives the status together with the usage")]
-        let taken =
-            unsafe { libc::wait4(pid.as_raw_nonzero().get(), &raw mut status, options, &raw mut usage) };
-        if taken == pid.as_raw_nonzero().get() {
-            break;
-        }
-        if taken == -1 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted {
-            continue;
-        }
-        // ECHILD: the status went to somebody else, or SIGCHLD is ignored. That is all that is known.
-        return Exit {
-            code: None,
-            signal: None,
-            core_dumped: false,
-            user_time: Duration::ZERO,
-            system_time: Duration::ZERO,
-            peak_memory_bytes: None,
-        };
-    }
-    let peak_bytes = kibibytes(usage.ru_maxrss);
-    Exit {
-        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-        core_dumped: libc::WIFSIGNALED(status) && libc::WCOREDUMP(status),
-        user_time: length(usage.ru_utime),
-        system_time: length(usage.ru_stime),
-        peak_memory_bytes: (peak_bytes > peak_floor_bytes + PEAK_MARGIN_BYTES).then_some(peak_bytes),
-    }
-}
-
-/// The largest resident size that this process ever had.
-fn own_peak_bytes() -> u64 {
-    let mut usage = no_usage();
-    // SAFETY: the pointer is to a live local of the type that the call fills.
-    #[expect(unsafe_code, reason = "the safe way is to read and parse /proc at every start")]
-    let done = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-    if done == 0 { kibibytes(usage.ru_maxrss) } else { 0 }
-}
-
-fn no_usage() -> libc::rusage {
-    // SAFETY: a structure of plain numbers, for which zero is a value.
-    #[expect(unsafe_code, reason = "the type has no constructor")]
-    unsafe {
-        std::mem::zeroed()
-    }
-}
-
-fn kibibytes(count: libc::c_long) -> u64 {
-    u64::try_from(count).unwrap_or(0).saturating_mul(1024)
-}
-
-fn length(time: libc::timeval) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
 fn os(step: &'static str, error: &std::io::Error) -> SpawnError {

@@ -26,7 +26,9 @@ pub struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) state: u8,
+    pub(super) parent: i32,
     pub(super) group: i32,
+    pub(super) session: i32,
     pub(super) start_ticks: u64,
 }
 
@@ -52,7 +54,9 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     // Counted from field 3, the state.
     Some(Stat {
         state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         start_ticks: fields.get(19)?.parse().ok()?,
     })
 }
@@ -75,12 +79,23 @@ pub(super) fn pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Whether anything but its leader still runs in the group.
-pub(super) fn has_group_members(group: i32) -> bool {
-    pids()
-        .into_iter()
-        .filter(|pid| *pid != group)
-        .any(|pid| stat(pid).is_some_and(|stat| stat.group == group && stat.is_alive()))
+/// Every process that we can see, at about one moment.
+pub(super) fn all() -> Vec<(i32, Stat)> {
+    pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+/// Time since the boot, in the unit of `start_ticks`: the kernel writes both in hundredths of a second.
+pub(super) fn ticks_now() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_once(' ')?.0.split_once('.')?;
+    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+}
+
+/// The children of this process's first thread, who adopts its orphans. `None` on a kernel that does not list them.
+pub(super) fn children_of_first_thread() -> Option<Vec<i32>> {
+    let own = std::process::id();
+    let text = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).ok()?;
+    Some(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// Reads the process's environment as it was started with into `buffer`, entries ended by NUL.
@@ -108,8 +123,14 @@ mod tests {
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let line = b"42 (a) R 7 (b) S 1 40 3 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 2 3\n";
         let stat = parse_stat(line).unwrap();
-        assert_eq!(stat, Stat { state: b'S', group: 40, start_ticks: 98_765 });
+        assert_eq!(stat, Stat { state: b'S', parent: 1, group: 40, session: 3, start_ticks: 98_765 });
         assert_eq!(parse_stat(b"42 (cut"), None);
+    }
+
+    #[test]
+    fn now_is_not_before_our_own_start() {
+        let own = stat(i32::try_from(std::process::id()).unwrap()).unwrap().start_ticks;
+        assert!((own..own + 100 * 3_600).contains(&ticks_now().unwrap()), "the units differ");
     }
 
     #[test]

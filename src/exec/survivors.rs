@@ -151,11 +151,11 @@ impl<'a> Wanted<'a> {
 }
 
 /// Holds on to a process, so that what is looked at afterwards is what will be signalled, or nothing.
-fn pin(pid: i32) -> Option<OwnedFd> {
+pub(super) fn pin(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
 /// Whether it was reached: one that is already dead was, one that became another user's was not.
-fn send_kill(pidfd: &OwnedFd) -> bool {
+pub(super) fn send_kill(pidfd: &OwnedFd) -> bool {
     pidfd_send_signal(pidfd, Signal::KILL) != Err(Errno::PERM)
 }

@@ -62,7 +62,7 @@ const NARROW: &[(&str, &[&str])] = &[
 
 /// Of the other types every plain field is open, and these that lead on to further objects.
 const LEADS: &[(&str, &[&str])] = &[
-    ("Attempt", &["job", "log", "failure"]),
+    ("Attempt", &["job", "log", "failure", "ran"]),
     ("AttemptConnection", &["edges", "nodes", "pageInfo"]),
     ("AttemptEdge", &["node"]),
     ("Command", &["environment"]),

@@ -7,7 +7,7 @@ use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::domain::attempt::{Attempt, AttemptOutcome};
+use crate::domain::attempt::{Attempt, AttemptOutcome, Ran};
 use crate::domain::duration::Span;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::scalars::BigInt;
@@ -15,7 +15,7 @@ use crate::domain::scalars::BigInt;
 macro_rules! attempt_columns {
     () => {
         "id, job_id, attempt_number, worker_id, outcome, failure, pid, exit_code, signal, started_at_us,
-         finished_at_us, user_us, system_us, peak_memory_bytes, log_bytes, dropped_log_bytes"
+         finished_at_us, user_us, system_us, peak_memory_bytes, log_bytes, dropped_log_bytes, ran"
     };
 }
 
@@ -31,6 +31,7 @@ fn attempt_from(row: &Row) -> Result<Attempt> {
     };
     let outcome: Option<String> = row.get(4)?;
     let failure: Option<String> = row.get(5)?;
+    let ran: Option<String> = row.get(16)?;
     Ok(Attempt {
         id: AttemptId(id),
         job_id: JobId(row.get(1)?),
@@ -42,6 +43,7 @@ fn attempt_from(row: &Row) -> Result<Attempt> {
         failure: failure
             .map(|text| serde_json::from_str(&text).map_err(|_| bad("the failure")))
             .transpose()?,
+        ran: ran.map(|text| serde_json::from_str(&text).map_err(|_| bad("what ran"))).transpose()?,
         pid: int(6)?,
         exit_code: int(7)?,
         signal: row.get(8)?,
@@ -56,11 +58,11 @@ fn attempt_from(row: &Row) -> Result<Attempt> {
 }
 
 const SPAWNED: Sql = Sql::both(
-    "UPDATE attempts SET pid = $2, start_ticks = $3, boot_id = $4 WHERE id = $1 AND outcome IS NULL",
-    &[Kind::Int, Kind::Int, Kind::Int, Kind::Text],
+    "UPDATE attempts SET pid = $2, start_ticks = $3, boot_id = $4, ran = $5 WHERE id = $1 AND outcome IS NULL",
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text],
 );
 
-/// Records which process runs an attempt, so that it can be told from others after a crash.
+/// Records which process runs an attempt, so that it can be told from others after a crash, and what it is.
 #[derive(Debug)]
 pub struct RecordSpawn {
     /// The attempt.
@@ -71,13 +73,16 @@ pub struct RecordSpawn {
     pub start_ticks: i64,
     /// Which boot of the machine.
     pub boot_id: String,
+    /// What it is.
+    pub ran: Ran,
 }
 
 impl Change for RecordSpawn {
     type Answer = ();
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        let values = args![self.attempt.0, self.pid, self.start_ticks, &self.boot_id];
+        let ran = super::jobs::text(&self.ran);
+        let values = args![self.attempt.0, self.pid, self.start_ticks, &self.boot_id, ran];
         batch.tx.execute(&SPAWNED, &values).await?;
         Ok(())
     }

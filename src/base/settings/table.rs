@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use super::value::{
-    accept_count, accept_length, accept_size, accept_switch, accept_word, is_host, is_origin, show_length,
-    show_size,
+    accept_count, accept_length, accept_size, accept_switch, accept_word, is_host, is_origin, put_or_off,
+    show_length, show_or_off, show_size,
 };
-use super::{ENVIRONMENT_PREFIX, LogFormat, LogLevel, Settings};
+use super::{CgroupUse, ENVIRONMENT_PREFIX, LogFormat, LogLevel, Settings};
 
 const LOG_FORMATS: &[(&str, LogFormat)] =
     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -126,6 +126,17 @@ keys! {
     "log.attempt_cap" One "Size of the log of one attempt", "a size from 64KiB to 1TiB, such as 64MiB",
         |s, v| accept_size(last(v), 1 << 16..=1 << 40).map(|bytes| s.log_attempt_cap = bytes),
         |s| show_size(s.log_attempt_cap);
+    "cgroup" One "Whether each attempt gets a control group of its own", "auto (where one is delegated) or off",
+        |s, v| accept_word(last(v), &[("auto", CgroupUse::Auto), ("off", CgroupUse::Off)]).map(|word| s.cgroup = word),
+        |s| if s.cgroup == CgroupUse::Auto { "auto" } else { "off" }.to_owned();
+    "job.memory_max" One "Memory of one attempt, all its processes together; needs a control group",
+        "off, or a size from 1MiB to 1PiB, such as 512MiB",
+        |s, v| put_or_off(&mut s.job_memory_max, last(v), |v| accept_size(v, 1 << 20..=1 << 50)),
+        |s| show_or_off(s.job_memory_max, show_size);
+    "job.processes_max" One "Processes and threads of one attempt; needs a control group",
+        "off, or a whole number from 1 to 4194304",
+        |s, v| put_or_off(&mut s.job_processes_max, last(v), |v| accept_count(v, 1..=4_194_304)),
+        |s| show_or_off(s.job_processes_max, |count| count.to_string());
     "log.format" One "How the daemon's own log is written", "auto, text or json",
         |s, v| accept_word(last(v), LOG_FORMATS).map(|f| s.log_format = f),
         |s| LOG_FORMATS.iter().find(|(_, format)| *format == s.log_format).map_or("", |(word, _)| *word).to_owned();

@@ -63,6 +63,21 @@ pub(super) fn accept_count(text: &str, range: RangeInclusive<u64>) -> Option<u64
     text.parse().ok().filter(|number| range.contains(number))
 }
 
+/// Puts in nothing for `off`, or what `accept` takes.
+pub(super) fn put_or_off<T>(
+    place: &mut Option<T>,
+    text: &str,
+    accept: impl Fn(&str) -> Option<T>,
+) -> Option<()> {
+    *place = if text == "off" { None } else { Some(accept(text)?) };
+    Some(())
+}
+
+/// As `put_or_off` reads it.
+pub(super) fn show_or_off<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "off".to_owned(), show)
+}
+
 pub(super) fn accept_switch(text: &str) -> Option<bool> {
     accept_word(text, &[("true", true), ("false", false), ("1", true), ("0", false)])
 }

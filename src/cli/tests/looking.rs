@@ -38,6 +38,10 @@ fn a_job_is_shown_with_its_attempts() {
     let attempt = json!({
         "id": "attempt_9", "number": 1, "outcome": "EXITED", "exitCode": 2, "signal": null, "pid": 77,
         "startedAt": "T1", "finishedAt": "T2", "duration": "PT1M30S", "logBytes": "2048", "failure": null,
+        "ran": {
+            "program": "/usr/bin/tar", "directory": "/srv", "environmentNames": ["PATH"], "environmentCount": 1,
+            "host": "ship", "cgroup": null,
+        },
     });
     let failure = json!({
         "outcome": "EXITED", "message": "exited with code 2", "exitCode": 2, "signal": null,
@@ -58,6 +62,7 @@ fn a_job_is_shown_with_its_attempts() {
         "backup (revision 3)",
         "tar c",
         "/srv",
+        "/usr/bin/tar in /srv on ship",
         "slow",
         "a=b",
         "nightly (SCHEDULE)",

@@ -185,6 +185,20 @@ answers! {
         duration: String,
         /// A decimal number.
         log_bytes: String,
+        /// Null before it was started, and for a handler.
+        #[serde(default)]
+        ran: Option<Ran>,
+    }
+    /// What really ran.
+    Ran {
+        /// The program's file.
+        program: String,
+        /// Where it was started.
+        directory: String,
+        /// The machine's name.
+        host: String,
+        /// What held its processes.
+        cgroup: Option<String>,
     }
     /// An attempt's id, by its number.
     AttemptRef {

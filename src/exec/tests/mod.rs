@@ -63,11 +63,11 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 fn start(spec: &Spec) -> (Running, mpsc::Receiver<Vec<Piece>>) {
-    spawn(spec, &clock()).unwrap()
+    spawn(spec, None, &clock()).unwrap()
 }
 
 fn refusal(spec: &Spec) -> SpawnError {
-    spawn(spec, &clock()).unwrap_err()
+    spawn(spec, None, &clock()).unwrap_err()
 }
 
 async fn run(spec: &Spec) -> Outcome {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bulk;
+mod cgroups;
 mod cli_look;
 mod cli_site;
 mod crash;
@@ -15,6 +16,7 @@ mod faults_damage;
 mod faults_disk;
 mod faults_files;
 mod faults_logs;
+mod floods;
 mod following;
 mod holds;
 mod incidents;
@@ -45,4 +47,6 @@ mod stuck;
 mod subscribers;
 mod timeouts;
 mod traces;
+mod trees;
 mod upgrade;
+mod what_ran;

@@ -73,6 +73,8 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         metrics: hand.writer.metrics().clone(),
         handlers: beadle::exec::Handlers::default(),
         starting: beadle::engine::starting::Starting::default(),
+        cgroup: None,
+        host: "here".to_owned(),
         tokens: beadle::engine::tokens::TokenBoard::default(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),

@@ -1,6 +1,6 @@
 //! Where a job goes when something ends it, and what can no longer move it.
 
-use beadle::domain::attempt::{AttemptOutcome, Ended, Usage};
+use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Usage};
 use beadle::domain::duration::Span;
 use beadle::domain::event::Event;
 use beadle::domain::filter::EventFilter;
@@ -65,6 +65,18 @@ fn every_end_of_an_attempt_leads_to_its_state() {
     });
 }
 
+fn ran(program: &str) -> Ran {
+    let empty = Ran {
+        program: program.to_owned(),
+        directory: "/\u{fffd}".to_owned(),
+        environment_names: Vec::new(),
+        environment_count: 0,
+        host: "h".to_owned(),
+        cgroup: Some("/sys/fs/cgroup/x".to_owned()),
+    };
+    empty.with_names(["PATH".to_owned()].into_iter())
+}
+
 #[test]
 fn the_account_of_an_attempt_reads_back() {
     on_both(async |stage| {
@@ -74,6 +86,7 @@ fn the_account_of_an_attempt_reads_back() {
             pid: 4_242,
             start_ticks: 1 << 54,
             boot_id: "b".to_owned(),
+            ran: ran("/bin/it's"),
         };
         stage.apply(spawn).await;
         let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
@@ -105,11 +118,17 @@ fn the_account_of_an_attempt_reads_back() {
         assert_eq!(Some(failure.clone()), attempt.failure);
         assert_eq!((failure.message.as_str(), failure.exit_code), ("exit code 3", Some(3)));
         assert_eq!(failure.error_line.as_deref(), Some("it's \"broken\" \u{fffd}🦀"));
-        let late =
-            RecordSpawn { attempt: claimed.attempt, pid: 1, start_ticks: 1, boot_id: "late".to_owned() };
+        let late = RecordSpawn {
+            attempt: claimed.attempt,
+            pid: 1,
+            start_ticks: 1,
+            boot_id: "late".to_owned(),
+            ran: ran("late"),
+        };
         stage.apply(late).await;
         let attempt = stage.reader().attempt(claimed.attempt).await.unwrap().unwrap();
         assert_eq!(attempt.pid, Some(4_242), "an ended attempt is never written again");
+        assert_eq!(attempt.ran, Some(ran("/bin/it's")));
     });
 }
 

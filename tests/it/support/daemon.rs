@@ -110,7 +110,12 @@ impl Daemon {
 
     /// A daemon that has the machine to itself, for measurements.
     pub fn start_alone() -> Daemon {
-        Daemon::start_in(machine::alone(), &[], &[])
+        Daemon::start_alone_with(&[])
+    }
+
+    /// The same with further `serve` flags.
+    pub fn start_alone_with(flags: &[&str]) -> Daemon {
+        Daemon::start_in(machine::alone(), flags, &[])
     }
 
     /// A daemon that was never started: its directory is empty. `try_start` starts it.
@@ -362,6 +367,15 @@ impl Daemon {
         let state = job["state"].as_str().unwrap_or_default();
         assert!(FINAL_STATES.contains(&state), "the stream completed, but the job is {job}");
         Ended { job, lines }
+    }
+
+    /// Waits for the job's end without its output; gives the state.
+    pub fn wait_final_state(&self, id: &str) -> String {
+        let query = "query ($id: ID!) { job(id: $id) { state } }";
+        until("the job to end", PATIENCE * 10, || {
+            let state = string(&self.graphql(query, json!({ "id": id }))["job"]["state"]);
+            FINAL_STATES.contains(&state.as_str()).then_some(state)
+        })
     }
 
     /// The command line client, as an operator on this machine has it (address and token by environment).
