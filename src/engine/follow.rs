@@ -258,7 +258,7 @@ impl Follow {
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
             let batch = match self.engine.read_log(&attempt, self.line, &self.request.filter, limit).await {
                 Ok(batch) => batch,
-                Err(fault) if fault.is_of_the_store() => {
+                Err(fault) if fault.is_of_the_store() || self.engine.logs.trouble().is_some() => {
                     // The log store is down: the state goes on, and ends the stream in the log's place.
                     tracing::warn!(job = %job.id, "a follower is given no output: {fault}");
                     self.is_log_complete = job.state.is_final();
