@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, SystemClock};
+use crate::base::points;
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
@@ -88,6 +89,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
 
     let engine = build(&settings, &store, writer, handlers, (clock, random)).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
+    points::reach("start.token_known");
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
     if lost > 0 {
@@ -96,6 +98,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
     let url = format!("http://{address}");
     let address_file = settings.data_dir.join("address");
     write_private(&address_file, &format!("{url}\n"))?;
+    points::reach("start.address_written");
     // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
     start_parts(&engine, &supervisor);
@@ -124,6 +127,7 @@ async fn start(settings: Settings, handlers: Handlers) -> Result<RunningDaemon, 
         if clock::within(STOP_PATIENCE, committing).await.is_none() {
             tracing::error!("the writer still has work; what was answered is on the disk");
         }
+        points::reach("stop.before_close");
         store.close().await;
         tracing::info!("stopped in order");
         drop(end);
@@ -167,6 +171,7 @@ async fn build(
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = StartWorker { name: worker_name.clone(), version, slots };
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
+    points::reach("start.worker_listed");
     Ok(Engine::new(Parts {
         reader: store.reader(),
         writer,
@@ -228,6 +233,7 @@ async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = engine.random.hex(SECRET_BYTES);
             write_private(&path, &format!("{secret}\n"))?;
+            points::reach("start.token_written");
             secret
         }
         Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
@@ -258,6 +264,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        points::reach("start.file_drafted");
         std::fs::rename(&draft, path)
     };
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
@@ -306,6 +313,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
     engine.shutdown.begun().await;
     tracing::info!(running = engine.running.count(), "draining");
     retire(engine, false).await;
+    points::reach("stop.draining");
     // A claim may be on its way: what it takes is waited for like everything else.
     if clock::within(STOP_PATIENCE, supervisor.ended()).await.is_none() {
         tracing::error!("a part of the daemon does not end");
@@ -316,6 +324,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
         () = engine.shutdown.forced() => tracing::warn!("stopping at once"),
     }
     engine.shutdown.force();
+    points::reach("stop.forced");
     // Each attempt keeps to its own grace; what hangs in the kernel is left to the next start.
     let patience = STOP_PATIENCE + engine.settings.kill_grace;
     if clock::within(patience, engine.running.idle()).await.is_none() {
@@ -325,6 +334,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
         );
     }
     retire(engine, true).await;
+    points::reach("stop.retired");
 }
 
 async fn retire(engine: &Engine, is_gone: bool) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Engine, reaper, runner};
-use crate::base::{clock, task};
+use crate::base::{clock, points, task};
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
 
@@ -91,6 +91,9 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
     };
     let count = claimed.len();
+    if count > 0 {
+        points::reach("claim.committed");
+    }
     let listed: Vec<_> = claimed
         .into_iter()
         .map(|claimed| (engine.running.enter(claimed.attempt, claimed.job.id), claimed))

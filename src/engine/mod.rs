@@ -13,6 +13,7 @@ pub mod listener;
 pub mod logs;
 pub mod parameters;
 pub mod progress;
+pub mod quarantine;
 pub mod reaper;
 pub mod recorder;
 pub mod reports;

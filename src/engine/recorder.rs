@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::clock::{self, Clock, Timestamp};
-use crate::base::task;
+use crate::base::{points, task};
 use crate::domain::id::AttemptId;
 use crate::domain::log::{LogStream, NewLine};
 use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChunk, line_bytes};
@@ -216,6 +216,9 @@ impl RecorderLoop {
         if let Err(fault) = self.logs.write(&turn, self.clock.now()).await {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");
             self.forget(&turn);
+        }
+        if !ended.is_empty() {
+            points::reach("log.ended");
         }
         self.publish(&ended);
         for (attempt, reply) in ended {

@@ -10,7 +10,7 @@ use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{End, Underway};
 use super::{Engine, dependencies, handlers, listener, reports};
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::duration::Span;
 use crate::domain::job::JobState;
@@ -80,6 +80,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         let path = channel.as_ref().map(exec::ReportChannel::path);
         let mut spec = prepare(engine, claimed, path);
         spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
+        points::reach("spawn.before");
         Underway::spawn(engine, &spec)
     };
     let (underway, output) = match begun {
@@ -90,11 +91,13 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
             return unstarted(engine, claimed, ended).await;
         }
     };
+    points::reach("spawn.unrecorded");
     let spawned = record_spawn(engine, claimed, underway.identity().cloned());
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
         let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
+        points::reach("exit.seen");
         over.cancel();
         ended
     };
@@ -106,6 +109,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         spawned
     );
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
+    points::reach("exit.log_ended");
     let mut ended = with_log(watched, end, said.bytes);
     let reported = heard.borrow();
     if handler.is_some() {
@@ -136,6 +140,7 @@ async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identi
     if let Err(Refusal::Fault(fault)) = recorded.await {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
+    points::reach("spawn.recorded");
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
@@ -316,6 +321,7 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
     loop {
         match engine.writer.apply(change.clone()).await {
             Ok(committed) => {
+                points::reach("exit.settled");
                 return match committed.answer {
                     Settled::Job(state) => state.word(),
                     Settled::Stale => "STALE",

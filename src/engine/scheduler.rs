@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::parameters::RunnableTask;
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::concurrency::KeyLimit;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
@@ -65,8 +65,10 @@ async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> 
     let plan = settle::settle(schedule, &timing, engine.clock.now());
     let task = engine.reader.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
     let change = settle_of(engine, schedule, task.as_ref(), plan);
+    points::reach("schedule.before_settle");
     match engine.writer.apply(change).await {
         Ok(committed) if !committed.answer.is_empty() => {
+            points::reach("schedule.settled");
             engine.nudge_dispatcher.notify_one();
             Ok(())
         }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, within};
-use crate::base::task;
+use crate::base::{points, task};
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
 use crate::exec::error::{SpawnError, errno_of};
 use crate::exec::output::{self, DrainReport, Piece};
@@ -74,6 +74,7 @@ pub fn spawn(
     spec.check()?;
     let program = spec.resolve()?;
     let (child, stdout, stderr) = start(spec, &program)?;
+    points::reach("spawn.begun");
 
     let leader = Arc::new(Leader::hold(child)?);
     let identity = leader.identity()?;

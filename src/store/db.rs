@@ -21,6 +21,7 @@ use sqlx::{
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Fault, Result};
+use crate::base::points;
 
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
@@ -321,6 +322,7 @@ impl Db {
                 sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut **transaction).await?;
             }
         }
+        points::reach("migration.before_commit");
         tx.commit().await
     }
 

@@ -27,6 +27,7 @@ pub mod reports;
 pub mod room;
 pub mod schedules;
 pub mod statements;
+pub mod suspects;
 pub mod task_history;
 pub mod tasks;
 pub mod ticks;

@@ -16,6 +16,7 @@ use super::writer::{self, Writer, WriterLoop};
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
+use crate::base::points;
 use crate::base::random::Random;
 use crate::domain::queue::DEFAULT_QUEUE;
 
@@ -94,11 +95,13 @@ impl Store {
     pub async fn open_directory(directory: &Path, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
+        points::reach("start.locked");
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
         let state = open_file(&state_path, Durability::Full, STATE, "the store", clock.now()).await?;
+        points::reach("start.state_opened");
         let logs = open_file(&logs_path, Durability::Normal, LOGS, "the log store", clock.now()).await;
         let logs = match logs {
             Ok(logs) => logs,
@@ -128,6 +131,7 @@ impl Store {
         random: &dyn Random,
     ) -> Result<Store> {
         let epoch = epoch(&state, random).await?;
+        points::reach("start.epoch_drawn");
         let newest = Reader::new(state.clone(), epoch).newest_event().await?;
         let store = Store { state, logs, epoch, newest, _lock: lock };
         store.make_default_queue(clock.now()).await?;
@@ -146,6 +150,7 @@ impl Store {
             &args![id, DEFAULT_QUEUE, None::<i64>, now.0, None::<i64>, None::<i64>],
         )
         .await?;
+        points::reach("start.default_queue");
         tx.commit().await
     }
 
@@ -333,6 +338,7 @@ async fn migrate(db: &Db, migrations: &[Migration], what: &str, now: Timestamp) 
                 return Err(fault);
             }
         }
+        points::reach("migration.applied");
     }
     Ok(())
 }

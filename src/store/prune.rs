@@ -6,6 +6,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::id::{AttemptId, JobId};
 use crate::domain::job::JobState;
 
@@ -154,6 +155,7 @@ impl Change for Prune {
                 [&DELETE_ATTEMPTS, &DELETE_LABELS, &DELETE_DEPENDENCIES, &DELETE_DEPENDANTS, &DELETE_JOBS]
             {
                 pruned.row_count += batch.tx.execute(sql, &args![ids.clone()]).await?;
+                points::reach("prune.deleted");
             }
         }
         // Events and ticks live as long as the longest-lived job, so that a job's history is whole.

@@ -3,8 +3,8 @@
 use super::db::Sql;
 use super::{
     attempts, blockers, bulk, claim, dependencies, estimates, events, expiry, ids, job_lists, jobs, keys,
-    log_room, logs, open, prune, queues, reports, room, schedules, task_history, tasks, ticks, tokens,
-    transition, unique, waiting, workers, writer,
+    log_room, logs, open, prune, queues, reports, room, schedules, suspects, task_history, tasks, ticks,
+    tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -28,6 +28,7 @@ pub fn state() -> Vec<&'static Sql> {
         blockers::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,
+        suspects::STATEMENTS,
         estimates::STATEMENTS,
         queues::STATEMENTS,
         tasks::STATEMENTS,

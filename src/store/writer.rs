@@ -21,6 +21,7 @@ use super::jobs::PendingRows;
 use crate::args;
 use crate::base::asker::peer;
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::points;
 use crate::domain::event::{EventCursor, NewEvent};
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
@@ -120,7 +121,9 @@ impl Batch<'_> {
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
+        points::reach("writer.before_commit");
         self.tx.commit().await?;
+        points::reach("writer.committed");
         Ok(seqs)
     }
 }
@@ -322,6 +325,7 @@ impl WriterLoop {
         waiting: &mut [Box<dyn Waiting>],
         previous: i64,
     ) -> Result<(Vec<i64>, Vec<usize>)> {
+        points::reach("writer.before_begin");
         let tx = self.db.begin().await?;
         let mut batch = Batch {
             tx,
@@ -341,6 +345,7 @@ impl WriterLoop {
             change.apply(&mut batch).await?;
             marks.push(batch.events.len());
         }
+        points::reach("writer.applied");
         Ok((batch.finish(previous).await?, marks))
     }
 }
