@@ -89,9 +89,20 @@ impl Daemon {
         Daemon::start_in(machine::alone(), &[], &[])
     }
 
+    /// A daemon that was never started: its directory is empty. `try_start` starts it.
+    pub fn prepared(flags: &[&str]) -> Daemon {
+        Daemon::unstarted(machine::shared(), flags, &[])
+    }
+
     fn start_in(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = Daemon::unstarted(place, flags, variables);
+        daemon.launch();
+        daemon
+    }
+
+    fn unstarted(place: Place, flags: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut daemon = Daemon {
+        Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: variables.iter().map(own).collect(),
@@ -99,9 +110,7 @@ impl Daemon {
             address: "127.0.0.1:0".to_owned(),
             token: String::new(),
             _place: place,
-        };
-        daemon.launch();
-        daemon
+        }
     }
 
     /// The directory that holds the data directory and whatever else the test puts there.
@@ -189,9 +198,38 @@ impl Daemon {
         serve
     }
 
-    fn launch(&mut self) {
+    /// Starts the daemon, which must not be running, with further variables in its environment. Gives the time until
+    /// it says by `/readyz` that it is ready, or how it ended before.
+    pub fn try_start(&mut self, variables: &[(&str, &str)]) -> Result<Duration, ExitStatus> {
+        assert!(self.running.is_none(), "the daemon still runs");
+        let begun = now();
+        let mut running = self.spawn(variables);
+        let ready = until("the daemon to be ready, or to end", PATIENCE, || {
+            if let Some(ended) = running.child.try_wait().expect("our own child can be waited for") {
+                return Some(Err(ended));
+            }
+            let address = address_in(&text(&running.stdout))?;
+            is_ready(&address).then(|| Ok((begun.elapsed(), address)))
+        });
+        let (took, address) = ready?;
+        self.address = address;
+        self.running = Some(running);
+        self.read_token();
+        Ok(took)
+    }
+
+    /// How the daemon ended, once it has ended by itself; then it can be started again.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let running = self.running.as_mut()?;
+        let ended = running.child.try_wait().expect("our own child can be waited for")?;
+        self.running = None;
+        Some(ended)
+    }
+
+    fn spawn(&self, variables: &[(&str, &str)]) -> Running {
         let mut child = self
             .serve_command()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -199,7 +237,11 @@ impl Daemon {
             .expect("the daemon's program starts");
         let stdout = gather(child.stdout.take().expect("asked for"));
         let stderr = gather(child.stderr.take().expect("asked for"));
-        let mut running = Running { child, stderr, stdout };
+        Running { child, stderr, stdout }
+    }
+
+    fn launch(&mut self) {
+        let mut running = self.spawn(&[]);
         let begun = now();
         self.address = until("the daemon to listen", PATIENCE * 2, || {
             let ended = running.child.try_wait().expect("our own child can be waited for");
@@ -212,6 +254,10 @@ impl Daemon {
             address_in(&text(&running.stdout))
         });
         self.running = Some(running);
+        self.read_token();
+    }
+
+    fn read_token(&mut self) {
         let token =
             fs::read_to_string(self.data().join("admin.token")).expect("the first start writes a token");
         token.trim().clone_into(&mut self.token);
@@ -329,6 +375,13 @@ pub fn send(address: &str, token: &str, query: &str, variables: &Value) -> Resul
     let status = answer.status();
     let text = answer.body_mut().read_to_string().map_err(|why| why.to_string())?;
     serde_json::from_str(&text).map_err(|why| format!("{status}: {why}: {text}"))
+}
+
+/// Whether `http://ADDRESS/readyz` says so.
+fn is_ready(address: &str) -> bool {
+    let agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().new_agent();
+    agent.get(format!("http://{address}/readyz")).call().is_ok()
 }
 
 /// A JSON string's text; empty for anything else.

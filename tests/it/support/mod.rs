@@ -4,7 +4,10 @@
 pub mod daemon;
 pub mod dice;
 pub mod history;
+pub mod laws;
+pub mod ledger;
 pub mod length;
+pub mod load;
 pub mod machine;
 pub mod postgres;
 pub mod program;
