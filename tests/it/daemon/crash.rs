@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn kills() -> usize {
 }
 /// Jobs that are enqueued in batches and cancelled in bulk, beside those that run.
 fn batched() -> usize {
-    sized(11_000, 55_000)
+    sized(12_000, 60_000)
 }
 /// How many jobs must be acknowledged at the end.
 fn acknowledged_min() -> usize {
@@ -34,6 +34,9 @@ fn acknowledged_min() -> usize {
 }
 /// Jobs of one batch.
 const BATCH: usize = 100;
+/// Each second kill waits until one more batch was acknowledged, for at most so long: a busy machine may need longer for
+/// one than the daemon lives.
+const BATCH_LIMIT: Duration = Duration::from_secs(10);
 /// Clients that enqueue one job after the other.
 const CLIENTS: usize = 2;
 /// A client's pace: enough to keep the slots busy, and little enough that the end is near when the killing stops.
@@ -92,16 +95,14 @@ fn enqueue_survivors(load: &Load, locks: &str, client: usize, is_over: &AtomicBo
 }
 
 /// One client: batches of cheap jobs, each cancelled in bulk at once, so that some of them have begun and most have not.
-fn enqueue_batches(load: &Load, is_over: &AtomicBool) {
+fn enqueue_batches(load: &Load, done: &AtomicUsize) {
     for number in 0..batched() / BATCH {
-        if is_over.load(Ordering::SeqCst) {
-            return;
-        }
         let group = format!("batch-{number}");
         let more = || json!({"priority": -100, "label": group, "retryPolicy": {"maxAttempts": 1}});
         let job = |place: usize| load.job(&format!("{group}-{place}"), "exit 0", more());
         let ids = load.enqueue(&(0..BATCH).map(job).collect::<Vec<_>>());
         load.cancel_group(&group, &ids);
+        done.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -122,9 +123,9 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
         let (load, is_over, locks) = (Arc::clone(&load), Arc::clone(&is_over), locks.display().to_string());
         clients.push(thread::spawn(move || enqueue_survivors(&load, &locks, client, &is_over)));
     }
-    let (batch_load, batches_over) = (Arc::clone(&load), Arc::new(AtomicBool::new(false)));
-    let batches_over_seen = Arc::clone(&batches_over);
-    let batches = thread::spawn(move || enqueue_batches(&batch_load, &batches_over_seen));
+    let (batch_load, done) = (Arc::clone(&load), Arc::new(AtomicUsize::new(0)));
+    let batches_done = Arc::clone(&done);
+    let batches = thread::spawn(move || enqueue_batches(&batch_load, &batches_done));
     let watching = Arc::clone(&is_over);
     let watcher = thread::spawn(move || {
         follower.follow(Duration::from_hours(2), |_| watching.load(Ordering::SeqCst));
@@ -132,7 +133,10 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     });
 
     let begun = now();
-    for _ in 0..kills() {
+    for kill in 0..kills() {
+        if kill % 2 == 1 {
+            wait_for_batch(&done);
+        }
         span(Duration::from_millis(20) + Duration::from_millis(130).mul_f64(random.unit()));
         daemon.kill9();
         starts.push(daemon.try_start(&[]).expect("a killed daemon starts again"));
@@ -162,6 +166,15 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     assert!(figures.acknowledged >= acknowledged_min(), "only {} jobs: no load", figures.acknowledged);
     assert!(figures.lost_attempts > kills() / 4, "the kills hit next to nothing: {}", figures.lost_attempts);
     check_starts(&starts);
+}
+
+/// Waits until one more batch was acknowledged, if one is still to come.
+fn wait_for_batch(done: &AtomicUsize) {
+    let (begun, before) = (now(), done.load(Ordering::SeqCst));
+    let is_over = before == batched() / BATCH;
+    while !is_over && done.load(Ordering::SeqCst) == before && begun.elapsed() < BATCH_LIMIT {
+        span(Duration::from_millis(2));
+    }
 }
 
 /// Waits for the jobs that must survive: nothing but the schedule makes new ones now.

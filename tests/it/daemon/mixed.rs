@@ -80,8 +80,31 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::Flood,
     Trouble::Deaf,
 ];
-/// What the last part of the run has: one daemon lives through it, so that its memory can be watched.
-const CALM_TROUBLES: [Trouble; 4] = [Trouble::Freeze, Trouble::Lock, Trouble::Flood, Trouble::Deaf];
+/// Those that end the daemon. The last part of the run has none of them: one daemon lives through it, so that its memory
+/// can be watched.
+const DEADLY: [Trouble; 3] = [Trouble::Kill, Trouble::Panic, Trouble::Restart];
+/// Those that a daemon lives through.
+const TRYING: [Trouble; 4] = [Trouble::Freeze, Trouble::Lock, Trouble::Flood, Trouble::Deaf];
+
+/// Troubles in an order that chance gives, each once before one comes again.
+#[derive(Debug)]
+struct Deck {
+    all: &'static [Trouble],
+    left: Vec<Trouble>,
+}
+
+impl Deck {
+    fn of(all: &'static [Trouble]) -> Deck {
+        Deck { all, left: Vec::new() }
+    }
+
+    fn draw(&mut self, dice: &Dice) -> Trouble {
+        if self.left.is_empty() {
+            self.left = self.all.to_vec();
+        }
+        self.left.swap_remove(dice.roll(self.left.len()))
+    }
+}
 
 #[test]
 fn a_long_mixed_run_with_a_fault_again_and_again_keeps_every_promise() {
@@ -101,15 +124,14 @@ fn a_long_mixed_run_with_a_fault_again_and_again_keeps_every_promise() {
     let clients = load.start(2);
 
     let begun = now();
-    let (mut count, mut samples, mut floods) = ([0; TROUBLES.len()], Vec::new(), 0);
+    let (mut count, mut samples, mut floods, mut faults) = ([0; TROUBLES.len()], Vec::new(), 0, 0);
+    let (mut deadly, mut trying) = (Deck::of(&DEADLY), Deck::of(&TRYING));
     while begun.elapsed() < run_length() {
         let is_calm = begun.elapsed() > run_length() * 3 / 5;
         let round = now();
-        let trouble = if is_calm {
-            CALM_TROUBLES[dice.roll(CALM_TROUBLES.len())]
-        } else {
-            TROUBLES[dice.roll(TROUBLES.len())]
-        };
+        let deck = if is_calm || faults % 2 == 1 { &mut trying } else { &mut deadly };
+        let trouble = deck.draw(&dice);
+        faults += 1;
         count[trouble as usize] += 1;
         if let Some(took) = strike(&mut daemon, &load, &dice, trouble, &mut floods) {
             starts.push(took);

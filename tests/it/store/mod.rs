@@ -28,6 +28,7 @@ mod several;
 mod sight;
 mod stage;
 mod statements;
+mod suspects;
 mod task_history;
 mod tasks;
 mod transition;
