@@ -80,7 +80,6 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         let path = channel.as_ref().map(exec::ReportChannel::path);
         let mut spec = prepare(engine, claimed, path);
         spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
-        points::reach("spawn.before");
         Underway::spawn(engine, &spec)
     };
     let (underway, output) = match begun {
@@ -91,13 +90,11 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
             return unstarted(engine, claimed, ended).await;
         }
     };
-    points::reach("spawn.unrecorded");
     let spawned = record_spawn(engine, claimed, underway.identity().cloned());
     let over = CancellationToken::new();
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
         let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
-        points::reach("exit.seen");
         over.cancel();
         ended
     };
@@ -109,7 +106,6 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         spawned
     );
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
-    points::reach("exit.log_ended");
     let mut ended = with_log(watched, end, said.bytes);
     let reported = heard.borrow();
     if handler.is_some() {
@@ -131,6 +127,7 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
 
 async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>) {
     let Some(process) = process else { return };
+    points::reach("spawn.unrecorded");
     let recorded = engine.writer.apply(RecordSpawn {
         attempt: claimed.attempt,
         pid: process.pid,
@@ -266,6 +263,7 @@ async fn finish(
     end: End,
     cause: Option<StopCause>,
 ) -> Ended {
+    points::reach("exit.seen");
     if let Some(mut underway) = underway
         && underway.drained().await
     {
@@ -301,6 +299,7 @@ async fn finish(
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
+    points::reach("exit.log_ended");
     (ended.log_bytes, ended.dropped_log_bytes) = match end {
         Some(end) => (end.byte_count, end.dropped_bytes),
         // The log store gave no answer: nothing is known to be kept.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Engine;
 use super::handlers::no_handler;
+use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended, Usage};
 use crate::domain::signal;
 use crate::exec::{self, Call, Calling, Exit, Identity, Piece, Returned, Running, Spec};
@@ -38,6 +39,7 @@ pub enum End {
 impl Underway {
     /// Starts a process; or why that was not possible.
     pub fn spawn(engine: &Engine, spec: &Spec) -> Result<Begun, String> {
+        points::reach("spawn.before");
         let (running, output) = exec::spawn(spec, &engine.clock).map_err(|error| error.message())?;
         Ok((Underway::Process(running), output))
     }

@@ -32,6 +32,8 @@ fn batched() -> usize {
 fn acknowledged_min() -> usize {
     sized(10_000, 50_000)
 }
+/// The label of the jobs that must run to their end.
+const SURVIVORS: &str = "survivors";
 /// Jobs of one batch.
 const BATCH: usize = 100;
 /// Each second kill waits until one more batch was acknowledged, for at most so long: a busy machine may need longer for
@@ -67,11 +69,8 @@ fn seed() -> u64 {
 
 /// A job that must run to its end, however often its daemon dies.
 fn survivor(load: &Load, locks: &str, key: &str) -> Value {
-    let mut job = load.job(
-        key,
-        SCRIPT,
-        json!({"retryPolicy": {"maxAttempts": 100, "initialDelay": "50ms", "factor": 1.0, "retryOn": ["LOST"]}}),
-    );
+    let policy = json!({"maxAttempts": 100, "initialDelay": "50ms", "factor": 1.0, "retryOn": ["LOST"]});
+    let mut job = load.job(key, SCRIPT, json!({"retryPolicy": policy, "label": SURVIVORS}));
     let command = &mut job["run"]["command"]["exec"];
     command["argv"].as_array_mut().expect("a list").push(json!(key));
     command["environment"].as_array_mut().expect("a list").push(json!({"name": "LOCKS", "value": locks}));
@@ -137,7 +136,7 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
         if kill % 2 == 1 {
             wait_for_batch(&done);
         }
-        span(Duration::from_millis(20) + Duration::from_millis(130).mul_f64(random.unit()));
+        span(Duration::from_millis(20) + Duration::from_millis(110).mul_f64(random.unit()));
         daemon.kill9();
         starts.push(daemon.try_start(&[]).expect("a killed daemon starts again"));
     }
@@ -189,23 +188,15 @@ fn wait_for_survivors(daemon: &Daemon) {
 fn check_what_was_done(daemon: &Daemon, load: &Load, locks: &str) {
     let survivors: BTreeMap<String, String> =
         load.ledger.acknowledged().into_iter().filter(|(key, _)| key.starts_with("survivor")).collect();
-    let state =
-        "query ($id: ID!) { job(id: $id) { state failure { message } attempts { nodes { outcome } } } }";
-    for (key, id) in survivors.iter().step_by(5) {
-        let job = daemon.graphql(state, json!({ "id": id }));
-        assert_eq!(job["job"]["state"], json!("SUCCEEDED"), "{job:#}");
+    let states = "query ($filter: JobFilter) { jobCounts(filter: $filter) { succeeded failed cancelled } }";
+    let filter = json!({"labels": [{"key": "group", "value": SURVIVORS}]});
+    let counts = daemon.graphql(states, json!({ "filter": filter }))["jobCounts"].take();
+    assert_eq!(counts, json!({"succeeded": survivors.len(), "failed": 0, "cancelled": 0}));
+    for (key, id) in survivors.iter().step_by(10) {
         let input = survivor(load, locks, key);
         let again = daemon.graphql(ENQUEUE, json!({ "input": input }))["jobEnqueue"].take();
         assert_eq!((&again["job"]["id"], &again["deduplicated"]), (&json!(id), &json!(true)), "{key}");
     }
-    let events = read_all(daemon);
-    let ids: BTreeSet<&String> = survivors.values().collect();
-    let failed: Vec<&Event> = events
-        .iter()
-        .filter(|event| event.job.as_ref().is_some_and(|job| ids.contains(job)))
-        .filter(|event| event.final_state().is_some_and(|state| state != "SUCCEEDED"))
-        .collect();
-    assert!(failed.is_empty(), "{failed:?}");
     println!("{} jobs had to run to their end, and did", survivors.len());
 }
 

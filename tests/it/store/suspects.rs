@@ -21,7 +21,8 @@ enum Past {
 }
 
 async fn retire(stage: &Stage, claimed: &Claimed) {
-    let attempt = stage.reader().attempt(claimed.attempt).await.unwrap().expect("it is there");
+    let read = stage.reader().attempt(claimed.attempt).await;
+    let attempt = read.expect("the store can be read").expect("the attempt exists");
     stage.apply(RetireWorker { id: attempt.worker_id, name: "dead".to_owned(), is_gone: true }).await;
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +17,12 @@ use tempfile::TempDir;
 use super::machine::{self, Place};
 use super::program::program;
 use super::sse::{End, Sse};
-use super::wait::{PATIENCE, now, until};
+use super::wait::{PATIENCE, now, span, until};
 
 /// What the daemon prints once it accepts connections.
 const READY: &str = "listening on http://";
+/// What it says when its port belongs to somebody else.
+const PORT_TAKEN: &str = "cannot be listened on";
 
 /// How long one request may take before the test gives it up.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
@@ -202,6 +205,23 @@ impl Daemon {
     /// it says by `/readyz` that it is ready, or how it ended before.
     pub fn try_start(&mut self, variables: &[(&str, &str)]) -> Result<Duration, ExitStatus> {
         assert!(self.running.is_none(), "the daemon still runs");
+        let trying = now();
+        loop {
+            let (started, words) = self.start_once(variables);
+            // While nobody listened there, the system may have given the port to another program for a moment.
+            if started.is_err() && words.contains(PORT_TAKEN) && trying.elapsed() < PATIENCE {
+                span(Duration::from_millis(50));
+                continue;
+            }
+            if started.is_err_and(|ended| ended.signal().is_none()) {
+                eprintln!("--- the daemon did not start\n{words}");
+            }
+            return started;
+        }
+    }
+
+    /// One start, with what the daemon wrote to its standard error when it ended before it was ready.
+    fn start_once(&mut self, variables: &[(&str, &str)]) -> (Result<Duration, ExitStatus>, String) {
         let begun = now();
         let mut running = self.spawn(variables);
         let ready = until("the daemon to be ready, or to end", PATIENCE, || {
@@ -211,11 +231,24 @@ impl Daemon {
             let address = address_in(&text(&running.stdout))?;
             is_ready(&address).then(|| Ok((begun.elapsed(), address)))
         });
-        let (took, address) = ready?;
+        let (took, address) = match ready {
+            Ok(ready) => ready,
+            Err(ended) => {
+                // What it said as it ended is read by a thread of ours, a moment later.
+                let over = now();
+                while ended.signal().is_none()
+                    && text(&running.stderr).is_empty()
+                    && over.elapsed().as_secs() < 1
+                {
+                    span(Duration::from_millis(5));
+                }
+                return (Err(ended), text(&running.stderr));
+            }
+        };
         self.address = address;
         self.running = Some(running);
         self.read_token();
-        Ok(took)
+        (Ok(took), String::new())
     }
 
     /// How the daemon ended, once it has ended by itself; then it can be started again.

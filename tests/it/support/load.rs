@@ -195,7 +195,9 @@ impl Load {
         let payload = &answer["jobBulkCancel"];
         assert_eq!(payload["userErrors"], json!([]), "{answer:#}");
         if let Some(cursor) = payload["cursor"].as_str() {
-            ids.iter().for_each(|id| self.ledger.cancel(id, cursor));
+            for id in ids {
+                self.ledger.cancel(id, cursor);
+            }
         }
     }
 
@@ -232,7 +234,7 @@ impl Load {
             self.ledger.cancel(held, cursor);
         }
         self.cancel_group(&group, &ids[8..]);
-        if round % RARE_EVERY == 0 {
+        if round.is_multiple_of(RARE_EVERY) {
             self.rare(&key("token"), &key("anew"));
         }
     }
