@@ -20,6 +20,8 @@ const LOST_MAX: usize = 3;
 const CALM: Duration = Duration::from_secs(5);
 /// A killer kills within this time, the restart of the daemon included.
 const SOON: Duration = Duration::from_secs(10);
+/// Between the starts of two suspects: more than `SOON`, for a start may be late by a moment.
+const APART: Duration = Duration::from_secs(12);
 /// Suspects that start apart from each other; behind so many they share their times.
 const APART_MAX: u32 = 60;
 
@@ -62,7 +64,7 @@ pub fn judge(left: &[LeftOpen], restarted_at: Timestamp) -> Vec<Finding> {
         if one.lost_before + 1 >= LOST_MAX && is_convicted(one, others, restarted_at) {
             return Finding::Killer;
         }
-        let wait = CALM + SOON * place;
+        let wait = CALM + APART * place;
         place = (place + 1).min(APART_MAX);
         Finding::Suspect(Span::from_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
     });
@@ -117,13 +119,13 @@ mod tests {
     #[test]
     fn of_several_suspects_none_is_convicted_for_another_and_they_start_apart() {
         let died = BEGAN.plus_millis(6_500);
-        assert_eq!(judge(&[left(6_000, 2), left(6_200, 2)], died), [suspect(5), suspect(15)]);
-        assert_eq!(judge(&[left(6_000, 2), left(6_200, 1)], died), [suspect(5), suspect(15)]);
+        assert_eq!(judge(&[left(6_000, 2), left(6_200, 2)], died), [suspect(5), suspect(17)]);
+        assert_eq!(judge(&[left(6_000, 2), left(6_200, 1)], died), [suspect(5), suspect(17)]);
         // The older one has shown for long enough that it does not kill.
         let died = BEGAN.plus_millis(16_500);
         assert_eq!(judge(&[left(6_000, 2), left(16_000, 2)], died), [suspect(5), Finding::Killer]);
         let many = vec![left(100, 1); 100];
         let findings = judge(&many, died);
-        assert_eq!((findings[1], findings[60], findings[99]), (suspect(15), suspect(605), suspect(605)));
+        assert_eq!((findings[1], findings[60], findings[99]), (suspect(17), suspect(725), suspect(725)));
     }
 }
