@@ -18,7 +18,7 @@ use crate::base::metrics::TextFormat;
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
-use crate::base::{descriptors, service, task, telemetry};
+use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb, Viewer};
 use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
@@ -113,6 +113,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
+    points::reach("start.token_known");
     // Results that a store in trouble could not take, before anybody asks which attempts are lost.
     let spooled = spool::replay(&engine).await?;
     if spooled > 0 {
@@ -127,6 +128,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let url = format!("http://{address}");
     let address_file = settings.data_dir.join("address");
     write_private(&address_file, &format!("{url}\n"))?;
+    points::reach("start.address_written");
     let watching = watchdog::start(&engine, role)?;
     // From here on nothing fails: what was started would go on unseen.
     let supervisor = Supervisor::default();
@@ -160,6 +162,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
         if clock::within(STOP_PATIENCE, committing).await.is_none() {
             tracing::error!("the writer still has work; what was answered is on the disk");
         }
+        points::reach("stop.before_close");
         store.close().await;
         tracing::info!("stopped in order");
         drop(end);
@@ -195,6 +198,7 @@ async fn build(
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = StartWorker { name: worker_name.clone(), version, slots };
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
+    points::reach("start.worker_listed");
     let Ground { health, clock, random } = ground;
     Ok(Engine::new(Parts {
         reader: store.reader(),
@@ -284,6 +288,7 @@ async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = engine.random.hex(SECRET_BYTES);
             write_private(&path, &format!("{secret}\n"))?;
+            points::reach("start.token_written");
             secret
         }
         Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
@@ -314,6 +319,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        points::reach("start.file_drafted");
         std::fs::rename(&draft, path)
     };
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
@@ -365,6 +371,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
     engine.shutdown.begun().await;
     tracing::info!(running = engine.running.count(), "draining");
     retire(engine, false).await;
+    points::reach("stop.draining");
     // A claim may be on its way: what it takes is waited for like everything else.
     if clock::within(STOP_PATIENCE, supervisor.ended()).await.is_none() {
         tracing::error!("a part of the daemon does not end");
@@ -375,6 +382,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
         () = engine.shutdown.forced() => tracing::warn!("stopping at once"),
     }
     engine.shutdown.force();
+    points::reach("stop.forced");
     // Each attempt keeps to its own grace; what hangs in the kernel is left to the next start.
     let patience = STOP_PATIENCE + engine.settings.kill_grace;
     if clock::within(patience, engine.running.idle()).await.is_none() {
@@ -384,6 +392,7 @@ async fn stop_in_order(engine: &Engine, supervisor: &Supervisor) {
         );
     }
     retire(engine, true).await;
+    points::reach("stop.retired");
 }
 
 async fn retire(engine: &Engine, is_gone: bool) {

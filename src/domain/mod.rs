@@ -29,6 +29,7 @@ pub mod mask;
 pub mod new_job;
 pub mod parameters;
 pub mod parameters_schema;
+pub mod quarantine;
 pub mod queue;
 pub mod rejection;
 pub mod report;

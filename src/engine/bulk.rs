@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::Engine;
 use super::jobs::{key, like};
 use crate::base::asker::{asker, working_for};
+use crate::base::points;
 use crate::base::random::hex;
 use crate::base::task;
 use crate::domain::access::{GrantVerb, Viewer};
@@ -67,6 +68,7 @@ impl Engine {
                 let committed = engine.writer.apply(CancelMany { ids: some.to_vec(), actor, reason }).await?;
                 answer.changed_count += committed.answer.done_count + committed.answer.asked.len();
                 answer.cursor = Some(committed.cursor);
+                points::reach("bulk.cancelled");
                 for id in committed.answer.asked {
                     engine.running.stop(id);
                 }
@@ -162,6 +164,7 @@ impl Engine {
         };
         let jobs: Vec<_> = found.iter().map(anew).collect();
         let committed = self.writer.apply(Enqueue { jobs, queued_max: self.settings.queued_max }).await?;
+        points::reach("bulk.retried");
         self.nudge_dispatcher.notify_one();
         answer.cursor = Some(committed.cursor);
         for (job, made) in found.iter().zip(committed.answer) {

@@ -121,6 +121,9 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
     };
     let count = claimed.len();
+    if count > 0 {
+        points::reach("claim.committed");
+    }
     let listed: Vec<_> = claimed
         .into_iter()
         .map(|claimed| (engine.running.enter(claimed.attempt, claimed.job.id), claimed))

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Engine;
 use super::parameters::{self, RunnableTask};
+use crate::base::points;
 use crate::base::random::hex;
 use crate::domain::access::{GrantVerb, Viewer, no_job};
 use crate::domain::command::Command;
@@ -198,6 +199,7 @@ impl Engine {
             viewer.check_cancel(&job)?;
         }
         let committed = self.writer.apply(Cancel { id, actor: viewer.token_name.clone(), reason }).await?;
+        points::reach("cancel.committed");
         if committed.answer == Cancelled::Asked {
             self.running.stop(id);
             // It may be claimed and not yet listed: the dispatcher looks too.

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod parameters;
 pub mod processes;
 pub mod progress;
+pub mod quarantine;
 pub mod reaper;
 pub mod recent;
 pub mod recorder;

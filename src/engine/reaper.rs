@@ -3,7 +3,9 @@
 
 use futures_util::future::join_all;
 
-use super::Engine;
+use super::quarantine::Sentences;
+use super::{Engine, quarantine};
+use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::id::AttemptId;
 use crate::exec::{Identity, Survivor, kill_survivors};
@@ -28,7 +30,11 @@ pub async fn recover(engine: &Engine) -> Result<usize, String> {
             !runs_here && !engine.spool.contains(one.attempt)
         });
         kill(engine, &open).await?;
-        for result in join_all(open.iter().map(|one| end(engine, one))).await {
+        if !open.is_empty() {
+            points::reach("recovery.killed");
+        }
+        let sentences = quarantine::sentences(engine, &open).await?;
+        for result in join_all(open.iter().map(|one| end(engine, one, &sentences))).await {
             result?;
         }
         count += open.len();
@@ -58,7 +64,7 @@ async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
     Ok(())
 }
 
-async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
+async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Result<(), String> {
     let log = close_log(engine, open).await;
     let message = if open.worker == engine.worker {
         "it was claimed, but never started"
@@ -70,6 +76,7 @@ async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
         dropped_log_bytes: log.dropped_bytes,
         ..Ended::without_process(AttemptOutcome::Lost, message)
     };
+    let ended = sentences.apply(open.attempt, ended);
     let change = EndAttempt {
         attempt: open.attempt,
         job: open.job,
@@ -77,8 +84,12 @@ async fn end(engine: &Engine, open: &OpenAttempt) -> Result<(), String> {
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
     };
+    points::reach("recovery.log_closed");
     match engine.writer.apply(change).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            points::reach("recovery.ended");
+            Ok(())
+        }
         Err(Refusal::Fault(fault)) => Err(fault.to_string()),
         Err(Refusal::Rejected(rejection)) => Err(rejection.message),
     }

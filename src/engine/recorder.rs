@@ -218,6 +218,9 @@ impl RecorderLoop {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");
             self.forget(&turn);
         }
+        if !ended.is_empty() {
+            points::reach("log.ended");
+        }
         self.publish(&ended);
         for (attempt, reply) in ended {
             if let Some(open) = self.open.remove(&attempt) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Engine, STORE_RETRY, spool};
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::report::{Progress, Reported};
 use crate::exec::ReportChannel;
 use crate::store::claim::Claimed;
@@ -105,9 +105,13 @@ impl Stored {
 }
 
 async fn apply<C: Change>(engine: &Engine, change: C) -> Result<(), Fault> {
+    points::reach("report.unstored");
     match engine.writer.apply(change).await {
         // A report that comes too late for its attempt changes nothing, and need not be repeated.
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            points::reach("report.stored");
+            Ok(())
+        }
         Err(Refusal::Fault(fault)) => Err(fault),
         Err(Refusal::Rejected(rejection)) => {
             unreachable!("a report is never rejected: {}", rejection.message)

@@ -60,8 +60,10 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
             Err(Refusal::Fault(fault)) => return Err(fault.to_string()),
             Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
         };
+        points::reach("prune.committed");
         if !pruned.attempts.is_empty() {
             engine.logs.remove(&pruned.attempts).await.map_err(|fault| fault.to_string())?;
+            points::reach("prune.logs_removed");
         }
         tracing::info!(rows = pruned.row_count, "old rows were forgotten");
         has_more = pruned.has_more;

@@ -155,6 +155,7 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
 
 async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>, ran: Option<Ran>) {
     let Some((process, ran)) = process.zip(ran) else { return };
+    points::reach("spawn.unrecorded");
     let recorded = engine.writer.apply(RecordSpawn {
         attempt: claimed.attempt,
         pid: process.pid,
@@ -165,6 +166,7 @@ async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identi
     if let Err(Refusal::Fault(fault)) = recorded.await {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
+    points::reach("spawn.recorded");
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
@@ -288,6 +290,7 @@ async fn finish(
     end: End,
     cause: Option<StopCause>,
 ) -> Ended {
+    points::reach("exit.seen");
     if let Some(mut underway) = underway
         && underway.drained().await
     {
@@ -323,6 +326,7 @@ async fn finish(
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
+    points::reach("exit.log_ended");
     (ended.log_bytes, ended.dropped_log_bytes) = match end {
         Some(end) => (end.byte_count, end.dropped_bytes),
         // The log store gave no answer: nothing is known to be kept.

@@ -74,8 +74,10 @@ async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> 
     let plan = settle::settle(schedule, &timing, engine.clock.now());
     let task = engine.own.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
     let change = settle_of(engine, schedule, task.as_ref(), plan);
+    points::reach("schedule.before_settle");
     match engine.writer.apply(change).await {
         Ok(committed) if !committed.answer.is_empty() => {
+            points::reach("schedule.settled");
             engine.nudge_dispatcher.notify_one();
             Ok(())
         }

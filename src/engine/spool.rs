@@ -86,7 +86,9 @@ fn read(file: &spool::Spool) -> Result<Vec<Record>, Fault> {
 /// Stores the end of an attempt, or puts it where it will be stored from. Resolves when it is on the disk, one way or
 /// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
 pub async fn settle(engine: &Engine, end: EndAttempt) -> &'static str {
-    match offer(engine, end.clone(), Record::End(end)).await {
+    let stored = offer(engine, end.clone(), Record::End(end)).await;
+    points::reach("exit.settled");
+    match stored {
         Some(Committed { answer: Settled::Job(state), .. }) => state.word(),
         Some(Committed { answer: Settled::Stale, .. }) => "STALE",
         None => "SPOOLED",

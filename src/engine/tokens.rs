@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::base::random::hex;
 use crate::base::task;
 use crate::domain::access::Viewer;
@@ -75,6 +76,7 @@ impl Engine {
         let secret = self.random.hex(SECRET_BYTES);
         let change = CreateToken { token, digest: digest(&secret), actor: viewer.token_name.clone() };
         let committed = self.writer.apply(change).await?;
+        points::reach("token.committed");
         Ok(Created { id: committed.answer, secret, cursor: committed.cursor })
     }
 

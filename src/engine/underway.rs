@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Engine;
 use super::handlers::no_handler;
-use crate::base::clock;
+use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Usage};
 use crate::domain::id::AttemptId;
 use crate::domain::signal;
@@ -50,6 +50,7 @@ pub enum End {
 impl Underway {
     /// Starts a process; or why that was not possible.
     pub fn spawn(engine: &Engine, attempt: AttemptId, spec: &Spec) -> Result<Begun, NotBegun> {
+        points::reach("spawn.before");
         let leaf = engine.cgroup.as_ref().and_then(|cgroup| match cgroup.leaf(&attempt.to_string()) {
             Ok(leaf) => Some(leaf),
             Err(error) => {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, within};
-use crate::base::{descriptors, task};
+use crate::base::{descriptors, points, task};
 use crate::exec::account::{Exit, own_peak_bytes, wait4};
 use crate::exec::cgroup::Leaf;
 use crate::exec::command::{COOKIE_VARIABLE, Spec};
@@ -60,6 +60,7 @@ pub fn spawn(
     let program = spec.resolve()?;
     let starting = trees::starting();
     let (child, stdout, stderr) = start(spec, &program)?;
+    points::reach("spawn.begun");
     let leader = Arc::new(Leader::hold(child, &spec.cookie, leaf, clock)?);
     drop(starting);
     hygiene::offer_first(leader.identity.pid);

@@ -17,6 +17,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, job_traces, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::event::EventType;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::job::{Job, JobState};
@@ -116,6 +117,7 @@ impl Change for Claim {
         let ids = page::numbers(Some(&ids), |id| *id);
         let rows = batch.tx.rows(&TAKE, &args![ids, self.worker.0, batch.now.0]).await?;
         let mut taken = rows.iter().map(|row| job_from(row, batch.epoch)).collect::<Result<Vec<_>>>()?;
+        points::reach("claim.taken");
         taken.sort_by_key(|job| order.get(&job.id.0).copied());
         let jobs: Vec<JobId> = taken.iter().map(|job| job.id).collect();
         let traces = job_traces::asked(&mut batch.tx, &jobs).await?;

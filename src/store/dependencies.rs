@@ -14,6 +14,7 @@ use super::writer::Batch;
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::id::JobId;
 use crate::domain::job::{DependencyFailure, Job, JobState};
 use crate::domain::lifecycle::{DependencyStanding, beside_dependencies};
@@ -245,6 +246,7 @@ pub(super) async fn settle(batch: &mut Batch<'_>) -> Result<()> {
         let dependants = look(batch).await?;
         if !dependants.is_empty() {
             move_dependants(batch, &dependants).await?;
+            points::reach("dependencies.moved");
         }
     }
     Ok(())
@@ -346,6 +348,7 @@ pub(super) async fn keep(batch: &mut Batch<'_>) -> Result<()> {
     }
     let rows = Ends::rows(std::mem::take(&mut batch.ends.0).iter());
     batch.tx.execute(&KEEP, &args![rows]).await?;
+    points::reach("dependencies.left_over");
     Ok(())
 }
 

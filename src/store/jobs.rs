@@ -14,6 +14,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, job_traces, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::concurrency::{KeyLimit, LimitKey};
 use crate::domain::duration::Span;
 use crate::domain::event::{EventCursor, EventType, NewEvent};
@@ -261,6 +262,7 @@ impl Change for Enqueue {
                 Ok(job) => accept(batch, &job, self.queued_max).await?,
                 Err(rejection) => Err(rejection),
             });
+            points::reach("enqueue.accepted");
         }
         Ok(answers)
     }

@@ -13,6 +13,7 @@ use super::log_chunks::{pack, shown};
 use super::page;
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::id::AttemptId;
 use crate::domain::limits::{
     LOG_PAGE_BYTES_MAX, LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR,
@@ -207,7 +208,10 @@ impl Logs {
             let values = args![end.attempt.0, end.line_count, end.byte_count, end.dropped_bytes];
             tx.execute(&END, &values).await?;
         }
-        tx.commit().await
+        points::reach("log.before_commit");
+        tx.commit().await?;
+        points::reach("log.committed");
+        Ok(())
     }
 
     /// Lines behind `after` that the filter takes, at most `limit`. A page with a filter looks at so much and ends

@@ -42,6 +42,7 @@ pub mod sinks;
 pub mod sizes;
 pub mod spool;
 pub mod statements;
+pub mod suspects;
 pub mod tally;
 pub mod task_history;
 pub mod tasks;

@@ -134,12 +134,14 @@ impl Store {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
         refuse_unfinished(directory)?;
+        points::reach("start.locked");
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
         refuse_lost(directory)?;
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
         let state = open_file(&state_path, &STATE_FILE, upgrade, clock.now()).await?;
+        points::reach("start.state_opened");
         let logs = open_file(&logs_path, &LOGS_FILE, upgrade, clock.now()).await;
         let logs = match logs {
             Ok(logs) => logs,
@@ -179,6 +181,7 @@ impl Store {
         random: &dyn Random,
     ) -> Result<Store> {
         let epoch = epoch(&state, random).await?;
+        points::reach("start.epoch_drawn");
         let newest = Reader::new(state.clone(), epoch).newest_event().await?;
         let (directory, lock) = place.map(|(directory, lock)| (directory.to_owned(), lock)).unzip();
         let file = |name: &str| directory.as_ref().map(|directory| directory.join(name));
@@ -213,6 +216,7 @@ impl Store {
             &args![id, DEFAULT_QUEUE, None::<i64>, now.0, None::<i64>, None::<i64>],
         )
         .await?;
+        points::reach("start.default_queue");
         tx.commit().await
     }
 

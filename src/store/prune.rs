@@ -6,6 +6,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{Reader, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::id::{AttemptId, JobId};
 use crate::domain::job::JobState;
 use crate::domain::limits::INCIDENT_JOBS_KEPT;
@@ -192,6 +193,7 @@ impl Change for Prune {
                 &DELETE_JOBS,
             ] {
                 pruned.row_count += batch.tx.execute(sql, &args![ids.clone()]).await?;
+                points::reach("prune.deleted");
             }
         }
         // Events and ticks live as long as the longest-lived job, so that a job's history is whole.

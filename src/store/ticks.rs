@@ -13,6 +13,7 @@ use super::transition::Cancel;
 use super::writer::{Batch, Change, Outcome, Refusal};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::event::EventType;
 use crate::domain::id::{JobId, ScheduleId};
 use crate::domain::new_job::NewJob;
@@ -177,6 +178,7 @@ impl Change for Settle {
         if batch.tx.execute(&ADVANCE, &values).await? == 0 {
             return Ok(Vec::new());
         }
+        points::reach("schedule.advanced");
         jobs::write_pending(batch).await?;
         // Asked here, where nobody comes in between.
         let mut is_blocked = false;

@@ -10,6 +10,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
+use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::{AttemptId, JobId, WorkerId};
@@ -334,6 +335,7 @@ impl Change for EndAttempt {
             "exitCode": self.ended.exit_code,
             "signal": self.ended.signal,
         });
+        points::reach("end.attempt_finished");
         batch.emit(job_event(EventType::AttemptFinished, &job, &self.actor, data));
         if job.state != JobState::Running {
             return Ok(Settled::Stale);
@@ -410,6 +412,7 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
     let moved = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id), batch.now.0]).await?;
     let moved =
         moved.iter().map(|row| row.get::<i64>(0)).collect::<Result<std::collections::HashSet<_>>>()?;
+    points::reach("promote.moved");
     for row in &due {
         let id: i64 = row.get(0)?;
         if !moved.contains(&id) {

@@ -139,8 +139,10 @@ impl Batch<'_> {
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
+        points::reach("writer.before_commit");
         self.tx.commit().await?;
         tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
+        points::reach("writer.committed");
         Ok(seqs)
     }
 }
@@ -437,6 +439,7 @@ impl WriterLoop {
         waiting: &mut [Box<dyn Waiting>],
         previous: i64,
     ) -> Result<(Vec<i64>, Vec<usize>)> {
+        points::reach("writer.before_begin");
         let tx = self.db.begin().await?;
         let mut batch = Batch {
             tx,
@@ -458,6 +461,7 @@ impl WriterLoop {
             change.apply(&mut batch).await?;
             marks.push(batch.events.len());
         }
+        points::reach("writer.applied");
         Ok((batch.finish(previous).await?, marks))
     }
 

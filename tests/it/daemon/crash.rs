@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,87 +12,48 @@ use beadle::base::environment::variable;
 use beadle::base::random::{Random, SeededRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, send, string};
+use crate::support::daemon::{Daemon, string};
 use crate::support::history::{Event, Follower, faults, newest_cursor, read_all};
+use crate::support::ledger::{MARK, Trial, check_starts, open_count};
 use crate::support::length::sized;
+use crate::support::load::Load;
 use crate::support::program::pids_with;
-use crate::support::wait::{PATIENCE, span, until};
+use crate::support::wait::{PATIENCE, now, span, until};
 
 /// How often the daemon is killed.
 fn kills() -> usize {
-    sized(20, 1_000)
+    sized(200, 1_000)
 }
-/// Clients that enqueue at the same time.
+/// Jobs that are enqueued in batches and cancelled in bulk, beside those that run.
+fn batched() -> usize {
+    sized(12_000, 60_000)
+}
+/// How many jobs must be acknowledged at the end.
+fn acknowledged_min() -> usize {
+    sized(10_000, 50_000)
+}
+/// The label of the jobs that must run to their end.
+const SURVIVORS: &str = "survivors";
+/// Jobs of one batch.
+const BATCH: usize = 100;
+/// Each second kill waits until one more batch was acknowledged, for at most so long: a busy machine may need longer for
+/// one than the daemon lives.
+const BATCH_LIMIT: Duration = Duration::from_secs(10);
+/// Clients that enqueue one job after the other.
 const CLIENTS: usize = 2;
 /// A client's pace: enough to keep the slots busy, and little enough that the end is near when the killing stops.
-const ENQUEUE_EVERY: Duration = Duration::from_millis(30);
-/// The whole load must be done this long after the last kill.
+const ENQUEUE_EVERY: Duration = Duration::from_millis(40);
+/// The whole load must be done this long after the last kill. A job that was lost twice in a row waits before its next
+/// try, and several such jobs one behind the other.
 const SETTLE_LIMIT: Duration = Duration::from_mins(2);
-/// The variable that marks every process of this test's jobs.
-const MARK: &str = "TEST_RUN";
 
 /// A job that holds a lock of its own while any process of it lives, and leaves a note when it finds it taken:
 /// then a process of a lost attempt was alive when the next attempt started.
-const SCRIPT: &str = r#"exec 9>"$LOCKS/$1"; flock -n 9 || echo "$1" >>"$LOCKS/overlaps"; sleep 0.05"#;
+const SCRIPT: &str = r#"exec 9>"$LOCKS/$0"; flock -n 9 || echo "$0" >>"$LOCKS/overlaps"; sleep 0.05"#;
 
 const ENQUEUE: &str = "mutation ($input: JobEnqueueInput!) {
   jobEnqueue(input: $input) { job { id } deduplicated userErrors { code message path } }
 }";
-
-/// What the clients share with the test.
-struct Load {
-    address: String,
-    token: String,
-    mark: String,
-    locks: String,
-    /// The id that was answered for each key.
-    acknowledged: Mutex<BTreeMap<String, String>>,
-    is_over: AtomicBool,
-}
-
-impl Load {
-    fn input(&self, key: &str) -> Value {
-        json!({
-            "run": {"command": {"exec": {
-                "argv": ["/bin/sh", "-c", SCRIPT, "job", key],
-                "environment": [{"name": MARK, "value": self.mark}, {"name": "LOCKS", "value": self.locks}],
-            }}},
-            "retryPolicy": {"maxAttempts": 50, "initialDelay": "50ms", "factor": 1.0, "retryOn": ["LOST"]},
-            "idempotencyKey": key,
-        })
-    }
-
-    /// Asks until there is an answer: no answer means "maybe", and the key makes asking again safe.
-    fn enqueue(&self, key: &str) -> Value {
-        let variables = json!({"input": self.input(key)});
-        until("an answer to an enqueue", PATIENCE, || {
-            let answer = send(&self.address, &self.token, ENQUEUE, &variables).ok()?;
-            let payload = answer["data"]["jobEnqueue"].clone();
-            assert!(payload["job"]["id"].is_string(), "refused: {answer:#}");
-            Some(payload)
-        })
-    }
-
-    /// One client: a new job again and again until the load is over.
-    fn run(&self, client: usize) {
-        for number in 0.. {
-            if self.is_over.load(Ordering::SeqCst) {
-                return;
-            }
-            let key = format!("job-{client}-{number}");
-            let id = string(&self.enqueue(&key)["job"]["id"]);
-            let mut acknowledged = self.acknowledged.lock().expect("no client panics while it holds this");
-            acknowledged.insert(key, id);
-            drop(acknowledged);
-            span(ENQUEUE_EVERY);
-        }
-    }
-
-    fn ids(&self) -> BTreeSet<String> {
-        let acknowledged = self.acknowledged.lock().expect("no client panics while it holds this");
-        acknowledged.values().cloned().collect()
-    }
-}
 
 /// The seed of this run; give one in `BEADLE_TEST_SEED` to repeat a run's moments.
 fn seed() -> u64 {
@@ -106,101 +67,137 @@ fn seed() -> u64 {
     seed
 }
 
+/// A job that must run to its end, however often its daemon dies.
+fn survivor(load: &Load, locks: &str, key: &str) -> Value {
+    let policy = json!({"maxAttempts": 100, "initialDelay": "50ms", "factor": 1.0, "retryOn": ["LOST"]});
+    let mut job = load.job(key, SCRIPT, json!({"retryPolicy": policy, "label": SURVIVORS}));
+    let command = &mut job["run"]["command"]["exec"];
+    command["argv"].as_array_mut().expect("a list").push(json!(key));
+    command["environment"].as_array_mut().expect("a list").push(json!({"name": "LOCKS", "value": locks}));
+    job
+}
+
+/// One client: a new job that must survive again and again until the load is over.
+fn enqueue_survivors(load: &Load, locks: &str, client: usize, is_over: &AtomicBool) {
+    for number in 0.. {
+        if is_over.load(Ordering::SeqCst) {
+            return;
+        }
+        let key = format!("survivor-{client}-{number}");
+        let job = survivor(load, locks, &key);
+        load.ledger.ask(&key);
+        let payload = load.ask(ENQUEUE, &json!({ "input": job }))["jobEnqueue"].take();
+        assert!(payload["job"]["id"].is_string(), "refused: {payload:#}");
+        load.ledger.acknowledge(&key, &string(&payload["job"]["id"]));
+        span(ENQUEUE_EVERY);
+    }
+}
+
+/// One client: batches of cheap jobs, each cancelled in bulk at once, so that some of them have begun and most have not.
+fn enqueue_batches(load: &Load, done: &AtomicUsize) {
+    for number in 0..batched() / BATCH {
+        let group = format!("batch-{number}");
+        let more = || json!({"priority": -100, "label": group, "retryPolicy": {"maxAttempts": 1}});
+        let job = |place: usize| load.job(&format!("{group}-{place}"), "exit 0", more());
+        let ids = load.enqueue(&(0..BATCH).map(job).collect::<Vec<_>>());
+        load.cancel_group(&group, &ids);
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
-fn twenty_kills_under_load_lose_nothing_and_double_nothing() {
+fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     let random = SeededRandom::new(seed());
-    let mut daemon = Daemon::start_with(&["--slots", "8"]);
+    let mut daemon = Daemon::prepared(&["--slots", "8"]);
+    let mut starts = vec![daemon.try_start(&[]).expect("the daemon starts")];
     let locks = daemon.directory().join("locks");
     fs::create_dir(&locks).unwrap();
-    let load = Arc::new(Load {
-        address: daemon.address().to_owned(),
-        token: daemon.token().to_owned(),
-        mark: SystemRandom.hex(8),
-        locks: locks.display().to_string(),
-        acknowledged: Mutex::default(),
-        is_over: AtomicBool::new(false),
-    });
+    let load = Load::new(SystemRandom.hex(8), Duration::ZERO);
+    load.set_up(&daemon);
     let start = newest_cursor(&daemon);
     let mut follower = Follower::new(&daemon, start.clone());
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let load = Arc::clone(&load);
-            thread::spawn(move || load.run(client))
-        })
-        .collect();
-    let load_seen = Arc::clone(&load);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        let (load, is_over, locks) = (Arc::clone(&load), Arc::clone(&is_over), locks.display().to_string());
+        clients.push(thread::spawn(move || enqueue_survivors(&load, &locks, client, &is_over)));
+    }
+    let (batch_load, done) = (Arc::clone(&load), Arc::new(AtomicUsize::new(0)));
+    let batches_done = Arc::clone(&done);
+    let batches = thread::spawn(move || enqueue_batches(&batch_load, &batches_done));
+    let watching = Arc::clone(&is_over);
     let watcher = thread::spawn(move || {
-        let is_done = follow_to_the_end(&mut follower, &load_seen);
-        (follower, is_done)
+        follower.follow(Duration::from_hours(2), |_| watching.load(Ordering::SeqCst));
+        follower
     });
 
-    for _ in 0..kills() {
-        span(Duration::from_millis(20) + Duration::from_millis(230).mul_f64(random.unit()));
+    let begun = now();
+    for kill in 0..kills() {
+        if kill % 2 == 1 {
+            wait_for_batch(&done);
+        }
+        span(Duration::from_millis(20) + Duration::from_millis(110).mul_f64(random.unit()));
         daemon.kill9();
-        daemon.restart();
+        starts.push(daemon.try_start(&[]).expect("a killed daemon starts again"));
     }
-    load.is_over.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.join().expect("a client does not panic");
-    }
-    let (follower, is_done) = watcher.join().expect("the follower does not panic");
-    let all = read_all(&daemon);
-    assert!(is_done, "not every job ended: {:?}", faults(&all, &load.ids()));
+    println!("{} kills in {:.0} s", kills(), begun.elapsed().as_secs_f64());
+    is_over.store(true, Ordering::SeqCst);
+    batches.join().expect("a client does not panic");
+    wait_for_survivors(&daemon);
+    load.wind_up(&daemon, clients, SETTLE_LIMIT);
+    let mut follower = watcher.join().expect("the follower does not panic");
 
-    assert_eq!(faults(&all, &load.ids()), Vec::<String>::new());
-    check_what_was_seen(&all, &start, &follower);
-    check_what_was_done(&daemon, &load, &all);
-    check_processes(&locks, &load);
-}
-
-/// Follows the feed until the load is over and each acknowledged job has ended.
-fn follow_to_the_end(follower: &mut Follower, load: &Load) -> bool {
-    let (mut looked_at, mut ended) = (0, BTreeSet::new());
-    let limit = SETTLE_LIMIT + PATIENCE;
-    follower.follow(limit, |seen| {
-        let fresh = seen[looked_at..].iter().filter(|event| event.final_state().is_some());
-        ended.extend(fresh.filter_map(|event| event.job.clone()));
-        looked_at = seen.len();
-        load.is_over.load(Ordering::SeqCst) && load.ids().is_subset(&ended)
-    })
-}
-
-/// A subscriber over all the restarts saw the same facts in the same order as the list has: no hole, no repeat.
-fn check_what_was_seen(all: &[Event], start: &str, follower: &Follower) {
-    let from = all.iter().position(|event| event.cursor == start).map_or(0, |at| at + 1);
-    let listed = &all[from..];
-    assert!(listed.len() >= follower.seen.len(), "the subscriber saw more than there is");
-    for (listed, seen) in listed.iter().zip(&follower.seen) {
-        assert_eq!(listed, seen, "the subscription and the list part here");
-    }
+    check_what_was_done(&daemon, &load, &locks.display().to_string());
+    let overlaps = fs::read_to_string(Path::new(&locks).join("overlaps")).unwrap_or_default();
+    assert_eq!(overlaps, "", "a process of a lost attempt lived when the next attempt of its job started");
     assert!(follower.cuts > 0, "the subscriber was never cut: the kills did not hit it");
+    let trial = Trial {
+        daemon: &daemon,
+        ledger: &load.ledger,
+        follower: Some((&mut follower, &start)),
+        mark: &load.mark,
+        forgets: false,
+        starts: &starts,
+    };
+    let figures = trial.judge();
+    println!("kill -9 cycles: {figures}");
+    assert_eq!(figures.breaches, []);
+    assert!(figures.acknowledged >= acknowledged_min(), "only {} jobs: no load", figures.acknowledged);
+    assert!(figures.lost_attempts > kills() / 4, "the kills hit next to nothing: {}", figures.lost_attempts);
+    check_starts(&starts);
 }
 
-/// Each key made one job, each job succeeded, and the kills did hit running attempts.
-fn check_what_was_done(daemon: &Daemon, load: &Load, all: &[Event]) {
-    let acknowledged = load.acknowledged.lock().expect("the clients are gone").clone();
-    let count = |kind: &str| all.iter().filter(|event| event.kind == kind).count();
-    assert!(acknowledged.len() > kills(), "only {} jobs: no load", acknowledged.len());
-    assert_eq!(load.ids().len(), acknowledged.len(), "two keys share a job");
-    assert_eq!(count("JOB_CREATED"), acknowledged.len(), "a job that nobody was told of");
-    assert!(count("ATTEMPT_STARTED") > acknowledged.len(), "no attempt was lost: the kills hit nothing");
-    let failed: Vec<&Event> =
-        all.iter().filter(|event| event.final_state().is_some_and(|state| state != "SUCCEEDED")).collect();
-    assert!(failed.is_empty(), "{failed:?}");
-    for (key, id) in acknowledged.iter().step_by(10) {
-        let again = load.enqueue(key);
+/// Waits until one more batch was acknowledged, if one is still to come.
+fn wait_for_batch(done: &AtomicUsize) {
+    let (begun, before) = (now(), done.load(Ordering::SeqCst));
+    let is_over = before == batched() / BATCH;
+    while !is_over && done.load(Ordering::SeqCst) == before && begun.elapsed() < BATCH_LIMIT {
+        span(Duration::from_millis(2));
+    }
+}
+
+/// Waits for the jobs that must survive: nothing but the schedule makes new ones now.
+fn wait_for_survivors(daemon: &Daemon) {
+    let begun = now();
+    // A job of the schedule may be open at any moment: two open jobs are more than it makes.
+    until("the load to end", SETTLE_LIMIT, || (open_count(daemon) <= 2).then_some(()));
+    println!("settled after {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// Every job that had to survive succeeded, and its key gives it again.
+fn check_what_was_done(daemon: &Daemon, load: &Load, locks: &str) {
+    let survivors: BTreeMap<String, String> =
+        load.ledger.acknowledged().into_iter().filter(|(key, _)| key.starts_with("survivor")).collect();
+    let states = "query ($filter: JobFilter) { jobCounts(filter: $filter) { succeeded failed cancelled } }";
+    let filter = json!({"labels": [{"key": "group", "value": SURVIVORS}]});
+    let counts = daemon.graphql(states, json!({ "filter": filter }))["jobCounts"].take();
+    assert_eq!(counts, json!({"succeeded": survivors.len(), "failed": 0, "cancelled": 0}));
+    for (key, id) in survivors.iter().step_by(10) {
+        let input = survivor(load, locks, key);
+        let again = daemon.graphql(ENQUEUE, json!({ "input": input }))["jobEnqueue"].take();
         assert_eq!((&again["job"]["id"], &again["deduplicated"]), (&json!(id), &json!(true)), "{key}");
     }
-    let total = daemon.graphql("{ jobs(first: 1) { totalCount } }", json!({}));
-    assert_eq!(total["jobs"]["totalCount"], json!(acknowledged.len()));
-}
-
-fn check_processes(locks: &Path, load: &Load) {
-    let overlaps = fs::read_to_string(locks.join("overlaps")).unwrap_or_default();
-    assert_eq!(overlaps, "", "a process of a lost attempt lived when the next attempt of its job started");
-    until("the last process of the load to be gone", PATIENCE, || {
-        pids_with(MARK, &load.mark).is_empty().then_some(())
-    });
+    println!("{} jobs had to run to their end, and did", survivors.len());
 }
 
 #[test]

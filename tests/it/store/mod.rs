@@ -31,6 +31,7 @@ mod sight;
 mod sinks;
 mod stage;
 mod statements;
+mod suspects;
 mod task_history;
 mod tasks;
 mod transition;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +19,12 @@ use tempfile::TempDir;
 use super::machine::{self, Place};
 use super::program::program;
 use super::sse::{End, Sse};
-use super::wait::{PATIENCE, now, until};
+use super::wait::{PATIENCE, now, span, until};
 
 /// What the daemon prints once it accepts connections.
 const READY: &str = "listening on http://";
+/// What it says when its port belongs to somebody else.
+const PORT_TAKEN: &str = "cannot be listened on";
 
 /// How long one request may take before the test gives it up.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
@@ -161,21 +164,8 @@ impl Daemon {
     /// As `try_start`, with what the daemon said on its standard error when it ended instead.
     pub fn start_or_words(&mut self) -> Result<Duration, String> {
         assert!(self.running.is_none(), "the daemon still runs");
-        let begun = now();
-        let mut running = self.spawn();
-        let ready = until("the daemon to be ready, or to end", PATIENCE, || {
-            if running.child.try_wait().expect("our own child can be waited for").is_some() {
-                // Its last words may still be on their way.
-                return Some(text(&running.stderr)).filter(|words| !words.is_empty()).map(Err);
-            }
-            let address = address_in(&text(&running.stdout))?;
-            is_ready(&address).then(|| Ok((begun.elapsed(), address)))
-        });
-        let (took, address) = ready?;
-        self.address = address;
-        self.running = Some(running);
-        self.read_token();
-        Ok(took)
+        let (started, words) = self.start_once(&[]);
+        started.map_err(|_| words)
     }
 
     /// The directory that holds the data directory and whatever else the test puts there.
@@ -276,9 +266,68 @@ impl Daemon {
         serve
     }
 
-    fn spawn(&self) -> Running {
+    /// Starts the daemon, which must not be running, with further variables in its environment. Gives the time until
+    /// it says by `/readyz` that it is ready, or how it ended before.
+    pub fn try_start(&mut self, variables: &[(&str, &str)]) -> Result<Duration, ExitStatus> {
+        assert!(self.running.is_none(), "the daemon still runs");
+        let trying = now();
+        loop {
+            let (started, words) = self.start_once(variables);
+            // While nobody listened there, the system may have given the port to another program for a moment.
+            if started.is_err() && words.contains(PORT_TAKEN) && trying.elapsed() < PATIENCE {
+                span(Duration::from_millis(50));
+                continue;
+            }
+            if started.is_err_and(|ended| ended.signal().is_none()) {
+                eprintln!("--- the daemon did not start\n{words}");
+            }
+            return started;
+        }
+    }
+
+    /// One start, with what the daemon wrote to its standard error when it ended before it was ready.
+    fn start_once(&mut self, variables: &[(&str, &str)]) -> (Result<Duration, ExitStatus>, String) {
+        let begun = now();
+        let mut running = self.spawn(variables);
+        let ready = until("the daemon to be ready, or to end", PATIENCE, || {
+            if let Some(ended) = running.child.try_wait().expect("our own child can be waited for") {
+                return Some(Err(ended));
+            }
+            let address = address_in(&text(&running.stdout))?;
+            is_ready(&address).then(|| Ok((begun.elapsed(), address)))
+        });
+        let (took, address) = match ready {
+            Ok(ready) => ready,
+            Err(ended) => {
+                // What it said as it ended is read by a thread of ours, a moment later.
+                let over = now();
+                while ended.signal().is_none()
+                    && text(&running.stderr).is_empty()
+                    && over.elapsed().as_secs() < 1
+                {
+                    span(Duration::from_millis(5));
+                }
+                return (Err(ended), text(&running.stderr));
+            }
+        };
+        self.address = address;
+        self.running = Some(running);
+        self.read_token();
+        (Ok(took), String::new())
+    }
+
+    /// How the daemon ended, once it has ended by itself; then it can be started again.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let running = self.running.as_mut()?;
+        let ended = running.child.try_wait().expect("our own child can be waited for")?;
+        self.running = None;
+        Some(ended)
+    }
+
+    fn spawn(&self, variables: &[(&str, &str)]) -> Running {
         let mut child = self
             .serve_command()
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -290,7 +339,7 @@ impl Daemon {
     }
 
     fn launch(&mut self) {
-        let mut running = self.spawn();
+        let mut running = self.spawn(&[]);
         let begun = now();
         self.address = until("the daemon to listen", PATIENCE * 2, || {
             let ended = running.child.try_wait().expect("our own child can be waited for");

@@ -1,7 +1,6 @@
-//! Checks a history as a client saw it: what was acknowledged against the durable feed.
-//! It knows the rules of a job's life from the contract only and must never ask the store.
+//! Reads the durable feed as clients do: whole by the query, and as a subscriber who comes back after each cut.
+//! What must hold in it stands in `support::laws`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +8,8 @@ use serde_json::{Value, json};
 use super::daemon::{Daemon, FINAL_STATES, string};
 use super::sse::{End, Sse};
 use super::wait::now;
+
+pub use super::laws::faults;
 
 /// The whole feed in pages.
 const PAGE: &str = "query ($after: EventCursor) {
@@ -39,6 +40,12 @@ pub struct Event {
     pub to: Option<String>,
     /// Whether it tells of a request to stop or of another change that need not change the state.
     pub is_stop_request: bool,
+    /// The number of the attempt, of an `ATTEMPT_STARTED` or `ATTEMPT_FINISHED`.
+    pub attempt: Option<i64>,
+    /// How the attempt ended, of an `ATTEMPT_FINISHED`.
+    pub outcome: Option<String>,
+    /// The due time and the job that was made for it, of a `SCHEDULE_TICKED` that made one.
+    pub tick: Option<(String, String)>,
 }
 
 impl Event {
@@ -53,8 +60,19 @@ impl Event {
             job: optional(&value["jobId"]),
             from: optional(&value["data"]["from"]),
             to: optional(&value["data"][to]),
+            attempt: kind.starts_with("ATTEMPT_").then(|| value["data"]["attempt"].as_i64()).flatten(),
+            outcome: optional(&value["data"]["outcome"]).filter(|_| kind == "ATTEMPT_FINISHED"),
+            tick: value["data"]["job"]
+                .as_str()
+                .filter(|_| kind == "SCHEDULE_TICKED")
+                .map(|job| (string(&value["data"]["dueAt"]), job.to_owned())),
             kind,
         }
+    }
+
+    /// Its number, on a store that numbers without gaps.
+    pub fn number(&self) -> Option<i64> {
+        self.cursor.rsplit('-').next()?.parse().ok()
     }
 
     /// The final state that this event says its job has reached.
@@ -144,137 +162,6 @@ impl Follower {
                 self.stream = None;
                 self.cuts += 1;
             }
-        }
-    }
-}
-
-/// Whether a job may go from one state to the other in this release.
-fn is_legal(from: &str, to: &str) -> bool {
-    let next: &[&str] = match from {
-        "HELD" => &["QUEUED", "SCHEDULED", "BLOCKED", "CANCELLED"],
-        "BLOCKED" => &["QUEUED", "SCHEDULED", "SKIPPED", "CANCELLED"],
-        "SCHEDULED" => &["QUEUED", "CANCELLED", "EXPIRED", "HELD"],
-        "QUEUED" => &["RUNNING", "CANCELLED", "EXPIRED", "HELD", "SCHEDULED"],
-        "RUNNING" => &["SUCCEEDED", "FAILED", "CANCELLED", "RETRYING", "QUEUED"],
-        "RETRYING" => &["QUEUED", "CANCELLED"],
-        _ => &[],
-    };
-    next.contains(&to)
-}
-
-/// Checks a feed: each cursor once, each job created once and moved by legal steps only, each acknowledged job in
-/// exactly one final state. Answers with what is wrong; empty means the history holds.
-pub fn faults(events: &[Event], acknowledged: &BTreeSet<String>) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut cursors = BTreeSet::new();
-    let mut states: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut finals: BTreeMap<&str, usize> = BTreeMap::new();
-    for event in events {
-        if !cursors.insert(event.cursor.as_str()) {
-            faults.push(format!("the cursor {} comes twice", event.cursor));
-        }
-        let (Some(job), Some(to)) = (event.job.as_deref(), event.to.as_deref()) else {
-            continue;
-        };
-        match (event.kind.as_str(), states.get(job)) {
-            ("JOB_CREATED", None) => {}
-            ("JOB_CREATED", Some(_)) => faults.push(format!("{job} is created twice")),
-            ("JOB_STATE_CHANGED", None) => faults.push(format!("{job} changes before it is created")),
-            ("JOB_STATE_CHANGED", Some(&before)) => {
-                if event.from.as_deref() != Some(before) {
-                    faults.push(format!("{job} is {before}, but its event says from {:?}", event.from));
-                }
-                if event.is_stop_request && before == to {
-                    continue;
-                }
-                if !is_legal(before, to) {
-                    faults.push(format!("{job} goes from {before} to {to}"));
-                }
-            }
-            _ => continue,
-        }
-        states.insert(job, to);
-        if event.final_state().is_some() {
-            *finals.entry(job).or_default() += 1;
-        }
-    }
-    for job in acknowledged {
-        match finals.get(job.as_str()).copied().unwrap_or(0) {
-            1 => {}
-            count => {
-                faults.push(format!("{job} has {count} final states, last {:?}", states.get(job.as_str())));
-            }
-        }
-    }
-    faults
-}
-
-/// Guards the checker: each kind of broken history is noticed.
-mod self_test {
-    use super::*;
-
-    type Spoil = fn(&mut Vec<Event>);
-
-    fn event(cursor: &str, job: &str, from: Option<&str>, to: &str) -> Event {
-        Event {
-            cursor: cursor.to_owned(),
-            kind: if from.is_some() { "JOB_STATE_CHANGED" } else { "JOB_CREATED" }.to_owned(),
-            job: Some(job.to_owned()),
-            from: from.map(str::to_owned),
-            to: Some(to.to_owned()),
-            is_stop_request: false,
-        }
-    }
-
-    fn good() -> Vec<Event> {
-        vec![
-            event("1", "job_1", None, "QUEUED"),
-            event("2", "job_1", Some("QUEUED"), "RUNNING"),
-            event("3", "job_1", Some("RUNNING"), "RETRYING"),
-            event("4", "job_1", Some("RETRYING"), "QUEUED"),
-            event("5", "job_1", Some("QUEUED"), "RUNNING"),
-            event("6", "job_1", Some("RUNNING"), "SUCCEEDED"),
-        ]
-    }
-
-    #[test]
-    fn a_job_that_waits_for_others_is_let_go_or_skipped_and_never_started_from_there() {
-        let history = |to: &str| {
-            vec![
-                event("1", "job_1", None, "HELD"),
-                event("2", "job_1", Some("HELD"), "BLOCKED"),
-                event("3", "job_1", Some("BLOCKED"), to),
-            ]
-        };
-        let acknowledged = BTreeSet::from(["job_1".to_owned()]);
-        assert_eq!(faults(&history("SKIPPED"), &acknowledged), Vec::<String>::new());
-        assert_eq!(faults(&history("QUEUED"), &BTreeSet::new()), Vec::<String>::new());
-        for to in ["RUNNING", "SUCCEEDED", "EXPIRED", "HELD"] {
-            assert_eq!(faults(&history(to), &BTreeSet::new()), [format!("job_1 goes from BLOCKED to {to}")]);
-        }
-    }
-
-    #[test]
-    fn a_good_history_has_no_fault_and_each_broken_one_has() {
-        let acknowledged = BTreeSet::from(["job_1".to_owned()]);
-        assert_eq!(faults(&good(), &acknowledged), Vec::<String>::new());
-        let spoiled: [(&str, Spoil); 6] = [
-            ("0 final states", |events| drop(events.pop())),
-            ("comes twice", |events| events[1].cursor = "1".to_owned()),
-            ("created twice", |events| {
-                events.insert(1, event("9", "job_1", None, "QUEUED"));
-            }),
-            ("before it is created", |events| drop(events.remove(0))),
-            ("says from", |events| drop(events.remove(3))),
-            ("2 final states", |events| {
-                events.push(event("7", "job_1", Some("SUCCEEDED"), "FAILED"));
-            }),
-        ];
-        for (sign, spoil) in spoiled {
-            let mut events = good();
-            spoil(&mut events);
-            let found = faults(&events, &acknowledged).join("; ");
-            assert!(found.contains(sign), "looked for {sign:?} in {found:?}");
         }
     }
 }
