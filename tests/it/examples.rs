@@ -186,7 +186,7 @@ fn a_graphql_ws_subscriber_goes_on_after_a_kill_without_a_hole() {
 
 /// The scalars of a YAML file, each key and value; panics when it is not YAML.
 fn scalars(name: &str) -> Vec<String> {
-    let text = fs::read_to_string(example(name)).unwrap();
+    let text = fs::read_to_string(example(name)).expect("an example is readable text");
     let events = saphyr_parser::Parser::new_from_str(&text);
     events
         .filter_map(|event| match event.unwrap_or_else(|why| panic!("{name}: {why}")).0 {

@@ -1,4 +1,4 @@
-//! A strict reader of what a scraper gets: the text format 0.0.4 and OpenMetrics 1.0. It takes nothing that the formats
+//! A strict reader of what a scraper gets: the text format 0.0.4 and `OpenMetrics` 1.0. It takes nothing that the formats
 //! forbid, so that what it has read is what any scraper reads.
 
 use std::collections::{BTreeMap, BTreeSet};
