@@ -14,7 +14,7 @@ use crate::engine::tokens::digest;
 use crate::store::backup::{LOGS_NAME, STATE_NAME};
 use crate::store::beside::Depth;
 use crate::store::doctor::{self, Looked, RULE_COUNT, TokenStanding, Which};
-use crate::store::restore;
+use crate::store::{self, restore};
 
 /// Below so much free space the doctor warns, and below so much the daemon will soon refuse work.
 const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
@@ -220,16 +220,14 @@ fn room(data_dir: &Path) -> Check {
 /// What a daemon could not write into the store and kept beside it.
 fn spool(data_dir: &Path) -> Option<Check> {
     let path = data_dir.join("spool");
-    let size =
-        |path: &Path| fs::metadata(path).map_or(0, |found| if found.is_file() { found.len() } else { 0 });
-    let inside = fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| size(&entry.path()));
-    let bytes = size(&path) + inside.sum::<u64>();
-    (bytes > 0).then(|| {
-        warn(
+    match store::spool::waiting(&path) {
+        Ok(0) => None,
+        Ok(count) => Some(warn(
             "spool",
-            format!("{} holds {bytes} bytes that the next start will bring into the store", path.display()),
-        )
-    })
+            format!("{} holds {count} results that the next start brings into the store", path.display()),
+        )),
+        Err(fault) => Some(fail("spool", fault.to_string())),
+    }
 }
 
 fn small_file(path: &Path) -> std::io::Result<String> {

@@ -152,6 +152,7 @@ const NUMBERS: Sql = Sql::each(
                UNION ALL SELECT 'queue', max(id) FROM queues
                UNION ALL SELECT 'worker', max(id) FROM workers
                UNION ALL SELECT 'token', max(id) FROM tokens
+               UNION ALL SELECT 'incident', max(id) FROM incidents
                UNION ALL SELECT 'event', max(seq) FROM events) AS used
          LEFT JOIN counters ON counters.name = used.name
          WHERE used.newest > coalesce(counters.value, 0)"

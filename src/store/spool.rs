@@ -23,6 +23,24 @@ const HEADER_BYTES: usize = 24;
 const LENGTH_BYTES: usize = 4;
 const SUM_BYTES: usize = 8;
 
+/// How many records stand in a spool, read beside a daemon or without one; none when there is no file.
+///
+/// # Errors
+/// When it cannot be read, or is no spool of ours.
+pub fn waiting(path: &Path) -> Result<usize> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(cannot(path, "read", &error)),
+    };
+    let mut spool =
+        Spool { path: path.to_owned(), epoch: 0, file, end: HEADER_BYTES as u64, records: Vec::new() };
+    if spool.read_header()?.is_some() {
+        spool.read_records()?;
+    }
+    Ok(spool.records.len())
+}
+
 /// An open spool. One task at a time has it.
 #[derive(Debug)]
 pub struct Spool {

@@ -40,6 +40,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("spool.keep", "needs a store that cannot be written: daemon::faults"),
     ("spool.replay", "needs a spool with results: daemon::faults"),
     ("spool.replayed", "needs a spool with results: daemon::faults"),
+    ("follow.tick", "needs somebody who follows a job: daemon::parts"),
     ("sink.look", "needs a sink: daemon::sinks"),
     ("sink.sent", "needs a sink: daemon::sinks kills the daemon around it"),
     ("backup.written", "in the process of `beadle backup`: daemon::backup"),

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::daemon::{Daemon, beadle};
 use crate::support::database::execute;
@@ -149,6 +150,18 @@ fn each_broken_rule_is_found() {
 /// Level, check, a word of what is said, and how it comes and goes.
 type Trouble<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(), &'a dyn Fn());
 
+/// A spool with one result in it, as a daemon leaves it that could not write into its store.
+fn one_result() -> Vec<u8> {
+    let record = b"{}";
+    let mut file = b"BEADLE SPOOL 1\n\0".to_vec();
+    file.extend([0; 8]);
+    file.extend(u32::try_from(record.len()).unwrap().to_le_bytes());
+    file.extend(&Sha256::digest(record)[..8]);
+    file.extend(record);
+    file.extend([0; 4]);
+    file
+}
+
 #[test]
 fn what_is_wrong_with_the_files_is_found() {
     let daemon = varied();
@@ -167,7 +180,7 @@ fn what_is_wrong_with_the_files_is_found() {
     let settings = data.join("beadle.toml");
     let spool = data.join("spool");
     let unfinished = data.join("restore.unfinished");
-    let cases: [Trouble; 11] = [
+    let cases: [Trouble; 12] = [
         ("FAIL", "permissions", "chmod 700", &|| mode(0o755), &|| mode(0o700)),
         ("FAIL", "state", "damaged", &damaged, &|| fs::write(&state, &whole).unwrap()),
         (
@@ -218,9 +231,16 @@ fn what_is_wrong_with_the_files_is_found() {
         ("FAIL", "settings", "slotz", &|| fs::write(&settings, "slotz = 3\n").unwrap(), &|| {
             fs::remove_file(&settings).unwrap();
         }),
-        ("WARN", "spool", "3 bytes", &|| fs::write(&spool, "abc").unwrap(), &|| {
+        ("WARN", "spool", "holds 1 results", &|| fs::write(&spool, one_result()).unwrap(), &|| {
             fs::remove_file(&spool).unwrap();
         }),
+        (
+            "FAIL",
+            "spool",
+            "no spool of ours",
+            &|| fs::write(&spool, "a text of somebody else, long enough").unwrap(),
+            &|| fs::remove_file(&spool).unwrap(),
+        ),
         ("FAIL", "restore", "/b.tar", &|| fs::write(&unfinished, "/b.tar\n").unwrap(), &|| {
             fs::remove_file(&unfinished).unwrap();
         }),
