@@ -17,10 +17,12 @@
 //! ## The floors
 //! ```text
 //! main -> cli -> client ~~~ GraphQL ~~~> the daemon
-//!      \-> app -> web -> graphql -> engine -> { store | exec } -> domain -> base
+//!      \-> app -> web -> graphql -> engine -> { store | exec | notify } -> domain -> base
 //! ```
-//! - [`base`]: the one home of clock, randomness, environment, settings, spawning and waiting. [`base::asker`]: whom a
-//!   task works for, carried like a tracing span; the writer stamps events with it.
+//! - [`base`]: the one home of clock, randomness, environment, settings, spawning and waiting. [`base::asker`]: whom
+//!   a task works for, carried like a tracing span, with the caller's trace; the writer stamps events with it.
+//!   [`base::metrics`]: the numbers that every floor counts into on its way. [`base::telemetry`]: the daemon's own
+//!   log; who logs never waits for who reads.
 //! - [`domain`]: the words and rules. Its structs are the API's types and the store's rows. [`domain::access`] is the
 //!   one question who may do and see what: a viewer's answer about a job, and the same as a value in the filters of
 //!   lists.
@@ -29,9 +31,19 @@
 //!     that they cannot disagree.
 //!   - [`store::keys`]: the gate of jobs that share a limit. Only as many as may run stand in the claim's index.
 //!   - [`store::dependencies`]: settles what waits for a job in the transaction that ends it.
+//!   - [`store::breaker`]: what stands in the way of every change while the store is in trouble.
+//!   - [`store::backup`], [`store::restore`], [`store::doctor`]: commands over files (by [`app::admin`]). They open the
+//!     databases beside the daemon with connections that cannot write ([`store::beside`]), so that closing them never
+//!     checkpoints.
 //! - [`exec`]: all processes, and the calls of the program's own functions (`exec::handler`) in their place.
-//! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor. [`engine::parameters`]
-//!   is the only home of JSON Schema; [`engine::underway`] makes a process and a call go through the same steps.
+//!   `exec::trees` adopts what attempts grow beyond their process groups, knows whose it is, ends it with its attempt
+//!   and reaps it; `exec::cgroup` does the same exactly where a part of the control group tree is delegated.
+//! - [`notify`]: how an event is written for each kind of sink, and the one HTTP client that sends it;
+//!   [`notify::address`] says which networks it may call. It keeps no queue and decides about no next try.
+//! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor, sinks.
+//!   [`engine::parameters`] is the only home of JSON Schema; [`engine::underway`] makes a process and a call go
+//!   through the same steps. Its own reads (starts, schedules, token look-ups) have connections of their own: what
+//!   clients read never holds them up.
 //! - [`graphql`]: the schema: relations, mutations, subscriptions. [`graphql::access`] holds two tables: the grant of
 //!   each root field, and what is open to a token that sees its own jobs only. Both deny what is not listed.
 //! - [`web`]: the front door: HTTP, event streams, `WebSocket`, whole logs (`web::download`), one guard for all.
@@ -55,11 +67,40 @@
 //! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers; `engine::progress` shows
 //!    them a running job's own word sooner than the store has it.
 //!
+//! ## The way of a failure, to an incident and to a sink
+//! 1. While output is heard, [`domain::error_line`] picks the line that tells why; [`domain::error_shape`] takes out
+//!    of it what differs from run to run, and [`domain::fingerprint`] names the kind.
+//! 2. `EndAttempt` notes the failure in the batch; `store::incident_counts` counts all of a batch before its commit
+//!    in a few statements, and [`domain::incident`] decides what is news. A batch that is tried again begins anew.
+//! 3. [`engine::sinks`]: a supervised part for each sink reads the feed behind the sink's position, which is its
+//!    outbox, has [`notify`] say it, and moves the position by compare-and-set. No job waits for it. What is refused
+//!    for good is a dead letter. Spans are made of durable rows, below the trace that [`store::job_traces`] keeps
+//!    with the job.
+//!
 //! ## The way of a due time
 //! `engine::scheduler` reads the schedules that are due, `domain::settle` decides about pauses and misfires, and
 //! `store::ticks::Settle` asks whether another job is in the way and writes ledger, jobs and the schedule's new
 //! standing in one transaction, unless somebody changed the schedule in between. The standing never goes back: that
 //! alone gives each due time once.
+//!
+//! ## Supervision
+//! [`engine::supervisor`] keeps every part alive by one rule and shows it on the [`engine::health`] board, which
+//! works without the store; [`engine::health_news`] tells the feed when it can. A panic in a subscription is caught
+//! in the stream, which goes on behind what it gave; an attempt whose runner panicked is settled by the dispatcher.
+//! [`engine::watchdog`] is a thread outside the runtime: it sees what stands still, speaks to the service manager
+//! ([`base::service`]), and ends a program whose runtime is stuck. A start that the machine cannot give now waits
+//! ([`engine::starting`]), and so does the door ([`base::descriptors`]). [`engine::quarantine`] decides about jobs
+//! that may have killed the daemon, by the rule of [`domain::quarantine`]. An attempt ends when nothing of it is
+//! left, so a process that cannot be killed keeps it running and shows in the health row `processes`.
+//!
+//! ## Faults of the store
+//! A commit that fails shows at the [`store::breaker`]: from then on every change is refused at once and no disk is
+//! touched; only a probe passes, and only a real write or a look ends it. Behind each commit the files are looked at
+//! before anybody is answered. [`store::care`] looks at files and disk, checks and rescues; [`engine::store_watch`]
+//! drives it. Results of attempts wait in [`engine::spool`] over [`store::spool`], and reach the store before anybody
+//! looks for attempts without a runner. [`store::log_care`] and [`engine::log_watch`] do the same for output, which
+//! is worth less: a new log file rather than none. [`engine::recent`] holds the newest events, read once for all who
+//! follow, so that a crowd of subscribers does not use up the connections.
 //!
 //! ## Two databases, one text
 //! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
@@ -68,15 +109,16 @@
 //! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state.
 //!
 //! ## Invariants, each with the test that holds it
-//! 1. A mutation answers only after its transaction has committed (`daemon::crash`, `store`).
+//! 1. A mutation answers only after its transaction has committed (`daemon::crash`, `daemon::crash_points`, `store`).
 //! 2. At most one attempt of a job is open, and the end of an attempt counts once (`store`: stale ends).
 //! 3. Every change of state appends an event in the same transaction, and no cursor ever skips one
-//!    (`support::history`, used by `daemon::crash`; `api::streams`).
+//!    (`support::laws`, used by `daemon::crash`, `daemon::crash_points`, `daemon::mixed`; `api::streams`).
 //! 4. A lost nudge delays by at most one poll interval (`daemon::nudges`).
 //! 5. Nothing above `store` names an engine or writes SQL; nothing above `exec` spawns (`tidy::layers`).
 //! 6. `domain` is synchronous and deterministic (`tidy::layers`).
-//! 7. After kill -9 and a restart no accepted job is stuck, and the processes of a lost attempt are gone before
-//!    the next attempt starts (`daemon::crash`). A thread of a handler that does not end may outlive its attempt.
+//! 7. After kill -9 and a restart no accepted job is stuck, and the processes of a lost attempt are gone before the
+//!    next attempt starts (`daemon::crash`, `daemon::crash_points`, `daemon::trees`). A thread of a handler that does
+//!    not end may outlive its attempt.
 //! 8. Memory is bounded by limits, not by the number of jobs, bytes of output or subscribers
 //!    ([`domain::limits`]; `api::attacks`, `api::streams`).
 //! 9. A store or settings that cannot be read stop the start with a message and are never replaced
@@ -89,17 +131,38 @@
 //! 14. A token reads and learns nothing of what it may not see, by any way (`api::own_jobs`), and each root field opens
 //!     to its grants only (`api::grants`).
 //! 15. Each due time is dealt with once, whatever the clock does (`store::clock_steps`, `daemon::stepped_clock`).
+//! 16. What was answered as refused was not done, and what nobody knows is said so (`daemon::faults_calls`,
+//!     `daemon::faults_files`).
+//! 17. A result outlives the daemon while the store cannot take it (`daemon::faults_disk`).
+//! 18. A part that fails is back by itself, and the others go on (`daemon::parts`, `embedded::parts`, `daemon::stuck`).
+//! 19. Nothing of an attempt is left when it has ended (`daemon::trees`, `daemon::cgroups`).
+//! 20. Each failed attempt is counted in exactly one incident (`store::incidents`).
+//! 21. What a sink was not told is told later, refused for a person to see, or counted as dropped, and the same event
+//!     has the same id in every try (`daemon::sinks`, `store::sinks`).
+//! 22. A migration is all or nothing, and a copy comes before it (`daemon::upgrade`). A restored store is another
+//!     store: new cursors, new ids (`daemon::backup`).
+//! 23. The daemon's numbers agree with what was committed (`daemon::metrics`).
 //!
 //! ## Adding things
 //! - *A statement*: a const above its function, and its name in the file's `STATEMENTS`.
 //! - *A change of state*: a struct with `impl Change`; refuse before the first write; emit an event. Sets of jobs move
-//!   by `store::transition::move_many`. What makes a job final some other way must tell the batch's `ends`.
+//!   by `store::transition::move_many`. What makes a job final some other way must tell the batch's `ends`; what brings
+//!   new work says `NEEDS_ROOM`.
 //! - *A field of the API*: with a description; then `cargo run -- schema > schema.graphql`. One that leads to further
 //!   objects is closed to tokens for their own jobs until `graphql::access` lists it.
 //! - *A root field*: also its grant in `graphql::access` and its line in `tests/it/api/grants.rs`; a mutation also a
 //!   step in `tests/it/api/audit.rs`.
 //! - *A key of definition files*: its row in `cli::site::keys`, its field in `client/queries/plan_*.graphql`.
-//! - *A migration*: the same number and name in both folders, and its line in `store::open`.
+//! - *A migration*: the same number and name in both folders, and its line in `store::open`. A table with numbered ids:
+//!   its line in `store::doctor`.
+//! - *A point*: `base::points::reach("part.moment")` where a crash matters; `daemon::crash_points` walks it by
+//!   itself. One that its load cannot reach stands in its `ELSEWHERE`, with the reason.
+//! - *A part*: `Supervisor::keep` in `app::start_parts`, a point at the top of its turn, and its panic in
+//!   `daemon::parts`.
+//! - *A setting*: its row in `base::settings::table`. One of sinks: its word in `base::settings::sinks`, read there.
+//! - *A kind of sink*: its `SinkKind` with its keys, a file in [`notify`] and its `Target`, its default in
+//!   `SinkFilter`.
+//! - *A field of what ends an attempt*: with `#[serde(default)]`, so that a spool of the version before can be read.
 
 pub mod app;
 pub mod base;
