@@ -1,51 +1,47 @@
 //! The composition root: opens, wires, starts and stops. It alone knows every floor, and holds no rule.
 
-use std::future::Future;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{self, Clock, SystemClock};
-use crate::base::metrics::TextFormat;
 use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
-use crate::domain::access::{Grant, GrantVerb, Viewer};
-use crate::domain::health::HealthStatus;
-use crate::domain::id::AttemptId;
-use crate::domain::log::LogStream;
+use crate::domain::access::{Grant, GrantVerb};
 use crate::engine::dispatcher::{self, Slots};
-use crate::engine::logs::Download;
 use crate::engine::supervisor::{Ground, Supervisor, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, log_watch, metrics as engine_metrics, processes,
-    reaper, recent, recorder, retention, running, scheduler, sinks, spool, starting, status_line,
-    store_watch,
+    Engine, EngineSettings, Parts, health, health_news, log_watch, processes, reaper, recent, recorder,
+    retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
-use crate::graphql::{self, ApiSchema};
+use crate::graphql;
 use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
 use crate::store::upgrade::Upgrade;
 use crate::store::workers::{RetireWorker, StartWorker};
-use crate::store::{Fault, Reader, Refusal, Store, Writer};
-use crate::web::{self, Backend, DoorConfig, LogRefusal, LogText, Unsure};
+use crate::store::{Refusal, Store, Writer};
+use crate::web::{self, DoorConfig};
 
 pub mod admin;
 mod daemon;
 mod doctor;
+mod door;
 mod hosting;
+
+use door::Door;
 
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
@@ -149,25 +145,47 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let (shutdown, ended) = (engine.shutdown.clone(), CancellationToken::new());
     let end = ended.clone().drop_guard();
+    let running = Running { engine, supervisor, stop_door, door, address_file, committing, watching, store };
     drop(task::spawn(async move {
-        stop_in_order(&engine, &supervisor).await;
-        // Subscribers see the last change before their streams end.
-        clock::sleep(CLOSING_GRACE).await;
-        stop_door.cancel();
-        let _ = door.await;
-        let _ = std::fs::remove_file(&address_file);
-        drop(engine);
-        drop(watching);
-        // With the last `Writer` gone the loop ends, after it has committed what waits.
-        if clock::within(STOP_PATIENCE, committing).await.is_none() {
-            tracing::error!("the writer still has work; what was answered is on the disk");
-        }
-        points::reach("stop.before_close");
-        store.close().await;
-        tracing::info!("stopped in order");
+        end_in_order(running).await;
         drop(end);
     }));
     Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
+}
+
+/// What is at work from a start to its end.
+struct Running {
+    engine: Engine,
+    supervisor: Supervisor,
+    stop_door: CancellationToken,
+    door: JoinHandle<()>,
+    address_file: PathBuf,
+    committing: JoinHandle<()>,
+    watching: watchdog::Watchdog,
+    store: Store,
+}
+
+/// Waits for the shutdown, then ends everything in its order.
+async fn end_in_order(running: Running) {
+    let Running { engine, supervisor, stop_door, door, address_file, committing, watching, store } = running;
+    stop_in_order(&engine, &supervisor).await;
+    // Subscribers see the last change before their streams end.
+    clock::sleep(CLOSING_GRACE).await;
+    stop_door.cancel();
+    let _ = door.await;
+    let _ = std::fs::remove_file(&address_file);
+    drop(engine);
+    // With the last `Writer` gone the loop ends, after it has committed what waits.
+    if clock::within(STOP_PATIENCE, committing).await.is_none() {
+        tracing::error!("the writer still has work; what was answered is on the disk");
+    }
+    points::reach("stop.before_close");
+    // A look at the whole store may still go on: what was answered is on the disk without its end.
+    if clock::within(STOP_PATIENCE, store.close()).await.is_none() {
+        tracing::warn!("the store's files are still read; they are left as they are");
+    }
+    drop(watching);
+    tracing::info!("stopped in order");
 }
 
 async fn build(
@@ -186,7 +204,6 @@ async fn build(
     exec::clear_channels(&report_directory)
         .map_err(|error| format!("{} cannot be made: {error}", report_directory.display()))?;
     let cgroup = hosting::enter_cgroup(settings, &data_dir, ground.clock.as_ref());
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let cap = number(settings.log_attempt_cap);
     let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
     let logs = store.logs();
@@ -216,21 +233,7 @@ async fn build(
         started_at: clock.now(),
         clock,
         random,
-        settings: EngineSettings {
-            slots: settings.slots,
-            poll_interval: settings.poll_interval,
-            drain_timeout: settings.drain_timeout,
-            kill_grace: settings.kill_grace,
-            queued_max: number(settings.max_queued),
-            retention_succeeded: settings.retention_succeeded,
-            retention_failed: settings.retention_failed,
-            retention_log_bytes: number(settings.retention_log_bytes),
-            free_bytes_min: settings.min_free,
-            log_attempt_cap: cap,
-            data_dir,
-            work_directory,
-            report_directory,
-        },
+        settings: engine_settings(settings, data_dir, (work_directory, report_directory)),
         worker,
         worker_name,
         shutdown: Shutdown::default(),
@@ -242,6 +245,32 @@ async fn build(
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     }))
+}
+
+fn engine_settings(
+    settings: &Settings,
+    data_dir: PathBuf,
+    (work_directory, report_directory): (PathBuf, PathBuf),
+) -> EngineSettings {
+    EngineSettings {
+        slots: settings.slots,
+        poll_interval: settings.poll_interval,
+        drain_timeout: settings.drain_timeout,
+        kill_grace: settings.kill_grace,
+        queued_max: number(settings.max_queued),
+        retention_succeeded: settings.retention_succeeded,
+        retention_failed: settings.retention_failed,
+        retention_log_bytes: number(settings.retention_log_bytes),
+        free_bytes_min: settings.min_free,
+        log_attempt_cap: number(settings.log_attempt_cap),
+        data_dir,
+        work_directory,
+        report_directory,
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn host_name() -> String {
@@ -399,126 +428,5 @@ async fn retire(engine: &Engine, is_gone: bool) {
     let change = RetireWorker { id: engine.worker, name: engine.worker_name.clone(), is_gone };
     if let Err(Refusal::Fault(fault)) = engine.writer.apply(change).await {
         tracing::warn!("the worker could not be retired: {fault}");
-    }
-}
-
-/// What the door asks of the floors below.
-#[derive(Clone)]
-struct Door {
-    schema: ApiSchema,
-    engine: Engine,
-    sdl: Arc<str>,
-}
-
-impl Door {
-    fn reader(&self) -> &Reader {
-        &self.engine.reader
-    }
-}
-
-impl Backend for Door {
-    type Executor = ApiSchema;
-    type Viewer = Viewer;
-
-    fn executor(&self) -> &ApiSchema {
-        &self.schema
-    }
-
-    fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {
-        let digest = digest(token);
-        async move {
-            self.engine.own.viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
-                tracing::error!("a token could not be looked up: {fault}");
-                Unsure
-            })
-        }
-    }
-
-    fn note_use(&self, viewer: &Viewer) {
-        self.engine.note_token_use(viewer.token_id);
-    }
-
-    fn revocations(&self) -> watch::Receiver<u64> {
-        self.engine.tokens.revocations()
-    }
-
-    fn valid_for(&self, viewer: &Viewer) -> Option<Duration> {
-        viewer.expires_at.map(|end| end.since(self.engine.clock.now()))
-    }
-
-    fn token_key(&self, viewer: &Viewer) -> i64 {
-        viewer.token_id.0
-    }
-
-    fn token_name<'a>(&self, viewer: &'a Viewer) -> &'a str {
-        &viewer.token_name
-    }
-
-    fn permit(&self, viewer: &Viewer, asked: &web::Asked<'_>) -> Result<(), String> {
-        let web::Asked { document, operation_name, root_fields, .. } = *asked;
-        graphql::access::permit(viewer, &graphql::access::Asked { document, operation_name, root_fields })
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        if self.engine.shutdown.is_begun() {
-            return Err("the daemon is stopping".to_owned());
-        }
-        for part in ["store", "scheduler", "dispatcher"] {
-            match self.engine.health.status(part) {
-                Some(HealthStatus::Ok) => {}
-                Some(status) => return Err(format!("{part} is {}", status.word())),
-                None => return Err(format!("{part} has not begun")),
-            }
-        }
-        watchdog::standstill(&self.engine).map_or(Ok(()), Err)
-    }
-
-    fn tell_shortage(&self, shortage: Option<&str>) {
-        let (health, now) = (&self.engine.health, self.engine.clock.now());
-        if let Some(lack) = shortage {
-            tracing::warn!(part = "descriptors", "{lack}: connections wait until some are free");
-            health.set("descriptors", HealthStatus::Degraded, Some(lack.to_owned()), now);
-        } else {
-            tracing::info!(part = "descriptors", "connections are accepted again");
-            health.set("descriptors", HealthStatus::Ok, None, now);
-        }
-    }
-
-    async fn log(
-        &self,
-        viewer: &Viewer,
-        attempt: AttemptId,
-        only: Option<LogStream>,
-    ) -> Result<LogText, LogRefusal> {
-        let failed = |fault: Fault| LogRefusal::Failed(fault.to_string());
-        graphql::access::permit_roots(viewer, &["jobLog"]).map_err(LogRefusal::Forbidden)?;
-        let attempt = self.reader().attempt(attempt).await.map_err(failed)?.ok_or(LogRefusal::NotFound)?;
-        let job = self.reader().job(attempt.job_id).await.map_err(failed)?;
-        if !job.is_some_and(|job| viewer.sees(&job)) {
-            return Err(LogRefusal::NotFound);
-        }
-        match self.engine.download(attempt.id, only).await.map_err(failed)? {
-            Download::Forgotten => Err(LogRefusal::Forgotten),
-            Download::Text(parts) => Ok(LogText {
-                file_name: format!("{}-attempt_{}.log", attempt.job_id, attempt.number),
-                parts: parts.map_err(|fault| fault.to_string()).boxed(),
-            }),
-        }
-    }
-
-    async fn metrics(
-        &self,
-        viewer: &Viewer,
-        door: web::DoorNumbers,
-        format: TextFormat,
-    ) -> Result<String, String> {
-        graphql::access::permit_metrics(viewer)?;
-        let web::DoorNumbers { connection_count, connections_max, subscription_count } = door;
-        let door = engine_metrics::DoorNumbers { connection_count, connections_max, subscription_count };
-        Ok(self.engine.metrics_text(door, format).await)
-    }
-
-    fn schema_sdl(&self) -> Arc<str> {
-        self.sdl.clone()
     }
 }

@@ -409,7 +409,7 @@ fn read_file(path: &Path, presence: Presence, sinks: &mut Given) -> Result<Vec<E
     }
     let text = fs::read_to_string(path).map_err(|error| trouble(&error))?;
     let mut table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| trouble(&error.to_string().trim_end()))?;
+        text.parse().map_err(|error: toml::de::Error| trouble(&misread(&text, &error)))?;
     let placed = |reason: String| format!("{}: {reason}", path.display());
     if let Some(given) = table.remove(sinks::TABLE) {
         *sinks = Given::from_table(&given).map_err(placed)?;
@@ -417,6 +417,13 @@ fn read_file(path: &Path, presence: Presence, sinks: &mut Given) -> Result<Vec<E
     let mut entries = Vec::new();
     flatten("", &table, &mut entries).map_err(placed)?;
     Ok(entries)
+}
+
+/// What is wrong in the text of a file and in which line of it; never the line, in which a secret may stand.
+fn misread(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{}{}", line.unwrap_or_default(), error.message())
 }
 
 /// Tables are prefixes: `[retention] failed = "30d"` is `retention.failed`.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Codes that mean "ask again later", not "no".
-const PASSING_CODES: [&str; 3] = ["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED"];
+const PASSING_CODES: [&str; 5] = ["UNAVAILABLE", "OVERLOADED", "STOPPING", "TIMEOUT", "RATE_LIMITED"];
 
 /// An error of a GraphQL answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

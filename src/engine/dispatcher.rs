@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Engine, reaper, runner, spool, starting};
+use super::{Engine, STORE_RETRY, reaper, runner, spool, starting};
 use crate::base::{clock, points, task};
 use crate::store::Certainty;
 use crate::store::claim::Claim;
@@ -108,6 +108,27 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
     }
 }
 
+/// Tells the attempts that were just listed of stops that were asked for before. They wait for that: what was claimed
+/// is started or stopped, never given up because of one read.
+async fn ask_to_stop(engine: &Engine) {
+    loop {
+        match engine.own.requested_stops(engine.worker).await {
+            Ok(jobs) => {
+                for job in jobs {
+                    engine.running.stop(job);
+                }
+                return;
+            }
+            // Then none of them starts.
+            Err(_) if engine.shutdown.is_forced() => return,
+            Err(fault) => {
+                tracing::warn!("claimed jobs wait for a look at the store: {fault}");
+                clock::sleep(STORE_RETRY).await;
+            }
+        }
+    }
+}
+
 async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<usize, String> {
     let cookies = permits.iter().map(|_| engine.random.hex(COOKIE_BYTES)).collect();
     let claim = Claim { worker: engine.worker, slots: permits.len(), cookies };
@@ -130,9 +151,7 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         .collect();
     if count > 0 {
         // A cancel that was acknowledged before the attempts were listed: it must not start.
-        for job in engine.own.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
-            engine.running.stop(job);
-        }
+        ask_to_stop(engine).await;
     }
     for ((entry, claimed), permit) in listed.into_iter().zip(permits) {
         let engine = engine.clone();

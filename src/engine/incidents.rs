@@ -53,7 +53,7 @@ impl Engine {
         }
         let (engine, viewer) = (self.clone(), viewer.clone());
         whole(async move {
-            let ids = engine.reader.jobs_to_retry(id, limit + 1).await?;
+            let ids = engine.own.jobs_to_retry(id, limit + 1).await?;
             let cursor = Some(engine.writer.cursor());
             let mut answer = BulkAnswer { matched_count: ids.len(), changed_count: 0, cursor, refusal: None };
             if ids.len() > limit {
@@ -85,7 +85,7 @@ pub(super) async fn tend(engine: &Engine, failed_before: Timestamp) -> Result<()
     points::pass("incidents.tend")?;
     let now = engine.clock.now();
     let resolved_before = failed_before.min(now.plus_millis(-INCIDENT_DAYS_MAX * 86_400_000));
-    let is_due = engine.reader.has_due_incidents(now, resolved_before);
+    let is_due = engine.own.has_due_incidents(now, resolved_before);
     let mut has_more = is_due.await.map_err(|fault| fault.to_string())?;
     while has_more && !engine.shutdown.is_begun() {
         has_more = match engine.writer.apply(TendIncidents { resolved_before }).await {

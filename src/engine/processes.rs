@@ -15,12 +15,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Watches until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
-    let mut told = Vec::new();
+    let mut told = None;
     loop {
         let hanging = exec::tend(engine.clock.monotonic()).await;
-        if hanging != told {
-            told = hanging;
-            let (status, message) = verdict(&told);
+        if told.as_ref() != Some(&hanging) {
+            let (status, message) = verdict(&hanging);
+            told = Some(hanging);
             if let Some(message) = &message {
                 tracing::error!("{message}");
             }

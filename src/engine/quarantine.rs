@@ -36,14 +36,14 @@ pub async fn sentences(engine: &Engine, open: &[OpenAttempt]) -> Result<Sentence
     let told = |fault: Fault| fault.to_string();
     let dead: Vec<_> = open.iter().filter(|one| one.worker != engine.worker).collect();
     let ids: Vec<_> = dead.iter().map(|one| one.attempt).collect();
-    let known = engine.reader.left_open(&ids).await.map_err(told)?;
+    let known = engine.own.left_open(&ids).await.map_err(told)?;
     let (dead, left): (Vec<_>, Vec<_>) =
         dead.into_iter().filter_map(|one| known.get(&one.attempt).map(|left| (one, *left))).unzip();
     let findings = judge(&left, engine.started_at);
     let suspected = dead.into_iter().zip(findings).filter(|(_, found)| *found != Finding::Unsuspected);
     let suspected: Vec<_> = suspected.collect();
     let jobs: Vec<_> = suspected.iter().map(|(one, _)| one.job).collect();
-    let jobs = engine.reader.jobs_by_id(&jobs).await.map_err(told)?;
+    let jobs = engine.own.jobs_by_id(&jobs).await.map_err(told)?;
     let mut sentences = Sentences::default();
     for (one, found) in suspected {
         let Some(job) = jobs.iter().find(|job| job.id == one.job) else { continue };

@@ -67,7 +67,7 @@ async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
 async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Result<(), String> {
     let log = close_log(engine, open).await;
     let message = if open.worker == engine.worker {
-        "it was claimed, but never started"
+        "its runner failed, or it was claimed and never started"
     } else {
         "the daemon that ran it died"
     };

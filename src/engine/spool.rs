@@ -35,14 +35,20 @@ pub struct Spool {
     file: Arc<tokio::sync::Mutex<spool::Spool>>,
     /// Attempts whose end is in it: they are not without a runner.
     ended: Arc<Mutex<HashSet<AttemptId>>>,
+    /// Attempts whose output is in it: their end must not reach the store before it.
+    reported: Arc<Mutex<HashSet<AttemptId>>>,
 }
 
 impl Spool {
     /// Opens the spool of a data directory.
     pub fn open(directory: &Path, epoch: u32) -> Result<Spool, Fault> {
         let file = spool::Spool::open(&directory.join("spool"), epoch)?;
-        let ended = read(&file)?.iter().filter_map(Record::ended).collect();
-        Ok(Spool { file: Arc::new(tokio::sync::Mutex::new(file)), ended: Arc::new(Mutex::new(ended)) })
+        let ended = read(&file).iter().filter_map(Record::ended).collect();
+        Ok(Spool {
+            file: Arc::new(tokio::sync::Mutex::new(file)),
+            ended: Arc::new(Mutex::new(ended)),
+            reported: Arc::default(),
+        })
     }
 
     /// Whether the end of this attempt waits here.
@@ -54,10 +60,17 @@ impl Spool {
         points::pass("spool.keep").map_err(|why| Fault::new(FaultKind::Io, why))?;
         let text = serde_json::to_vec(&record).map_err(|error| Fault::bug(error.to_string()))?;
         let mut file = self.file.clone().lock_owned().await;
-        let written = tokio::task::spawn_blocking(move || file.append(&text)).await;
-        written.map_err(|error| Fault::bug(error.to_string()))??;
+        let written = tokio::task::spawn_blocking(move || (file.append(&text), file)).await;
+        let (written, file) = written.map_err(|error| Fault::bug(error.to_string()))?;
+        written?;
         self.ended().extend(record.ended());
+        self.reported().extend(record.reported());
+        drop(file);
         Ok(())
+    }
+
+    fn reported(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
@@ -72,20 +85,36 @@ impl Record {
             Record::End(end) => Some(end.attempt),
         }
     }
+
+    fn reported(&self) -> Option<AttemptId> {
+        match self {
+            Record::Output(output) => Some(output.by.attempt),
+            Record::End(_) => None,
+        }
+    }
 }
 
-fn read(file: &spool::Spool) -> Result<Vec<Record>, Fault> {
+/// What it holds. A record that cannot be read is of no use to anybody but a person.
+fn read(file: &spool::Spool) -> Vec<Record> {
     let record = |text: &Vec<u8>| {
-        serde_json::from_slice(text).map_err(|error| {
-            Fault::new(FaultKind::Damaged, format!("a result in the spool cannot be read: {error}"))
+        let read = serde_json::from_slice(text);
+        let words = || String::from_utf8_lossy(text).into_owned();
+        read.inspect_err(|error| {
+            tracing::error!(result = words(), "a result in the spool cannot be read: {error}");
         })
+        .ok()
     };
-    file.records().iter().map(record).collect()
+    file.records().iter().filter_map(record).collect()
 }
 
 /// Stores the end of an attempt, or puts it where it will be stored from. Resolves when it is on the disk, one way or
 /// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
 pub async fn settle(engine: &Engine, end: EndAttempt) -> &'static str {
+    // Behind its output, wherever that is.
+    let follows = engine.spool.reported().contains(&end.attempt);
+    if follows && engine.spool.keep(Record::End(end.clone())).await.is_ok() {
+        return "SPOOLED";
+    }
     let stored = offer(engine, end.clone(), Record::End(end)).await;
     points::reach("exit.settled");
     match stored {
@@ -141,27 +170,38 @@ async fn offer<C: Change + Clone>(
 /// In words; then all of it stays in the spool, and what had reached the store is stale the next time.
 pub async fn replay(engine: &Engine) -> Result<usize, String> {
     let mut file = engine.spool.file.clone().lock_owned().await;
-    let records = read(&file).map_err(|fault| fault.to_string())?;
-    if records.is_empty() {
+    if file.records().is_empty() {
         return Ok(0);
     }
+    let records = read(&file);
     let count = records.len();
     for record in records {
         points::reach("spool.replay");
+        let text = serde_json::to_string(&record).unwrap_or_default();
         let applied = match record {
             Record::Output(output) => engine.writer.apply(output).await.map(|_| ()),
             Record::End(end) => engine.writer.apply(end).await.map(|_| ()),
         };
         match applied {
             Ok(()) => {}
+            // What the store would refuse for ever must not hold up what comes behind it.
+            Err(Refusal::Fault(fault)) if matches!(fault.kind, FaultKind::Bug | FaultKind::Constraint) => {
+                tracing::error!(result = text, "the store does not take a result from the spool: {fault}");
+            }
             Err(Refusal::Fault(fault)) => return Err(fault.to_string()),
-            Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
+            Err(Refusal::Rejected(rejection)) => {
+                tracing::error!(result = text, "a result from the spool is refused: {}", rejection.message);
+            }
         }
     }
     points::reach("spool.replayed");
-    let cleared = tokio::task::spawn_blocking(move || file.clear()).await;
-    cleared.map_err(|error| error.to_string())?.map_err(|fault| fault.to_string())?;
+    let cleared = tokio::task::spawn_blocking(move || (file.clear(), file)).await;
+    // Held until the marks are gone: what is added next is marked anew.
+    let (cleared, file) = cleared.map_err(|error| error.to_string())?;
+    cleared.map_err(|fault| fault.to_string())?;
     engine.spool.ended().clear();
+    engine.spool.reported().clear();
+    drop(file);
     tracing::info!(count, "results from the spool reached the store");
     engine.nudge_dispatcher.notify_one();
     Ok(count)

@@ -110,9 +110,15 @@ impl Watch {
                 return;
             }
             (self.failed_at, self.check_at) = (Some(now), now + DAMAGE_EVERY);
-            let patience = if is_second { Duration::MAX } else { CHECK_PATIENCE };
-            let verdict = clock::within(patience, check(engine)).await;
-            if is_second && !matches!(verdict, Some(Ok(Some(_)))) {
+            // Nothing is written into a store that is doubted before the look at all of it is over.
+            let is_whole_look = is_second || fault.kind == FaultKind::Damaged;
+            let patience = if is_whole_look { Duration::MAX } else { CHECK_PATIENCE };
+            let verdict = tokio::select! {
+                verdict = clock::within(patience, check(engine)) => verdict,
+                () = engine.shutdown.begun() => return,
+            };
+            let was_seen = matches!(verdict, Some(Ok(Some(_))));
+            if engine.care.is_damaged() || (is_whole_look && !was_seen) {
                 return;
             }
         }

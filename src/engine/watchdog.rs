@@ -177,6 +177,8 @@ struct Look {
     /// Nothing is held against anybody that lies before this: the whole process stood still, by a signal or a sleeping
     /// machine.
     amnesty: Instant,
+    /// The last look at which the store was ill: who waited for it has stood still for that reason until then.
+    ill_at: Instant,
     last_at: Instant,
     is_lag_known: bool,
     alive_every: Option<Duration>,
@@ -195,6 +197,7 @@ impl Look {
             ground,
             role,
             amnesty: now,
+            ill_at: now,
             last_at: now,
             is_lag_known,
             alive_every,
@@ -215,6 +218,9 @@ impl Look {
             if now.saturating_duration_since(self.watched.runtime.last()) >= LOOK_EVERY {
                 self.watched.poke.notify_one();
             }
+            if self.watched.trouble.borrow().is_some() {
+                self.ill_at = now;
+            }
             let verdict = judge(self.see(now), self.watched.slow_after, self.watched.stuck_after);
             self.show(verdict.lag.as_deref());
             if verdict.is_stuck && self.role == Role::Program {
@@ -228,7 +234,8 @@ impl Look {
 
     fn see(&self, now: Instant) -> Seen {
         let since = |last: Instant| now.saturating_duration_since(last.max(self.amnesty));
-        let round = |pulse: &Pulse| since(pulse.last()).saturating_sub(self.watched.poll_interval);
+        let round =
+            |pulse: &Pulse| since(pulse.last().max(self.ill_at)).saturating_sub(self.watched.poll_interval);
         // Their loops end with the begin of the shutdown.
         let is_stopping = self.watched.shutdown.is_begun();
         let looping = |pulse: &Pulse| if is_stopping { Duration::ZERO } else { round(pulse) };

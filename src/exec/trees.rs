@@ -383,8 +383,9 @@ impl State {
         let mut environ = Vec::new();
         procfs::read_environ(pid, &mut environ);
         let owner = self.owner(stat, procfs::value_in(&environ, COOKIE_VARIABLE), own_places());
-        // The first process of a container also gets orphans of whoever entered it: none of our business.
-        let is_out_of_reach = owner.is_none() && std::process::id() == 1;
+        // The first process of a container also gets orphans of whoever entered it, and one that had children before it
+        // became the daemon those of theirs: none of our business.
+        let is_out_of_reach = owner.is_none() && (std::process::id() == 1 || !self.before.is_empty());
         let owners = owner.map_or_else(|| self.suspects(stat), |id| vec![id]);
         let known = Known { stat: *stat, owners, is_out_of_reach };
         self.known.insert(pid, known.clone());

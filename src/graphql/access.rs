@@ -12,11 +12,13 @@ use async_graphql::parser::types::{
 use async_graphql::{ComplexObject, Context, Name};
 
 use super::context::ApiContext;
-use super::errors::fault;
+use super::errors::{bad_input, fault};
 use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::command::EnvironmentVariable;
-use crate::domain::id::JobId;
+use crate::domain::filter::JobFilter;
+use crate::domain::id::{IncidentId, JobId};
 use crate::domain::job::Job;
+use crate::domain::limits::TEXT_BYTES_MAX;
 
 /// The grant that a root field needs; `None` for a field that does not exist.
 pub fn grant_for(field: &str) -> Option<GrantVerb> {
@@ -57,6 +59,8 @@ const NARROW: &[(&str, &[&str])] = &[
     ("Queue", &["id", "name", "isPaused", "pauseReason"]),
     ("Schedule", &["id", "name"]),
     ("Worker", &["id"]),
+    ("Incident", &["id"]),
+    ("Sink", &["name"]),
     ("Event", &["cursor", "type", "at", "actor", "subject", "jobId", "taskName", "data"]),
 ];
 
@@ -264,6 +268,18 @@ impl EnvironmentVariable {
     async fn value(&self) -> Option<&str> {
         (!self.is_secret).then_some(self.value.as_str())
     }
+}
+
+/// The filter over what the caller may see, if it is bounded.
+pub fn check_filter(ctx: &Context<'_>, filter: JobFilter) -> async_graphql::Result<JobFilter> {
+    let text = filter.text.as_deref().unwrap_or_default();
+    if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
+        return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
+    }
+    let sight = ctx.viewer()?.sight();
+    // Whoever sees no incidents learns nothing of them by asking for their jobs either.
+    let incident_id = filter.incident_id.map(|id| if sight.own().is_some() { IncidentId(0) } else { id });
+    Ok(JobFilter { incident_id, sight, ..filter })
 }
 
 #[cfg(test)]

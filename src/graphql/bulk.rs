@@ -2,8 +2,9 @@
 
 use async_graphql::{Context, InputObject, Object};
 
+use super::access::check_filter;
 use super::context::ApiContext;
-use super::jobs::{check_filter, veiled};
+use super::jobs::veiled;
 use super::payloads::{JobBulkPayload, split, told};
 use crate::domain::access::Viewer;
 use crate::domain::filter::JobFilter;

@@ -3,7 +3,7 @@
 use async_graphql::connection::PageInfo;
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 
-use super::access::{job_seen, seen};
+use super::access::{check_filter, job_seen, seen};
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
@@ -21,7 +21,7 @@ use crate::domain::blocker::Blocker;
 use crate::domain::concurrency::LimitKey;
 use crate::domain::enqueue::JobEnqueueInput;
 use crate::domain::filter::{JobFilter, JobOrder};
-use crate::domain::id::{IncidentId, JobId};
+use crate::domain::id::JobId;
 use crate::domain::incident::Incident;
 use crate::domain::job::{Job, JobState};
 use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
@@ -97,18 +97,6 @@ pub async fn list_jobs(
     let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
     let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node, cursor }).collect();
     Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
-}
-
-/// The filter over what the caller may see, if it is bounded.
-pub(super) fn check_filter(ctx: &Context<'_>, filter: JobFilter) -> async_graphql::Result<JobFilter> {
-    let text = filter.text.as_deref().unwrap_or_default();
-    if !filter.is_bounded() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-        return Err(bad_input("a list of the filter holds too many values, or its text is too long"));
-    }
-    let sight = ctx.viewer()?.sight();
-    // Whoever sees no incidents learns nothing of them by asking for their jobs either.
-    let incident_id = filter.incident_id.map(|id| if sight.own().is_some() { IncidentId(0) } else { id });
-    Ok(JobFilter { incident_id, sight, ..filter })
 }
 
 #[ComplexObject]

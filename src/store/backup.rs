@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -248,6 +248,12 @@ impl Drafts {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let message = format!("another backup writes to {} at this moment", file.display());
             return Err(Fault::new(FaultKind::Locked, message));
+        }
+        // In a directory that others may write to, one that was made for us by somebody else is a trap.
+        let about = lock.metadata().map_err(cannot)?;
+        if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o077 != 0 {
+            let message = format!("{} is there and not ours alone; remove it", directory.display());
+            return Err(Fault::new(FaultKind::Io, message));
         }
         let drafts = Drafts { directory, _lock: lock };
         // What one that was cut off left behind.

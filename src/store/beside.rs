@@ -58,7 +58,7 @@ impl Db {
             .pragma("cell_size_check", "on");
         let readers = SqlitePoolOptions::new()
             .max_connections(count)
-            .min_connections(1)
+            .min_connections(count)
             .acquire_timeout(PATIENCE)
             .idle_timeout(None)
             .max_lifetime(None)

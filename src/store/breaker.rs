@@ -98,6 +98,11 @@ impl Breaker {
         self.update(|state| state.damage = damage);
     }
 
+    /// Whether the last check found damage.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.lock().damage.is_some()
+    }
+
     /// Whether there is room for new jobs.
     pub(super) fn set_low_room(&self, low: Option<Fault>) {
         self.0.room.send_if_modified(|room| {

@@ -58,6 +58,11 @@ impl Care {
         self.breaker.low_room()
     }
 
+    /// Whether the last check found damage.
+    pub fn is_damaged(&self) -> bool {
+        self.breaker.is_damaged()
+    }
+
     /// Whether a statement met damage since the last call: then a check is due.
     pub fn is_doubted(&self) -> bool {
         // Both are asked, for asking forgets.

@@ -274,7 +274,16 @@ impl Db {
                 connection.execute("BEGIN IMMEDIATE").await?;
                 Ok(Tx::Sqlite { slot, connection, failed: false })
             }
-            Db::Postgres(pool) => Ok(Tx::Postgres { transaction: pool.begin().await?, failed: false }),
+            Db::Postgres(pool) => {
+                let transaction = pool.begin().await.map_err(|error| match error {
+                    // The pool asks again and again until its time is over: nobody answers there.
+                    sqlx::Error::PoolTimedOut => {
+                        Fault::new(FaultKind::Io, "the database gives no connection")
+                    }
+                    other => other.into(),
+                })?;
+                Ok(Tx::Postgres { transaction, failed: false })
+            }
         }
     }
 

@@ -137,7 +137,10 @@ fn database_kind(code: &str) -> FaultKind {
         return match &code[..2] {
             // A deadlock was undone whole: tried one by one, the changes find their way.
             "23" | "40" => FaultKind::Constraint,
+            // Too many connections are no full disk.
+            "53" if code == "53300" => FaultKind::Io,
             "53" => FaultKind::Full,
+            "XX" if code != "XX000" => FaultKind::Damaged,
             "25" if code == "25006" => FaultKind::ReadOnly,
             "08" | "57" => FaultKind::Io,
             "55" => FaultKind::Locked,

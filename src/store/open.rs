@@ -91,11 +91,6 @@ const PUT_META: Sql = Sql::both(
     "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
     &[Kind::Text, Kind::Text],
 );
-const SIZE: Sql = Sql::each(
-    "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
-    "SELECT pg_database_size(current_database())",
-    &[],
-);
 // These three speak to one engine only and are no statements over our tables.
 pub(super) const SQLITE_APPLICATION_ID: Sql =
     Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
@@ -256,13 +251,6 @@ impl Store {
         self.own.close().await;
         self.logs_db.close().await;
         self.state.close().await;
-    }
-}
-
-impl Reader {
-    /// Bytes that the state takes on disk.
-    pub async fn size_bytes(&self) -> Result<i64> {
-        page::one(self.db.optional(&SIZE, &[]).await?)?.get(0)
     }
 }
 
@@ -500,4 +488,4 @@ async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&APPLIED, &META, &PUT_META, &SIZE];
+pub(super) const STATEMENTS: &[&Sql] = &[&APPLIED, &META, &PUT_META];

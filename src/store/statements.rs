@@ -4,8 +4,8 @@ use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, care, claim, dependencies, doctor, estimates, events, expiry,
     ids, incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room,
-    logs, open, prune, queues, reports, restore, room, schedules, sinks, suspects, task_history, tasks,
-    ticks, tokens, transition, unique, waiting, workers, writer,
+    logs, open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history,
+    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -30,6 +30,7 @@ pub fn state() -> Vec<&'static Sql> {
         blockers::STATEMENTS,
         reports::STATEMENTS,
         attempts::STATEMENTS,
+        sizes::STATEMENTS,
         suspects::STATEMENTS,
         estimates::STATEMENTS,
         queues::STATEMENTS,

@@ -185,11 +185,13 @@ impl Given {
     /// The table `[sinks]` of a file.
     pub(super) fn from_table(value: &toml::Value) -> Result<Given, String> {
         let accepted = "a table for each sink: [sinks.NAME]";
-        let sinks = value.as_table().ok_or_else(|| format!("`{TABLE}` cannot be {value}: {accepted}"))?;
+        let sinks =
+            value.as_table().ok_or_else(|| format!("`{TABLE}` cannot be {}: {accepted}", a(value)))?;
         let mut given = Given::default();
         for (name, sink) in sinks {
             let place = format!("{TABLE}.{name}");
-            let keys = sink.as_table().ok_or_else(|| format!("`{place}` cannot be {sink}: {accepted}"))?;
+            let keys =
+                sink.as_table().ok_or_else(|| format!("`{place}` cannot be {}: {accepted}", a(sink)))?;
             let entry = given.0.entry(name.clone()).or_default();
             for (key, value) in keys {
                 match value {
@@ -225,8 +227,13 @@ fn plain(place: &str, value: &toml::Value) -> Result<Vec<String>, String> {
         toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
             Ok(items.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect())
         }
-        other => Err(format!("`{place}` cannot be {other}: a text, a list of texts, true or false")),
+        other => Err(format!("`{place}` cannot be {}: a text, a list of texts, true or false", a(other))),
     }
+}
+
+/// A value by its kind only: it may be a secret in the wrong place.
+fn a(value: &toml::Value) -> String {
+    format!("a value of the kind {}", value.type_str())
 }
 
 /// One sink while it is read: every key that is understood is taken out.
@@ -295,7 +302,7 @@ impl Reading {
         match self.keys.remove(key) {
             None => Ok(None),
             Some(mut values) if values.len() == 1 => Ok(values.pop()),
-            Some(values) => Err(self.wrong(key, &format!("{values:?}"), "one value")),
+            Some(values) => Err(self.wrong(key, &format!("{} values", values.len()), "one value")),
         }
     }
 

@@ -114,7 +114,7 @@ impl Post {
     /// Takes the position from the store.
     async fn reload(&mut self) -> Result<(), Fault> {
         let name = self.outlet.name.clone();
-        let row = self.engine.reader.sink(&name).await?;
+        let row = self.engine.own.sink(&name).await?;
         let row = row.ok_or_else(|| Fault::bug(format!("the sink {name} is not listed")))?;
         let failing = row.failing_since.map(|since| (since, row.failure.unwrap_or_default()));
         let (from, to) = (row.position.seq, row.position.seq);
@@ -126,7 +126,7 @@ impl Post {
     /// Goes on where the feed begins, when it has forgotten what was not told yet.
     async fn count_forgotten(&mut self) -> Result<(), Fault> {
         let newest = self.newest().await?;
-        let oldest = self.engine.reader.oldest_event().await?;
+        let oldest = self.engine.own.oldest_event().await?;
         // In an emptied feed everything is gone.
         let begin = if oldest == 0 { newest } else { oldest - 1 };
         if self.seen < begin {
@@ -144,7 +144,7 @@ impl Post {
     async fn newest(&self) -> Result<i64, Fault> {
         let known = self.engine.writer.cursor().seq;
         // Another daemon on the same database commits events that our writer does not know.
-        Ok(if known > self.seen { known } else { self.engine.reader.newest_event().await? })
+        Ok(if known > self.seen { known } else { self.engine.own.newest_event().await? })
     }
 
     async fn work(&mut self) -> Step<()> {
@@ -180,7 +180,7 @@ impl Post {
             self.count_forgotten().await?;
         }
         let filter = EventFilter { types: self.outlet.filter.types(), ..EventFilter::default() };
-        let page = self.engine.reader.events_after(self.seen, newest, &filter, EVENT_PAGE_MAX).await?;
+        let page = self.engine.own.events_after(self.seen, newest, &filter, EVENT_PAGE_MAX).await?;
         let wanted: Vec<Event> =
             page.events.into_iter().filter(|event| self.outlet.filter.wants(event)).collect();
         for events in wanted.chunks(self.outlet.target.events_max()) {
@@ -263,7 +263,7 @@ impl Post {
         let [event] = events else { return Ok(false) };
         let newest = self.newest().await?;
         let filter = EventFilter { types: self.outlet.filter.types(), ..EventFilter::default() };
-        let page = self.engine.reader.events_after(event.cursor.seq, newest, &filter, EVENT_PAGE_MAX).await?;
+        let page = self.engine.own.events_after(event.cursor.seq, newest, &filter, EVENT_PAGE_MAX).await?;
         let Some(next) = page.events.into_iter().find(|event| self.outlet.filter.wants(event)) else {
             return Ok(false);
         };
@@ -282,7 +282,7 @@ impl Post {
             return Ok(());
         }
         let mut rest = SAVE_EVERY;
-        for letter in self.engine.reader.letters_again(&self.outlet.name, AGAIN_MAX).await? {
+        for letter in self.engine.own.letters_again(&self.outlet.name, AGAIN_MAX).await? {
             match self.send(std::slice::from_ref(&letter.event)).await? {
                 Answer::Delivered => {
                     self.unsaved.redelivered.push(letter.event.cursor.seq);

@@ -22,11 +22,11 @@ pub(super) async fn of(
     if jobs.is_empty() {
         return Ok((HashMap::new(), Vec::new()));
     }
-    let asked = engine.reader.asked_traces(&jobs).await?;
+    let asked = engine.own.asked_traces(&jobs).await?;
     let ended: BTreeSet<JobId> =
         events.iter().filter(|event| is_end(event)).filter_map(|event| event.job_id).collect();
     let ended: Vec<JobId> = ended.into_iter().collect();
-    let rows = engine.reader.jobs_by_id(&ended).await?;
+    let rows = engine.own.jobs_by_id(&ended).await?;
     let rows: HashMap<JobId, Job> = rows.into_iter().map(|job| (job.id, job)).collect();
     let mut spans = Vec::new();
     for event in events.iter().filter(|event| is_end(event)) {
@@ -43,7 +43,7 @@ pub(super) async fn of(
         }
         let number = event.data.0["attempt"].as_i64().and_then(|number| i32::try_from(number).ok());
         let Some(number) = number else { continue };
-        if let Some(attempt) = engine.reader.attempt_by_number(job.id, number).await? {
+        if let Some(attempt) = engine.own.attempt_by_number(job.id, number).await? {
             spans.extend(attempt_span(job, &attempt, context));
         }
     }

@@ -155,7 +155,7 @@ fn one_result() -> Vec<u8> {
     let record = b"{}";
     let mut file = b"BEADLE SPOOL 1\n\0".to_vec();
     file.extend([0; 8]);
-    file.extend(u32::try_from(record.len()).unwrap().to_le_bytes());
+    file.extend(u32::try_from(record.len()).expect("it is short").to_le_bytes());
     file.extend(&Sha256::digest(record)[..8]);
     file.extend(record);
     file.extend([0; 4]);

@@ -224,7 +224,9 @@ fn what_happened_to_the_store_is_in_the_feed_when_it_is_back() {
     let told = until("both changes to be in the feed", PATIENCE, || {
         let page = daemon.graphql(query, json!({ "after": cursor }))["events"]["events"].take();
         let events = page.as_array().into_iter().flatten();
-        let own = events.filter(|event| event["data"]["subsystem"] == json!("store"));
+        let own = events.filter(|event| {
+            event["type"] == json!("HEALTH_CHANGED") && event["data"]["subsystem"] == json!("store")
+        });
         let told: Vec<_> = own.map(|event| string(&event["data"]["status"])).collect();
         (told.last().map(String::as_str) == Some("OK")).then_some(told)
     });

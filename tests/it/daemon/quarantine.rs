@@ -76,6 +76,8 @@ fn a_job_that_kills_the_daemon_is_tried_three_times_and_its_neighbours_live() {
         neighbours.iter().all(|id| state(&daemon, id).as_deref() == Some("RUNNING")).then_some(())
     });
     assert!(daemon.has_ended().is_none(), "the daemon died once more");
+    // In order, so that nothing of the neighbours stays.
+    daemon.terminate();
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! A real daemon in a directory of its own, and the clients that a test talks to it with.
 //! It must never reach around the front door: what it knows, any user could know.
 
-use std::fmt::Write as _;
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -17,12 +15,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::machine::{self, Place};
+use super::printed::{address_in, gather, text};
 use super::program::program;
 use super::sse::{End, Sse};
 use super::wait::{PATIENCE, now, span, until};
 
-/// What the daemon prints once it accepts connections.
-const READY: &str = "listening on http://";
 /// What it says when its port belongs to somebody else.
 const PORT_TAKEN: &str = "cannot be listened on";
 
@@ -498,28 +495,4 @@ fn is_ready(address: &str) -> bool {
 /// A JSON string's text; empty for anything else.
 pub fn string(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn text(gathered: &Mutex<String>) -> String {
-    gathered.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// Keeps everything a stream gives, line by line, on a thread that ends with the stream.
-fn gather(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let gathered = Arc::new(Mutex::new(String::new()));
-    let target = Arc::clone(&gathered);
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut text = target.lock().unwrap_or_else(PoisonError::into_inner);
-            writeln!(text, "{line}").expect("a string can always be written to");
-        }
-    });
-    gathered
-}
-
-/// `127.0.0.1:PORT` of the banner, once its line is complete.
-fn address_in(banner: &str) -> Option<String> {
-    let (_, rest) = banner.split_once(READY)?;
-    let end = rest.find(|sign: char| sign.is_whitespace() || sign == '/')?;
-    Some(rest[..end].to_owned())
 }

@@ -12,6 +12,7 @@ pub mod length;
 pub mod load;
 pub mod machine;
 pub mod postgres;
+pub mod printed;
 pub mod program;
 pub mod receiver;
 pub mod sse;
