@@ -59,7 +59,6 @@ const NARROW: &[(&str, &[&str])] = &[
     ("Queue", &["id", "name", "isPaused", "pauseReason"]),
     ("Schedule", &["id", "name"]),
     ("Worker", &["id"]),
-    ("Incident", &["id"]),
     ("Sink", &["name"]),
     ("Event", &["cursor", "type", "at", "actor", "subject", "jobId", "taskName", "data"]),
 ];

@@ -46,12 +46,10 @@ fn an_orphan_is_known_by_cookie_group_session_or_time() {
 fn only_what_no_running_attempt_may_own_is_due() {
     let own = getpid().as_raw_nonzero().get();
     let mut state = two();
-    state.before.insert((400, 1));
     let all = [
         (100, stat(own, 100, 50, 1_000)),
         (200, stat(own, 200, 50, 2_000)),
         (201, stat(200, 200, 50, 2_001)),
-        (400, stat(own, 400, 400, 1)),
         // Pids that no process has: nothing is read of them, and nothing sent to them.
         (i32::MAX - 1, stat(own, 300, 300, 3_000)),
         (i32::MAX - 2, stat(i32::MAX - 1, 300, 300, 3_001)),
@@ -64,6 +62,17 @@ fn only_what_no_running_attempt_may_own_is_due() {
     assert_eq!(left(&state, 2), [201, i32::MAX - 1, i32::MAX - 2]);
     state.growing.remove(&2);
     assert_eq!(state.sort(&all[2..]), [(i32::MAX - 1, 3_000), (i32::MAX - 2, 3_001)]);
+}
+
+#[test]
+fn one_that_had_children_before_leaves_theirs_alone() {
+    let own = getpid().as_raw_nonzero().get();
+    let mut state = two();
+    state.growing.clear();
+    state.before.insert((400, 1));
+    // The second may be a grandchild of the first, whose parent ended just now.
+    let all = [(400, stat(own, 400, 400, 1)), (i32::MAX - 1, stat(own, 300, 300, 3_000))];
+    assert_eq!(state.sort(&all), []);
 }
 
 #[test]
