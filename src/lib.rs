@@ -155,7 +155,7 @@
 //! - *A key of definition files*: its row in `cli::site::keys`, its field in `client/queries/plan_*.graphql`.
 //! - *A migration*: the same number and name in both folders, and its line in `store::open`. A table with numbered ids:
 //!   its line in `store::doctor`.
-//! - *A point*: `base::points::reach("part.moment")` where a crash matters; `daemon::crash_points` walks it by
+//! - *A point*: `base::points::reach` with `part.moment` as its name where a crash matters; `daemon::crash_points` walks it by
 //!   itself. One that its load cannot reach stands in its `ELSEWHERE`, with the reason.
 //! - *A part*: `Supervisor::keep` in `app::start_parts`, a point at the top of its turn, and its panic in
 //!   `daemon::parts`.

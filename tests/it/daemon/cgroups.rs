@@ -14,9 +14,10 @@ use crate::support::program::pids_with;
 use crate::support::wait::{PATIENCE, now, span, until};
 
 const MARK: &str = "TEST_RUN";
-/// A child without the cookie, twice forked, in a session of its own.
-const RUNAWAY: &str =
-    "env -i TEST_RUN=$TEST_RUN setsid sh -c 'sleep 600 </dev/null >/dev/null 2>&1 & exit 0'; exit 0";
+/// A child without the cookie, twice forked, in a session of its own. It waits until the leaf surely has it.
+const RUNAWAY: &str = "until grep -q attempt_ /proc/self/cgroup; do sleep 0.01; done
+env -i TEST_RUN=$TEST_RUN PATH=$PATH setsid sh -c 'sleep 600 </dev/null >/dev/null 2>&1 & exit 0'
+exit 0";
 
 /// A group that says of itself that it was delegated.
 struct Delegated(PathBuf);
