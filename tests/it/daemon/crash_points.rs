@@ -246,7 +246,9 @@ fn wait_rounds(load: &Load, more: usize) {
 fn hit_once(daemon: &mut Daemon, load: &Load, point: &str, hit: usize) -> Vec<Duration> {
     let is_once = ONCE.contains(&point) || point.starts_with("start.") || point.starts_with("stop.");
     let mut starts = Vec::new();
-    for turn in 0..TRIES {
+    // A start finds lost attempts only when one ran at the kill before it.
+    let is_recovery = point.starts_with("recovery.");
+    for turn in 0..if is_recovery { TRIES * 3 } else { TRIES } {
         // Where there are not so many passes in one life, the first one will do.
         let count = if is_once || turn >= 2 { 1 } else { hit + 1 };
         match daemon.try_start(&[(VARIABLE, &trap(point, count))]) {
@@ -263,7 +265,7 @@ fn hit_once(daemon: &mut Daemon, load: &Load, point: &str, hit: usize) -> Vec<Du
             return starts;
         }
         wait_rounds(load, 1);
-        if point.starts_with("stop.") || turn % 2 == 1 {
+        if point.starts_with("stop.") || (turn % 2 == 1 && !is_recovery) {
             daemon.ask_to_stop();
             if has_aborted(daemon, point, PATIENCE) {
                 return starts;
