@@ -40,6 +40,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("spool.keep", "needs a store that cannot be written: daemon::faults"),
     ("spool.replay", "needs a spool with results: daemon::faults"),
     ("spool.replayed", "needs a spool with results: daemon::faults"),
+    (
+        "token.committed",
+        "the client that asks again meets it at each start, for minutes; writer.committed is beside it",
+    ),
+    ("recovery.killed", "needs an attempt that runs at the kill: daemon::crash kills two hundred times"),
     ("follow.tick", "needs somebody who follows a job: daemon::parts"),
     ("sink.look", "needs a sink: daemon::sinks"),
     ("sink.sent", "needs a sink: daemon::sinks kills the daemon around it"),
