@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use beadle::base::environment::variable;
 use beadle::base::random::{Random, SystemRandom};
 use serde_json::json;
 
@@ -24,6 +25,8 @@ use crate::support::load::Load;
 use crate::support::wait::{PATIENCE, now, span};
 
 const VARIABLE: &str = "BEADLE_TEST_POINTS";
+/// Names one point, to walk no other.
+const ONLY: &str = "BEADLE_TEST_ONLY_POINT";
 const SIGABRT: i32 = 6;
 /// Directories that are walked at the same time.
 const WALKERS: usize = 4;
@@ -40,11 +43,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("spool.keep", "needs a store that cannot be written: daemon::faults"),
     ("spool.replay", "needs a spool with results: daemon::faults"),
     ("spool.replayed", "needs a spool with results: daemon::faults"),
-    (
-        "token.committed",
-        "the client that asks again meets it at each start, for minutes; writer.committed is beside it",
-    ),
-    ("recovery.killed", "needs an attempt that runs at the kill: daemon::crash kills two hundred times"),
     ("follow.tick", "needs somebody who follows a job: daemon::parts"),
     ("sink.look", "needs a sink: daemon::sinks"),
     ("sink.sent", "needs a sink: daemon::sinks kills the daemon around it"),
@@ -97,15 +95,18 @@ struct Walk {
 }
 
 #[test]
-#[ignore = "one walk in several ended with counts of states that did not equal the rows, cause not yet found (issue 4)"]
 fn an_abort_at_any_point_loses_nothing_and_doubles_nothing() {
     let points = points();
     let listed: BTreeSet<&str> = ELSEWHERE.iter().map(|(point, _)| *point).collect();
     let strangers: Vec<_> = listed.iter().filter(|point| !points.contains(**point)).collect();
     assert!(strangers.is_empty(), "no source names {strangers:?}");
-    let todo: Vec<String> = points.into_iter().filter(|point| !listed.contains(point.as_str())).collect();
+    let mut todo: Vec<String> = points.into_iter().filter(|point| !listed.contains(point.as_str())).collect();
+    assert!(todo.len() >= 30, "only {} points", todo.len());
+    if let Some(only) = variable(ONLY) {
+        todo.retain(|point| *point == only);
+        assert!(!todo.is_empty(), "{ONLY}: no such point to walk: {only}");
+    }
     let (count, todo) = (todo.len(), Mutex::new(todo));
-    assert!(count >= 30, "only {count} points");
     let (walks, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..WALKERS {
@@ -247,6 +248,17 @@ fn wait_rounds(load: &Load, more: usize) {
     }
 }
 
+/// Waits until the clients have done one more round; whether the daemon aborted before.
+fn has_aborted_within_a_round(daemon: &mut Daemon, load: &Load, point: &str) -> bool {
+    let (begun, before) = (now(), load.rounds());
+    while load.rounds() == before && begun.elapsed() < PATIENCE {
+        if has_aborted(daemon, point, Duration::from_millis(5)) {
+            return true;
+        }
+    }
+    false
+}
+
 /// Starts the daemon with the trap until it has gone off: by the load, by a stop, or by the start after a kill. Gives
 /// how long each start took that got as far as being ready.
 fn hit_once(daemon: &mut Daemon, load: &Load, point: &str, hit: usize) -> Vec<Duration> {
@@ -270,7 +282,10 @@ fn hit_once(daemon: &mut Daemon, load: &Load, point: &str, hit: usize) -> Vec<Du
         {
             return starts;
         }
-        wait_rounds(load, 1);
+        // The clients stand still when it goes off in the meantime.
+        if has_aborted_within_a_round(daemon, load, point) {
+            return starts;
+        }
         if point.starts_with("stop.") || (turn % 2 == 1 && !is_recovery) {
             daemon.ask_to_stop();
             if has_aborted(daemon, point, PATIENCE) {

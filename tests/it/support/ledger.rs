@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::daemon::{Daemon, string};
 use super::history::{Event, Follower, read_all};
@@ -163,10 +163,10 @@ impl Trial<'_> {
         if ids.len() != lines.acknowledged.len() {
             found.push(Breach::of(Promise::NothingDoubled, "two keys share a job"));
         }
-        let rows = rows(self.daemon);
+        let (rows, counts) = rows_and_counts(self.daemon);
         found.extend(self.check_rows(&rows, &events));
         found.extend(check_keys(&rows, &lines.acknowledged, self.forgets));
-        found.extend(check_counts(self.daemon, &rows));
+        found.extend(check_counts(&counts, &rows));
         found.extend(orphans(self.mark));
         let kept: BTreeSet<&str> = rows.iter().filter_map(|row| row.key.as_deref()).collect();
         let unknown: Vec<&String> =
@@ -234,16 +234,14 @@ fn check_keys(rows: &[JobRow], acknowledged: &BTreeMap<String, String>, forgets:
 }
 
 /// The kept counts say what the rows say.
-fn check_counts(daemon: &Daemon, rows: &[JobRow]) -> Vec<Breach> {
+fn check_counts(counts: &Map<String, Value>, rows: &[JobRow]) -> Vec<Breach> {
     let mut by_state: BTreeMap<String, i64> = BTreeMap::new();
     for row in rows {
         *by_state.entry(row.state.to_lowercase()).or_default() += 1;
     }
-    let counts = daemon.graphql(COUNTS, json!({}))["jobCounts"].take();
-    let counts = counts.as_object().cloned().unwrap_or_default().into_iter();
-    let wrong = counts.filter_map(|(state, kept)| {
-        let counted = by_state.get(&state).copied().unwrap_or(0);
-        (kept != json!(counted)).then(|| format!("{counted} jobs are {state}, the count says {kept}"))
+    let wrong = counts.iter().filter_map(|(state, kept)| {
+        let counted = by_state.get(state).copied().unwrap_or(0);
+        (*kept != json!(counted)).then(|| format!("{counted} jobs are {state}, the count says {kept}"))
     });
     wrong.map(|what| Breach::of(Promise::Order, what)).collect()
 }
@@ -259,6 +257,17 @@ fn orphans(mark: &str) -> Vec<Breach> {
         }
         span(Duration::from_millis(50));
     }
+}
+
+/// All rows, and the kept counts of the same moment: retention may take jobs between two pages, and then both are read
+/// anew.
+fn rows_and_counts(daemon: &Daemon) -> (Vec<JobRow>, Map<String, Value>) {
+    let counts = || daemon.graphql(COUNTS, json!({}))["jobCounts"].as_object().cloned().unwrap_or_default();
+    until("rows and counts of one moment", PATIENCE, || {
+        let before = counts();
+        let rows = rows(daemon);
+        (before == counts()).then_some((rows, before))
+    })
 }
 
 fn rows(daemon: &Daemon) -> Vec<JobRow> {
