@@ -202,11 +202,10 @@ fn file_system(data_dir: &Path) -> Check {
 }
 
 fn room(data_dir: &Path) -> Check {
-    let found = match rustix::fs::statvfs(data_dir) {
-        Ok(found) => found,
+    let free = match store::sizes::room(data_dir) {
+        Ok(room) => room.free_bytes,
         Err(error) => return warn("disk", format!("it does not tell its free space: {error}")),
     };
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
     let words = format!("{} MiB are free", free >> 20);
     if free < FREE_BYTES_LEAST {
         fail("disk", format!("{words}: make room, or the daemon will refuse work"))

@@ -9,7 +9,7 @@ use crate::base::metrics::{Sheet, TextFormat};
 use crate::base::{clock, process, telemetry};
 use crate::domain::health::{HealthStatus, SubsystemHealth};
 use crate::domain::job::JobState;
-use crate::store::sizes::{free_bytes, sizes};
+use crate::store::sizes::{room, sizes};
 
 /// How long the store may take to tell the counts; without them the rest is told.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
@@ -87,8 +87,8 @@ impl Engine {
         let files = sizes(&self.settings.data_dir)
             .map(|(what, bytes)| (vec![("file", what.to_owned())], float(bytes)));
         sheet.gauges("store_bytes", "Size of the store's files", files);
-        if let Some(free) = free_bytes(&self.settings.data_dir) {
-            sheet.gauge("disk_free_bytes", "Room that is left where the data lies", float(free));
+        if let Ok(room) = room(&self.settings.data_dir) {
+            sheet.gauge("disk_free_bytes", "Room that is left where the data lies", float(room.free_bytes));
         }
 
         let parts = self.health.read().subsystems;

@@ -4,21 +4,12 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use tokio::sync::Mutex;
 
 use super::db::{Db, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::open::check_header;
 use super::page;
 use crate::args;
-
-/// How long a look waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const COPY: Sql = Sql::each(
     "VACUUM INTO $1",
@@ -43,34 +34,7 @@ impl Db {
     /// Opens a SQLite file for reading only. The connection cannot write, so it never checkpoints: closing it
     /// beside a daemon, or where none runs, leaves file and journal as they are.
     pub async fn open_beside(path: &Path) -> Result<Db> {
-        Db::open_readers(path, 1).await
-    }
-
-    /// The same with more connections: for the daemon's own reads, which never wait for those of clients.
-    pub(super) async fn open_readers(path: &Path, count: u32) -> Result<Db> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
-            .busy_timeout(PATIENCE)
-            .pragma("mmap_size", "0")
-            .pragma("temp_store", "memory")
-            .pragma("trusted_schema", "off")
-            .pragma("cell_size_check", "on");
-        let readers = SqlitePoolOptions::new()
-            .max_connections(count)
-            .min_connections(count)
-            .acquire_timeout(PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| named(error.into(), path))?;
-        Ok(Db::Sqlite {
-            options: Box::new(options),
-            writer: Arc::new(Mutex::new(None)),
-            readers: RwLock::new(readers),
-            is_doubted: AtomicBool::new(false),
-        })
+        Db::open_readers(path, 1).await.map_err(|fault| named(fault, path))
     }
 
     /// Whether the file is whole: nothing, or what SQLite finds.
@@ -81,7 +45,7 @@ impl Db {
             Err(fault) if fault.kind == FaultKind::Damaged => vec![fault.message],
             Err(fault) => return Err(fault),
         };
-        Ok(if found == ["ok"] { None } else { Some(found.join("; ")) })
+        Ok(if found == ["ok"] { None } else { Some(found.join("; ").replace('\n', ": ")) })
     }
 }
 

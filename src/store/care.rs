@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reader;
+use super::beside::Depth;
 use super::breaker::Breaker;
-use super::db::{Db, Sql};
+use super::db::Db;
 use super::fault::{Fault, FaultKind, Result};
-use super::{files, page};
+use super::files;
 use crate::base::clock::{Clock, Timestamp};
 
 /// A background check takes at most this part of the time: the next one waits so many times as long as it took.
 const REST_FACTOR: u32 = 500;
 /// And at least this long.
 const REST_MIN: Duration = Duration::from_mins(10);
-
-const CHECK: Sql = Sql::each("PRAGMA quick_check(1)", "SELECT 'ok'", &[]);
 
 /// Looks after one open store.
 #[derive(Debug, Clone)]
@@ -91,9 +90,8 @@ impl Care {
     }
 
     async fn verdict(&self, newest: i64) -> Result<Option<Fault>> {
-        let found: String = page::one(self.db.optional(&CHECK, &[]).await?)?.get(0)?;
-        if found != "ok" {
-            return Ok(Some(self.damaged(&found.replace('\n', ": "))));
+        if let Some(found) = self.db.damage(Depth::Quick).await? {
+            return Ok(Some(self.damaged(&found)));
         }
         let kept = self.reader.newest_event().await?;
         Ok((kept < newest).then(|| {
@@ -125,6 +123,3 @@ impl Care {
 
 /// How the name of a rescued store begins.
 pub(super) const RESCUED: &str = "beadle.db.rescued-";
-
-/// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&CHECK];

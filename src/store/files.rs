@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Stat, stat, statvfs};
+use rustix::fs::{Stat, stat};
 use rustix::io::Errno;
 
 use super::fault::{Fault, FaultKind};
+use super::sizes::{Room, room};
 
 /// A small disk keeps this part of itself free, however much the setting asks for.
 const FREE_PART: u64 = 20;
@@ -72,9 +73,8 @@ fn identity(found: &Stat) -> (u64, u64) {
 
 /// Whether the disk of a directory has less room than it shall keep. `was_low`: what the last look said.
 pub fn is_low(directory: &Path, free_bytes_min: u64, was_low: bool) -> Option<Fault> {
-    let disk = statvfs(directory).ok()?;
-    let (free, size) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
-    let least = free_bytes_min.min(size / FREE_PART);
+    let Room { free_bytes: free, size_bytes } = room(directory).ok()?;
+    let least = free_bytes_min.min(size_bytes / FREE_PART);
     let enough = if was_low { least * ENOUGH_PERCENT / 100 } else { least };
     (free < enough).then(|| {
         let message = format!("the disk of {} has {free} bytes left, under {least}", directory.display());

@@ -7,14 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::db::{Db, Sql};
+use super::beside::Depth;
+use super::db::Db;
 use super::fault::{Certainty, Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
-use super::{open, page};
+use super::open;
 use crate::base::clock::Timestamp;
-
-const CHECK: Sql = Sql::each("PRAGMA quick_check(1)", "SELECT 'ok'", &[]);
 
 /// What stands in the way of output.
 #[derive(Debug)]
@@ -103,8 +102,7 @@ impl Logs {
     }
 
     async fn is_damaged(&self) -> bool {
-        let read = async { page::one(self.db.optional(&CHECK, &[]).await?)?.get::<String>(0) };
-        read.await.map_or_else(|fault| fault.kind == FaultKind::Damaged, |found| found != "ok")
+        self.db.damage(Depth::Quick).await.is_ok_and(|found| found.is_some())
     }
 }
 
@@ -128,6 +126,3 @@ fn set_aside(path: &Path, now: Timestamp) -> Result<()> {
     tracing::error!("{} is damaged: it was set aside as {aside}", path.display());
     Ok(())
 }
-
-/// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&CHECK];

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::beside::Depth;
 use super::breaker::Breaker;
 use super::care::{Care, RESCUED};
 use super::db::{Db, Durability, Kind, Sql};
@@ -91,11 +92,10 @@ const PUT_META: Sql = Sql::both(
     "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
     &[Kind::Text, Kind::Text],
 );
-// These three speak to one engine only and are no statements over our tables.
+// These two speak to one engine only and are no statements over our tables.
 pub(super) const SQLITE_APPLICATION_ID: Sql =
     Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
 const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
-const SQLITE_CHECK: Sql = Sql::both("PRAGMA quick_check(1)", &[]);
 
 /// The open store. Holds the lock for as long as it lives.
 #[derive(Debug)]
@@ -402,12 +402,10 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
     if application != APPLICATION_ID {
         return Err(Fault::new(FaultKind::Damaged, ANOTHER_PROGRAM));
     }
-    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX) {
-        let found: String = page::one(db.optional(&SQLITE_CHECK, &[]).await?)?.get(0)?;
-        if found != "ok" {
-            let found = found.replace('\n', ": ");
-            return Err(Fault::new(FaultKind::Damaged, format!("the database is damaged ({found})")));
-        }
+    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES_MAX)
+        && let Some(found) = db.damage(Depth::Quick).await?
+    {
+        return Err(Fault::new(FaultKind::Damaged, format!("the database is damaged ({found})")));
     }
     Ok(())
 }

@@ -28,10 +28,20 @@ impl Reader {
     }
 }
 
-/// Bytes that are left to us where the files are.
-pub fn free_bytes(data_dir: &Path) -> Option<u64> {
-    let room = rustix::fs::statvfs(data_dir).ok()?;
-    Some(room.f_bavail.saturating_mul(room.f_frsize))
+/// The disk that the files are on.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes that are left to us.
+    pub free_bytes: u64,
+    /// Bytes of all of it.
+    pub size_bytes: u64,
+}
+
+/// How much room there is where the files are.
+pub fn room(data_dir: &Path) -> std::io::Result<Room> {
+    let disk = rustix::fs::statvfs(data_dir)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok(Room { free_bytes: bytes(disk.f_bavail), size_bytes: bytes(disk.f_blocks) })
 }
 
 /// Bytes of each file that is there.

@@ -2,10 +2,10 @@
 
 use super::db::Sql;
 use super::{
-    attempts, backup, beside, blockers, bulk, care, claim, dependencies, doctor, estimates, events, expiry,
-    ids, incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_care, log_room,
-    logs, open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history,
-    tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, estimates, events, expiry, ids,
+    incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_room, logs, open,
+    prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history, tasks, ticks,
+    tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -46,7 +46,6 @@ pub fn state() -> Vec<&'static Sql> {
         workers::STATEMENTS,
         prune::STATEMENTS,
         open::STATEMENTS,
-        care::STATEMENTS,
         beside::STATEMENTS,
         backup::STATEMENTS,
         restore::STATEMENTS,
@@ -59,5 +58,5 @@ pub fn state() -> Vec<&'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    [logs::STATEMENTS, log_room::STATEMENTS, log_care::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
+    [logs::STATEMENTS, log_room::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
 }

@@ -147,7 +147,7 @@ const GROUPS: &[&[&str]] = &[
     // Shells and system tools
     &["bash: line 3: foo: command not found", "bash: line 17: foo: command not found"],
     &["/bin/sh: 1: jq: not found", "/bin/sh: 22: jq: not found"],
-    &["cat: /etc/shadow: Permission denied", "cat: /root/.ssh/id_rsa: Permission denied"],
+    &["cat: /etc/shadow: Permission denied", "cat: /srv/keys/id_rsa: Permission denied"],
     &["cat: /etc/nothing: No such file or directory"],
     &[
         "cp: error writing '/mnt/backup/a.img': No space left on device",

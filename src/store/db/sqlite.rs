@@ -22,6 +22,8 @@ const READERS: u32 = 3;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for output, which has a job waiting behind it and may be dropped.
 const BUSY_TIMEOUT_LOGS: Duration = Duration::from_secs(1);
+/// How long a reader waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
 /// Rows that the driver's thread may send ahead; the default of 50 costs a third of a large answer's time.
 const ROW_BUFFER: usize = 1_024;
 
@@ -32,18 +34,13 @@ impl Db {
             Durability::Full => (SqliteSynchronous::Full, BUSY_TIMEOUT),
             Durability::Normal => (SqliteSynchronous::Normal, BUSY_TIMEOUT_LOGS),
         };
-        let options = SqliteConnectOptions::new()
-            .filename(path)
+        let options = careful(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .busy_timeout(patience)
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
-            .pragma("mmap_size", "0")
-            .pragma("temp_store", "memory")
-            .pragma("trusted_schema", "off")
-            .pragma("cell_size_check", "on")
             .pragma("cache_size", "-16000")
             .statement_cache_capacity(STATEMENT_CACHE)
             .row_buffer_size(ROW_BUFFER)
@@ -52,6 +49,26 @@ impl Db {
         Ok(Db::Sqlite {
             options: Box::new(options),
             writer: Arc::new(Mutex::new(Some(writer))),
+            readers: RwLock::new(readers),
+            is_doubted: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens connections that can only read, so that they never write the journal back: those of a look beside the daemon
+    /// that has the file, and those for the daemon's own work, which never waits for what clients read.
+    pub(in crate::store) async fn open_readers(path: &Path, count: u32) -> Result<Db> {
+        let options = careful(path).read_only(true).busy_timeout(READER_PATIENCE);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(count)
+            .min_connections(count)
+            .acquire_timeout(READER_PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        Ok(Db::Sqlite {
+            options: Box::new(options),
+            writer: Arc::new(Mutex::new(None)),
             readers: RwLock::new(readers),
             is_doubted: AtomicBool::new(false),
         })
@@ -98,6 +115,17 @@ impl Db {
         connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("VACUUM INTO '{target}'")))).await?;
         Ok(())
     }
+}
+
+/// What every connection is told: nothing is mapped, for a fault of the disk would be a signal; nothing goes to files of
+/// its own; and a damaged file is not trusted.
+fn careful(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .pragma("mmap_size", "0")
+        .pragma("temp_store", "memory")
+        .pragma("trusted_schema", "off")
+        .pragma("cell_size_check", "on")
 }
 
 async fn connect(options: &SqliteConnectOptions) -> Result<(SqliteConnection, SqlitePool)> {

@@ -13,7 +13,7 @@ use beadle::base::random::{Random, SeededRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, string};
-use crate::support::history::{Event, Follower, faults, newest_cursor, read_all};
+use crate::support::history::{Event, Follower, Witness, faults, newest_cursor, read_all};
 use crate::support::ledger::{MARK, Trial, check_starts, open_count};
 use crate::support::length::sized;
 use crate::support::load::Load;
@@ -114,8 +114,7 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     fs::create_dir(&locks).unwrap();
     let load = Load::new(SystemRandom.hex(8), Duration::ZERO);
     load.set_up(&daemon);
-    let start = newest_cursor(&daemon);
-    let mut follower = Follower::new(&daemon, start.clone());
+    let witness = Witness::begin(&daemon);
     let is_over = Arc::new(AtomicBool::new(false));
     let mut clients = Vec::new();
     for client in 0..CLIENTS {
@@ -125,11 +124,6 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     let (batch_load, done) = (Arc::clone(&load), Arc::new(AtomicUsize::new(0)));
     let batches_done = Arc::clone(&done);
     let batches = thread::spawn(move || enqueue_batches(&batch_load, &batches_done));
-    let watching = Arc::clone(&is_over);
-    let watcher = thread::spawn(move || {
-        follower.follow(Duration::from_hours(2), |_| watching.load(Ordering::SeqCst));
-        follower
-    });
 
     let begun = now();
     for kill in 0..kills() {
@@ -145,7 +139,7 @@ fn hundreds_of_kills_under_load_lose_nothing_and_double_nothing() {
     batches.join().expect("a client does not panic");
     wait_for_survivors(&daemon);
     load.wind_up(&daemon, clients, SETTLE_LIMIT);
-    let mut follower = watcher.join().expect("the follower does not panic");
+    let (mut follower, start) = witness.end();
 
     check_what_was_done(&daemon, &load, &locks.display().to_string());
     let overlaps = fs::read_to_string(Path::new(&locks).join("overlaps")).unwrap_or_default();

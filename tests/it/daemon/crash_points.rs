@@ -7,8 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use beadle::base::random::{Random, SystemRandom};
 use serde_json::json;
 
 use crate::support::daemon::Daemon;
-use crate::support::history::{Follower, newest_cursor};
+use crate::support::history::Witness;
 use crate::support::laws::Promise;
 use crate::support::ledger::{Figures, Trial, check_starts};
 use crate::support::length::sized;
@@ -209,14 +208,7 @@ fn walk_under_load(point: &str) -> Walk {
     let mut starts = vec![daemon.try_start(&[]).expect("the daemon starts")];
     let load = Load::new(SystemRandom.hex(8), Duration::from_millis(100));
     load.set_up(&daemon);
-    let start = newest_cursor(&daemon);
-    let mut follower = Follower::new(&daemon, start.clone());
-    let is_over = Arc::new(AtomicBool::new(false));
-    let is_over_seen = Arc::clone(&is_over);
-    let watcher = thread::spawn(move || {
-        follower.follow(PATIENCE * 10, |_| is_over_seen.load(Ordering::SeqCst));
-        follower
-    });
+    let witness = Witness::begin(&daemon);
     let clients = load.start(1);
     wait_rounds(&load, 2);
     daemon.kill9();
@@ -226,8 +218,7 @@ fn walk_under_load(point: &str) -> Walk {
     let ready = daemon.try_start(&[]).unwrap_or_else(|ended| panic!("after {point}: no start, {ended}"));
     starts.push(ready);
     load.wind_up(&daemon, clients, Duration::from_secs(2));
-    is_over.store(true, Ordering::SeqCst);
-    let mut follower = watcher.join().expect("the follower does not panic");
+    let (mut follower, start) = witness.end();
     let trial = Trial {
         daemon: &daemon,
         ledger: &load.ledger,

@@ -5,9 +5,6 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use beadle::base::random::{Random, SystemRandom};
@@ -17,7 +14,7 @@ use serde_json::json;
 
 use crate::support::daemon::Daemon;
 use crate::support::dice::Dice;
-use crate::support::history::{Follower, newest_cursor};
+use crate::support::history::Witness;
 use crate::support::ledger::{Trial, check_starts};
 use crate::support::length::sized;
 use crate::support::load::Load;
@@ -123,14 +120,7 @@ fn a_long_mixed_run_with_a_fault_again_and_again_keeps_every_promise() {
     let mut starts = vec![daemon.try_start(&[]).expect("the daemon starts")];
     let load = Load::new(SystemRandom.hex(8), pace());
     load.set_up(&daemon);
-    let start = newest_cursor(&daemon);
-    let mut follower = Follower::new(&daemon, start.clone());
-    let is_over = Arc::new(AtomicBool::new(false));
-    let watching = Arc::clone(&is_over);
-    let watcher = thread::spawn(move || {
-        follower.follow(Duration::from_hours(2), |_| watching.load(Ordering::SeqCst));
-        follower
-    });
+    let witness = Witness::begin(&daemon);
     let clients = load.start(2);
 
     let begun = now();
@@ -155,8 +145,7 @@ fn a_long_mixed_run_with_a_fault_again_and_again_keeps_every_promise() {
     let ready =
         daemon.graphql("{ health { status subsystems { name status message restartCount } } }", json!({}));
     load.wind_up(&daemon, clients, Duration::from_secs(30));
-    is_over.store(true, Ordering::SeqCst);
-    let mut follower = watcher.join().expect("the follower does not panic");
+    let (mut follower, start) = witness.end();
     let trial = Trial {
         daemon: &daemon,
         ledger: &load.ledger,

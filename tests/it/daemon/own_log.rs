@@ -1,7 +1,7 @@
 //! The daemon's own log: what a collector can rely on, and that nobody who does not read it can stop the daemon.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -59,18 +59,23 @@ fn refuse(daemon: &Daemon, count: usize) {
     }
 }
 
-#[test]
-fn a_pipe_that_nobody_reads_stops_nothing_and_what_was_dropped_is_said() {
-    let mut daemon = Daemon::start();
+/// The same daemon once more, its standard error in the hands of the test.
+fn start_behind_a_pipe(daemon: &mut Daemon) -> Child {
     daemon.terminate();
-    // The same daemon, with a pipe that is held open and not read.
-    let mut child = daemon
+    daemon
         .serve_command()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the daemon's program starts");
+        .expect("the daemon's program starts")
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_stops_nothing_and_what_was_dropped_is_said() {
+    let mut daemon = Daemon::start();
+    // The pipe is held open and not read.
+    let mut child = start_behind_a_pipe(&mut daemon);
     let reached = until("it to answer", PATIENCE, || {
         child.try_wait().expect("our own child").is_none().then_some(())?;
         daemon.send("{ viewer { tokenName } }", &json!({})).ok()
@@ -119,14 +124,7 @@ fn a_pipe_that_nobody_reads_stops_nothing_and_what_was_dropped_is_said() {
 #[test]
 fn a_closed_standard_error_stops_nothing() {
     let mut daemon = Daemon::start();
-    daemon.terminate();
-    let mut child = daemon
-        .serve_command()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the daemon's program starts");
+    let mut child = start_behind_a_pipe(&mut daemon);
     drop(child.stderr.take());
     until("it to answer", PATIENCE, || daemon.send("{ viewer { tokenName } }", &json!({})).ok());
     refuse(&daemon, 5);

@@ -10,8 +10,7 @@ use beadle::store::statements;
 use super::stage::on_both;
 
 /// Statements of `open.rs` that speak to SQLite alone, before it is known to be ours.
-const OF_SQLITE_ALONE: [&str; 3] =
-    ["open::SQLITE_APPLICATION_ID", "open::SQLITE_CHECK", "open::SQLITE_TABLES"];
+const OF_SQLITE_ALONE: [&str; 2] = ["open::SQLITE_APPLICATION_ID", "open::SQLITE_TABLES"];
 
 #[test]
 fn every_statement_prepares_on_both_engines() {

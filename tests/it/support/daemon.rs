@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::machine::{self, Place};
 use super::printed::{address_in, gather, text};
-use super::program::program;
+use super::program::{kill_all_with, program};
 use super::sse::{End, Sse};
 use super::wait::{PATIENCE, now, span, until};
 
@@ -450,6 +450,8 @@ impl Drop for Daemon {
             }
             let _ = running.child.kill();
             let _ = running.child.wait();
+            // Jobs outlive a killed daemon. No other process has this directory as its home.
+            kill_all_with("HOME", &self.directory.path().display().to_string());
         }
     }
 }

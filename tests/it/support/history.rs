@@ -1,6 +1,9 @@
 //! Reads the durable feed as clients do: whole by the query, and as a subscriber who comes back after each cut.
 //! What must hold in it stands in `support::laws`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,6 +13,9 @@ use super::sse::{End, Sse};
 use super::wait::now;
 
 pub use super::laws::faults;
+
+/// No run is longer.
+const RUN_LIMIT: Duration = Duration::from_hours(2);
 
 /// The whole feed in pages.
 const PAGE: &str = "query ($after: EventCursor) {
@@ -163,5 +169,34 @@ impl Follower {
                 self.cuts += 1;
             }
         }
+    }
+}
+
+/// A subscriber over a whole run, on a thread of its own.
+#[derive(Debug)]
+pub struct Witness {
+    start: String,
+    is_over: Arc<AtomicBool>,
+    following: JoinHandle<Follower>,
+}
+
+impl Witness {
+    /// Sees everything from now on.
+    pub fn begin(daemon: &Daemon) -> Witness {
+        let start = newest_cursor(daemon);
+        let mut follower = Follower::new(daemon, start.clone());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&is_over);
+        let following = thread::spawn(move || {
+            follower.follow(RUN_LIMIT, |_| watched.load(Ordering::SeqCst));
+            follower
+        });
+        Witness { start, is_over, following }
+    }
+
+    /// The run is over: what was seen, and the cursor behind which that began.
+    pub fn end(self) -> (Follower, String) {
+        self.is_over.store(true, Ordering::SeqCst);
+        (self.following.join().expect("the follower does not panic"), self.start)
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Output};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A program to start, found on PATH when it has no slash.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     #[expect(clippy::disallowed_methods, reason = "this is the tests' one home of spawning")]
@@ -31,4 +33,13 @@ pub fn pids_with(variable: &str, value: &str) -> Vec<u32> {
                 .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()))
         })
         .collect()
+}
+
+/// Kills them.
+pub fn kill_all_with(variable: &str, value: &str) {
+    for pid in pids_with(variable, value) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // One that has gone by itself is what is wanted.
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+    }
 }
