@@ -61,6 +61,12 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Our own process group and session; 0 is one whose leader lives outside of our pid namespace, as in a container that
+/// was entered. (The system calls give the same 0, which a `Pid` cannot hold.)
+pub(super) fn own_places() -> (i32, i32) {
+    stat(std::process::id().cast_signed()).map_or((0, 0), |own| (own.group, own.session))
+}
+
 /// The id of the machine's present boot; empty when the system does not tell.
 pub(super) fn boot_id() -> &'static str {
     static BOOT_ID: OnceLock<String> = OnceLock::new();

@@ -6,9 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgrp, getpid, kill_process_group, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use crate::base::clock::{Clock, pause};
 use crate::exec::command::COOKIE_VARIABLE;
@@ -123,8 +121,9 @@ impl<'a> Wanted<'a> {
 
     /// Ends each group at once, so that none can fork out of it meanwhile; but not our own.
     fn kill_groups(&self, groups: &BTreeSet<i32>) {
-        for group in groups.iter().filter(|group| self.is_leader(**group)) {
-            if let Some(group) = Pid::from_raw(*group).filter(|group| *group != getpgrp()) {
+        let (own, _) = procfs::own_places();
+        for group in groups.iter().filter(|group| **group != own && self.is_leader(**group)) {
+            if let Some(group) = Pid::from_raw(*group) {
                 // ESRCH: it has ended meanwhile.
                 let _ = kill_process_group(group, Signal::KILL);
             }

@@ -12,8 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, getsid, pidfd_send_signal, set_child_subreaper,
-    waitid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, pidfd_send_signal, set_child_subreaper, waitid,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -383,7 +382,7 @@ impl State {
         }
         let mut environ = Vec::new();
         procfs::read_environ(pid, &mut environ);
-        let owner = self.owner(stat, procfs::value_in(&environ, COOKIE_VARIABLE), own_places());
+        let owner = self.owner(stat, procfs::value_in(&environ, COOKIE_VARIABLE), procfs::own_places());
         // The first process of a container also gets orphans of whoever entered it, and one that had children before it
         // became the daemon those of theirs: none of our business.
         let is_out_of_reach = owner.is_none() && (std::process::id() == 1 || !self.before.is_empty());
@@ -450,11 +449,6 @@ impl State {
             }
         }
     }
-}
-
-/// Our own group and session.
-fn own_places() -> (i32, i32) {
-    (getpgrp().as_raw_nonzero().get(), getsid(None).map_or(0, |session| session.as_raw_nonzero().get()))
 }
 
 fn is_same((pid, start_ticks): (i32, u64)) -> bool {
