@@ -18,7 +18,7 @@ use crate::support::daemon::{Daemon, FINAL_STATES, beadle, send, string};
 use crate::support::database::texts;
 use crate::support::history::{faults, newest_cursor, read_all};
 use crate::support::length::sized;
-use crate::support::program::{program, shown};
+use crate::support::program::{program, program_path, shown};
 use crate::support::wait::{PATIENCE, now, span, until};
 
 /// Clients that enqueue meanwhile.
@@ -346,7 +346,7 @@ fn a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing() {
                  \"$2\" backup \"$1/b.tar\" --data-dir \"$3\"; code=$?; ls -A \"$1\"; exit $code";
     let mut inside = program("unshare");
     inside.args(["--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh"]).arg(disk.path());
-    let output = inside.arg(env!("CARGO_BIN_EXE_beadle")).arg(daemon.data()).output();
+    let output = inside.arg(program_path()).arg(daemon.data()).output();
     match output {
         Ok(output) if output.status.code() == Some(77) => {
             println!("skipped: no mounts here: {}", shown(&output));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
-use crate::support::program::shown;
+use crate::support::program::{program_path, shown};
 use crate::support::wait::{PATIENCE, until};
 
 /// Runs a command that must succeed; what it printed.
@@ -57,7 +57,7 @@ fn next_lists_the_due_times_of_all_schedules_by_time() {
 #[test]
 fn top_shows_a_running_job_with_its_progress() {
     let daemon = Daemon::start();
-    let program = env!("CARGO_BIN_EXE_beadle");
+    let program = program_path();
     let script = format!("{program} report --progress 3/10 --status copying; sleep 600");
     let id = daemon.enqueue(&["/bin/sh", "-c", &script]);
     let line = until("the progress in top", PATIENCE, || {

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::daemon::Daemon;
-use crate::support::program::{program, shown};
+use crate::support::program::{program, program_path, shown};
 use crate::support::wait::{PATIENCE, now, span, until};
 
 /// The manager's end of the socket.
@@ -146,7 +146,7 @@ fn the_unit_file_is_one_that_systemd_takes() {
     }
     let directory = TempDir::with_prefix("beadle-unit-").expect("a temporary directory can be made");
     let copy = directory.path().join("beadle.service");
-    let own = unit.replace("/usr/local/bin/beadle", env!("CARGO_BIN_EXE_beadle"));
+    let own = unit.replace("/usr/local/bin/beadle", &program_path());
     fs::write(&copy, own).expect("the copy is written");
     let verified = program("/usr/bin/systemd-analyze").arg("verify").arg(&copy).output().expect("it starts");
     assert!(verified.status.success() && verified.stderr.is_empty(), "{}", shown(&verified));

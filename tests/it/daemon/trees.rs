@@ -10,6 +10,7 @@ use beadle::base::clock::Timestamp;
 use beadle::base::random::{Random, SystemRandom};
 use serde_json::{Value, json};
 
+use super::faults::has;
 use crate::support::daemon::{Daemon, FINAL_STATES, string};
 use crate::support::length::sized;
 use crate::support::program::pids_with;
@@ -288,6 +289,29 @@ fn a_child_that_was_there_before_the_daemon_is_left_alone() {
     assert_eq!(before.len(), 1, "the child that was there before is gone, or multiplied: {before:?}");
     let pid = rustix::process::Pid::from_raw(i32::try_from(before[0]).expect("a pid fits"));
     rustix::process::kill_process(pid.expect("a pid is not 0"), rustix::process::Signal::KILL).expect("ours");
+}
+
+#[test]
+fn in_a_container_whose_session_began_outside_the_trees_are_cleared_too() {
+    // The group and the session that the daemon was started in have no number there: the system says 0.
+    let container = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    if !has(&[container.as_slice(), &["true"]].concat()) {
+        return;
+    }
+    let mut wood = Wood::new();
+    wood.daemon.kill9();
+    wood.daemon.wrap(&container);
+    wood.daemon.restart();
+    let script =
+        "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 600 & exit'; setsid sleep 600 & sleep 600 & wait";
+    let ids: Vec<_> = (0..10).map(|_| wood.enqueue(script, &json!({"timeout": "1s"}))).collect();
+    for id in ids {
+        wood.daemon.wait_final(&id);
+        let attempt = wood.attempt(&id);
+        assert_eq!(attempt.outcome, "TIMED_OUT");
+        assert!(attempt.ran <= Duration::from_millis(1_200) + CLEARED_WITHIN, "{attempt:?}");
+    }
+    assert_eq!(wood.alive(), Vec::<u32>::new());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::daemon::{Daemon, beadle, send};
 use crate::support::database::{execute, texts};
 use crate::support::length::sized;
-use crate::support::program::{program, shown};
+use crate::support::program::{program, program_path, shown};
 use crate::support::wait::{PATIENCE, now, until};
 
 /// The secret of the token that [`FIRST_ROWS`] knows.
@@ -253,7 +253,7 @@ fn a_start_that_has_no_room_for_the_copy_changes_nothing_and_says_how_to_go_on()
                  ls \"$1/data/backups\" 2>/dev/null; exit $code";
     let mut inside = program("unshare");
     inside.args(["--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh"]).args([&disk, &old]);
-    match inside.arg(env!("CARGO_BIN_EXE_beadle")).output() {
+    match inside.arg(program_path()).output() {
         Ok(output) if output.status.code() == Some(77) => {
             println!("skipped: no mounts here: {}", shown(&output));
         }

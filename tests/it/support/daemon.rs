@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::machine::{self, Place};
 use super::printed::{address_in, gather, text};
-use super::program::{kill_all_with, program};
+use super::program::{kill_all_with, program, program_path};
 use super::sse::{End, Sse};
 use super::wait::{PATIENCE, now, span, until};
 
@@ -248,7 +248,7 @@ impl Daemon {
             None => beadle(),
             Some((first, rest)) => {
                 let mut wrapped = bare(first);
-                wrapped.args(rest).arg(env!("CARGO_BIN_EXE_beadle"));
+                wrapped.args(rest).arg(program_path());
                 wrapped
             }
         };
@@ -458,7 +458,7 @@ impl Drop for Daemon {
 
 /// The program under test, with nothing of the developer's environment but the search path.
 pub fn beadle() -> Command {
-    bare(env!("CARGO_BIN_EXE_beadle"))
+    bare(&program_path())
 }
 
 fn bare(path: &str) -> Command {

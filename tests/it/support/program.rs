@@ -4,12 +4,19 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Output};
 
+use beadle::base::environment::variable;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A program to start, found on PATH when it has no slash.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     #[expect(clippy::disallowed_methods, reason = "this is the tests' one home of spawning")]
     Command::new(path)
+}
+
+/// Where the program under test stands: the one built with the tests, or another one that is named, such as a release
+/// build whose speed is measured.
+pub fn program_path() -> String {
+    variable("BEADLE_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_beadle").to_owned())
 }
 
 /// Both streams of a finished program, for a failure's message.
