@@ -1,6 +1,11 @@
 //! Owns which line of an attempt's output tells why it failed. It hears the output as it is written and remembers a few
 //! lines of it, never more. It reads English: what it does not know counts as any other line.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use memchr::memrchr;
+
 use super::limits::ERROR_LINE_BYTES_MAX;
 use super::log::LogStream;
 
@@ -64,7 +69,7 @@ impl ErrorLine {
 impl Heard {
     fn hear(&mut self, bytes: &[u8], is_line_end: bool) {
         // A progress bar draws over its own line: what stands there last counts.
-        let bytes = match bytes.trim_ascii_end().iter().rposition(|byte| *byte == b'\r') {
+        let bytes = match memrchr(b'\r', bytes.trim_ascii_end()) {
             Some(at) => {
                 self.line.clear();
                 &bytes[at + 1..]
@@ -309,6 +314,9 @@ fn is_lesser(text: &str) -> bool {
 /// Whether a word, or two in a row, speak of an error; not "0 errors", "no errors", "failed=0".
 fn has_error_word(line: &[u8]) -> bool {
     const WORD_MAX: usize = 40;
+    if !TRACES.is_match(line) {
+        return false;
+    }
     let mut before = Word::default();
     let mut found = false;
     let mut at = 0;
@@ -381,106 +389,123 @@ fn speaks_of_error(before: &Word, word: &Word) -> bool {
         return false;
     }
     let has_end = |end: &[u8]| !word.is_long && word.text().ends_with(end);
-    is_state(word.text()) || is_judgement(word.text()) || has_end(b"error") || has_end(b"exception")
+    let is_known = is_one_of(&STATES, word.text()) || is_one_of(&JUDGEMENTS, word.text());
+    is_known || has_end(b"error") || has_end(b"exception")
 }
 
-/// Two words that speak of an error together.
 fn is_pair(before: &[u8], word: &[u8]) -> bool {
-    match before {
-        b"not" => matches!(
-            word,
-            b"found"
-                | b"permitted"
-                | b"exist"
-                | b"allowed"
-                | b"defined"
-                | b"declared"
-                | b"supported"
-                | b"valid"
-                | b"available"
-                | b"resolve"
-                | b"a"
-        ),
-        b"no" => matches!(word, b"such" | b"space" | b"module" | b"matching" | b"route"),
-        b"could" | b"did" => word == b"not",
-        b"timed" => word == b"out",
-        b"core" => word == b"dumped",
-        b"caused" => word == b"by",
-        b"broken" => word == b"pipe",
-        b"connection" => word == b"reset",
-        b"too" => word == b"many",
-        b"already" => word == b"exists",
-        b"in" => word == b"use",
-        b"out" => word == b"of",
-        b"segmentation" => word == b"fault",
-        b"must" => word == b"be",
-        _ => false,
-    }
+    PAIRS.iter().any(|(first, seconds)| first.as_bytes() == before && is_one_of(seconds, word))
 }
+
+fn is_one_of(words: &[&str], word: &[u8]) -> bool {
+    words.iter().any(|known| known.as_bytes() == word)
+}
+
+/// Finds what a line must hold somewhere so that a word of it can speak of an error. Most lines do not, and this look is
+/// many times quicker than one at each word.
+static TRACES: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let pairs = PAIRS.iter().flat_map(|(first, seconds)| {
+        let shortest = seconds.iter().map(|second| second.len()).min().unwrap_or(0);
+        if first.len() > shortest { std::slice::from_ref(first) } else { seconds }
+    });
+    // Words that end in `error` or `exception` hold a state.
+    let traces = STATES.iter().chain(&JUDGEMENTS).chain(pairs);
+    let builder =
+        AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(traces);
+    builder.expect("a few short words make a small automaton")
+});
+
+/// Two words in a row that speak of an error together: the first, and what may follow it.
+const PAIRS: [(&str, &[&str]); 15] = [
+    (
+        "not",
+        &[
+            "found",
+            "permitted",
+            "exist",
+            "allowed",
+            "defined",
+            "declared",
+            "supported",
+            "valid",
+            "available",
+            "resolve",
+            "a",
+        ],
+    ),
+    ("no", &["such", "space", "module", "matching", "route"]),
+    ("could", &["not"]),
+    ("did", &["not"]),
+    ("timed", &["out"]),
+    ("core", &["dumped"]),
+    ("caused", &["by"]),
+    ("broken", &["pipe"]),
+    ("connection", &["reset"]),
+    ("too", &["many"]),
+    ("already", &["exists"]),
+    ("in", &["use"]),
+    ("out", &["of"]),
+    ("segmentation", &["fault"]),
+    ("must", &["be"]),
+];
 
 /// What happened.
-fn is_state(word: &[u8]) -> bool {
-    matches!(
-        word,
-        b"error"
-            | b"errors"
-            | b"exception"
-            | b"panic"
-            | b"panicked"
-            | b"fatal"
-            | b"failed"
-            | b"failure"
-            | b"failures"
-            | b"fail"
-            | b"failing"
-            | b"abort"
-            | b"aborted"
-            | b"denied"
-            | b"refused"
-            | b"killed"
-            | b"unhandled"
-            | b"uncaught"
-            | b"overflow"
-            | b"deadlock"
-            | b"segfault"
-            | b"rejected"
-            | b"timeout"
-            | b"terminated"
-            | b"oom"
-            | b"conflict"
-    )
-}
+const STATES: [&str; 26] = [
+    "error",
+    "errors",
+    "exception",
+    "panic",
+    "panicked",
+    "fatal",
+    "failed",
+    "failure",
+    "failures",
+    "fail",
+    "failing",
+    "abort",
+    "aborted",
+    "denied",
+    "refused",
+    "killed",
+    "unhandled",
+    "uncaught",
+    "overflow",
+    "deadlock",
+    "segfault",
+    "rejected",
+    "timeout",
+    "terminated",
+    "oom",
+    "conflict",
+];
 
 /// What is wrong with something.
-fn is_judgement(word: &[u8]) -> bool {
-    matches!(
-        word,
-        b"cannot"
-            | b"unable"
-            | b"missing"
-            | b"undefined"
-            | b"unknown"
-            | b"invalid"
-            | b"unrecognized"
-            | b"unreachable"
-            | b"unexpected"
-            | b"critical"
-            | b"severe"
-            | b"corrupt"
-            | b"corrupted"
-            | b"unauthorized"
-            | b"forbidden"
-            | b"unsupported"
-            | b"illegal"
-            | b"violates"
-            | b"exceeded"
-            | b"insufficient"
-            | b"can't"
-            | b"couldn't"
-            | b"mismatch"
-            | b"unresolved"
-    )
-}
+const JUDGEMENTS: [&str; 24] = [
+    "cannot",
+    "unable",
+    "missing",
+    "undefined",
+    "unknown",
+    "invalid",
+    "unrecognized",
+    "unreachable",
+    "unexpected",
+    "critical",
+    "severe",
+    "corrupt",
+    "corrupted",
+    "unauthorized",
+    "forbidden",
+    "unsupported",
+    "illegal",
+    "violates",
+    "exceeded",
+    "insufficient",
+    "can't",
+    "couldn't",
+    "mismatch",
+    "unresolved",
+];
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! Owns listening to a running attempt: its output goes to the recorder and its reports are added up. Secrets
 //! are hidden here, before anything is handed on. It must never fail or hold up a job.
 
-use tokio::sync::{mpsc, watch};
+use std::sync::LazyLock;
+
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
@@ -10,8 +12,14 @@ use crate::domain::error_line::ErrorLine;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::mask::{MaskedStream, Masks};
 use crate::domain::report::Reported;
-use crate::exec::{Heard, MAX_PIECE_BYTES, Piece, ReportChannel, Stream};
+use crate::exec::{FLOOD_BYTES, Heard, MAX_PIECE_BYTES, Piece, ReportChannel, Stream};
 use crate::store::claim::Claimed;
+
+/// Floods that are taken in at the same time: they leave half of the machine to everything else.
+static FLOOD_TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new((cores / 2).max(1))
+});
 
 /// What was seen of the output.
 #[derive(Debug, Default)]
@@ -93,25 +101,37 @@ impl<'a> Listener<'a> {
             self.hear(heard);
             self.alive.send_replace(true);
         }
+        let bytes: usize =
+            pieces.iter().map(|piece| piece.bytes.len() + usize::from(piece.is_line_end)).sum();
+        let is_flood = bytes >= FLOOD_BYTES;
+        let turn = if is_flood { FLOOD_TURNS.acquire().await.ok() } else { None };
+        self.listened.bytes += i64::try_from(bytes).unwrap_or(0);
         let mut lines = Vec::with_capacity(pieces.len());
         {
             let reported = self.told.borrow();
             for piece in pieces {
-                self.listened.bytes +=
-                    i64::try_from(piece.bytes.len()).unwrap_or(0) + i64::from(piece.is_line_end);
                 hide(reported.masks(), &mut self.masked, piece, &mut lines);
             }
         }
+        self.look_for_errors(&lines);
+        drop(turn);
         self.hand_on(lines).await;
         self.alive.send_replace(false);
+        if is_flood {
+            // Every other task comes before the next part of a flood.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn look_for_errors(&mut self, lines: &[NewLine]) {
+        for line in lines {
+            self.error_line.hear(line.stream, &line.bytes, line.is_line_end);
+        }
     }
 
     async fn hand_on(&mut self, lines: Vec<NewLine>) {
         if lines.is_empty() {
             return;
-        }
-        for line in &lines {
-            self.error_line.hear(line.stream, &line.bytes, line.is_line_end);
         }
         // Bytes that were lost are told with the next lines that are not.
         let gap = std::mem::take(&mut self.listened.lost_bytes);
@@ -136,6 +156,7 @@ impl<'a> Listener<'a> {
             let (stream, bytes) = (LogStream::System, remark.into_bytes());
             lines.push(NewLine { at: now, stream, bytes, is_line_end: true });
         }
+        self.look_for_errors(&lines);
         self.hand_on(lines).await;
         let reported = self.told.borrow();
         self.listened.error_line = self.error_line.pick().map(|line| reported.masks().hide(&line));

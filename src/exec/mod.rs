@@ -41,8 +41,8 @@ pub use handler::{Call, Calling, Handler, Handlers, Place, Returned};
 pub use handler_context::{HandlerContext, Hear, Told};
 pub use hygiene::keep_inherited_to_ourselves;
 pub use output::{
-    BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, MAX_PIECE_BYTES, Piece,
-    Stream, TAIL_FLUSH,
+    BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, FLOOD_BYTES,
+    MAX_PIECE_BYTES, Piece, Stream, TAIL_FLUSH,
 };
 pub use process::{Running, spawn};
 pub use procfs::Identity;

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use crate::base::clock::{Clock, Timestamp, within};
 
 /// Bytes read at once; a pipe holds as many.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Output that comes in parts this large at once is a flood.
+pub const FLOOD_BYTES: usize = CHUNK_BYTES / 2;
 /// Longest piece; a longer line is cut.
 pub const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// Pieces in one batch.
@@ -87,17 +90,22 @@ pub(super) async fn read(
 ) -> DrainReport {
     let mut reader = Reader { sources, batches, batch: Vec::new(), full: Vec::new(), drain: None, clock };
     while reader.is_open() && !reader.is_drained() {
-        // A flood would else keep the thread from other tasks.
-        tokio::task::coop::consume_budget().await;
-        match reader.next(&ended).await {
-            Event::Readable(at) => {
-                reader.take_chunk(at);
+        let read = match reader.next(&ended).await {
+            Event::Readable(at) => reader.take_chunk(at),
+            Event::Ended => {
+                reader.begin_drain();
+                0
             }
-            Event::Ended => reader.begin_drain(),
-            Event::Quiet => {}
-        }
+            Event::Quiet => 0,
+        };
         reader.flush_quiet_tails();
         reader.send().await;
+        if read >= FLOOD_BYTES {
+            // Every other task comes before the next part of a flood.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::task::coop::consume_budget().await;
+        }
     }
     reader.finish().await
 }
@@ -151,7 +159,12 @@ impl Line {
         let reach = &bytes[..bytes.len().min(room + 1)];
         let end = memchr(b'\n', reach);
         let taken = end.unwrap_or(reach.len().min(room));
-        self.tail.extend_from_slice(&bytes[..taken]);
+        // A whole line, as most are, is copied once.
+        if self.tail.is_empty() {
+            self.tail = bytes[..taken].to_vec();
+        } else {
+            self.tail.extend_from_slice(&bytes[..taken]);
+        }
         *bytes = &bytes[taken + usize::from(end.is_some())..];
         (end.is_some() || !bytes.is_empty()).then(|| self.cut(end.is_some()))
     }
@@ -319,12 +332,4 @@ impl Reader {
 fn is_passing(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{Interrupted, WouldBlock};
     matches!(error.kind(), WouldBlock | Interrupted)
-}
-
-/// Where `byte` first stands in `bytes`.
-fn memchr(byte: u8, bytes: &[u8]) -> Option<usize> {
-    // The standard library's search is several times faster than a loop, but only shows here.
-    let mut rest = bytes;
-    let passed = std::io::BufRead::skip_until(&mut rest, byte).unwrap_or(0);
-    (passed > 0 && bytes[passed - 1] == byte).then(|| passed - 1)
 }
