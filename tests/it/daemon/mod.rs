@@ -20,6 +20,7 @@ mod faults_logs;
 mod floods;
 mod following;
 mod holds;
+mod hanging_starts;
 mod incidents;
 mod keys;
 mod limits;
