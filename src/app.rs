@@ -19,7 +19,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb};
 use crate::engine::dispatcher::{self, Slots};
-use crate::engine::supervisor::{Ground, Supervisor, keep_running};
+use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
@@ -127,10 +127,13 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     points::reach("start.address_written");
     let watching = watchdog::start(&engine, role)?;
     // From here on nothing fails: what was started would go on unseen.
-    let supervisor = Supervisor::default();
+    let (supervisor, keepers) = (Supervisor::default(), Supervisor::new(Until::Drained));
     start_parts(&engine, &supervisor, role);
     engine.start_sinks(&supervisor, outlets);
 
+    // The rows `store` and `logs` say how the stores are, not how their watchers are.
+    keepers.keep(&engine, "store-watch", store_watch::run);
+    keepers.keep(&engine, "log-watch", log_watch::run);
     let stop_door = CancellationToken::new();
     let door =
         Door { schema: graphql::schema(engine.clone()), engine: engine.clone(), sdl: graphql::sdl().into() };
@@ -145,7 +148,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let (shutdown, ended) = (engine.shutdown.clone(), CancellationToken::new());
     let end = ended.clone().drop_guard();
-    let running = Running { engine, supervisor, stop_door, door, address_file, committing, watching, store };
+    let supervisors = (supervisor, keepers);
+    let running = Running { engine, supervisors, stop_door, door, address_file, committing, watching, store };
     drop(task::spawn(async move {
         end_in_order(running).await;
         drop(end);
@@ -156,7 +160,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 /// What is at work from a start to its end.
 struct Running {
     engine: Engine,
-    supervisor: Supervisor,
+    /// Of what ends when the shutdown begins, and of what ends with the drain.
+    supervisors: (Supervisor, Supervisor),
     stop_door: CancellationToken,
     door: JoinHandle<()>,
     address_file: PathBuf,
@@ -167,8 +172,12 @@ struct Running {
 
 /// Waits for the shutdown, then ends everything in its order.
 async fn end_in_order(running: Running) {
-    let Running { engine, supervisor, stop_door, door, address_file, committing, watching, store } = running;
-    stop_in_order(&engine, &supervisor).await;
+    let Running { engine, supervisors, stop_door, door, address_file, committing, watching, store } = running;
+    stop_in_order(&engine, &supervisors.0).await;
+    engine.shutdown.end();
+    if clock::within(STOP_PATIENCE, supervisors.1.ended()).await.is_none() {
+        tracing::error!("a watch over the stores does not end");
+    }
     // Subscribers see the last change before their streams end.
     clock::sleep(CLOSING_GRACE).await;
     stop_door.cancel();
@@ -297,9 +306,6 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
-    // The rows `store` and `logs` say how the stores are, not how their watchers are.
-    supervisor.keep(engine, "store-watch", store_watch::run);
-    supervisor.keep(engine, "log-watch", log_watch::run);
     supervisor.keep(engine, "health-news", health_news::run);
     // The row `processes` says what cannot be killed.
     supervisor.keep(engine, "process-watch", processes::run);

@@ -39,7 +39,7 @@ struct Watch {
     rescued: Option<Result<PathBuf, String>>,
 }
 
-/// Watches the store until the shutdown begins.
+/// Watches the store until the drain has ended: what runs then still has results to store.
 pub async fn run(engine: Engine) -> Result<(), String> {
     let mut trouble = engine.writer.trouble();
     let check_at = engine.clock.monotonic() + CHECK_FIRST;
@@ -58,7 +58,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             // Trouble is shown at once; what may end it waits for a moment.
             () = begun(&mut trouble), if fault.is_none() => continue,
             () = clock::sleep(LOOK_EVERY) => {}
-            () = engine.shutdown.begun() => return Ok(()),
+            () = engine.shutdown.drained() => return Ok(()),
         }
         if let Some(fault) = fault
             && engine.care.look(engine.settings.free_bytes_min).is_none()
@@ -118,7 +118,7 @@ impl Watch {
             let patience = if is_whole_look { Duration::MAX } else { CHECK_PATIENCE };
             let verdict = tokio::select! {
                 verdict = clock::within(patience, check(engine)) => verdict,
-                () = engine.shutdown.begun() => return,
+                () = engine.shutdown.drained() => return,
             };
             let was_seen = matches!(verdict, Some(Ok(Some(_))));
             if engine.care.is_damaged() || (is_whole_look && !was_seen) {
