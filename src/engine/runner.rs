@@ -44,7 +44,8 @@ pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Pla
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
     engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
     let began = engine.clock.monotonic();
-    let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    let mut ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    ended.at.get_or_insert_with(|| engine.clock.now());
     let outcome = ended.outcome.word();
     let ran = engine.clock.monotonic().duration_since(began);
     engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
@@ -300,6 +301,7 @@ async fn finish(
     cause: Option<StopCause>,
 ) -> Ended {
     points::reach("exit.seen");
+    let ended_at = engine.clock.now();
     if let Some(mut underway) = underway
         && underway.drained().await
     {
@@ -331,7 +333,7 @@ async fn finish(
         }
         None => (end.outcome(), how),
     };
-    end.ended(outcome, message)
+    Ended { at: Some(ended_at), ..end.ended(outcome, message) }
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
