@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::parts::Parts;
 use super::{Outlet, health_name, spans};
 use crate::base::clock;
 use crate::base::points;
@@ -91,6 +92,12 @@ struct Post {
     ahead: Option<i64>,
 }
 
+    /// What it has taken a part of.
+    parts: Parts,
+    /// What it has no place for, as people were told.
+    lacking: Option<String>,
+    /// Tries in vain of dead letters that were put back, by their number.
+    again_vain: HashMap<i64, u32>,
 impl Post {
     async fn open(engine: Engine, outlet: Arc<Outlet>) -> Result<Post, Fault> {
         let now = engine.clock.monotonic();
@@ -107,6 +114,9 @@ impl Post {
             ahead: None,
         };
         post.reload().await?;
+            parts: Parts::default(),
+            lacking: None,
+            again_vain: HashMap::new(),
         post.count_forgotten().await?;
         Ok(post)
     }
@@ -310,9 +320,12 @@ impl Post {
         };
         let (asked, spans) = &spoken;
         let now = self.engine.clock.now();
-        let requests = self.outlet.target.requests(&Told { events, asked, spans, now });
+        let mut requests = self.outlet.target.requests(&Told { events, asked, spans, now });
+        let count = requests.len();
+        requests.retain(|request| self.parts.is_due(request.part, events));
+        let has_taken = requests.len() < count;
         tokio::select! {
-            answer = self.outlet.courier.send(requests, now) => {
+            sent = self.outlet.courier.send(requests, now) => {
                 points::reach("sink.sent");
                 Ok(answer)
             }
@@ -332,7 +345,7 @@ impl Post {
             tracing::info!(sink = self.outlet.name, "the sink takes events again");
         }
         if std::mem::take(&mut self.is_degraded) {
-            self.report(HealthStatus::Ok, None);
+            self.report(HealthStatus::Ok, self.lacking.clone());
         }
     }
 
@@ -345,14 +358,32 @@ impl Post {
             tracing::warn!(sink = self.outlet.name, "the sink takes nothing: {why}");
             self.engine.clock.now()
         };
+                let answer = self.parts.judge(events, has_taken, sent, self.seen);
+                self.tell_lack();
         self.unsaved.failing = Some((since, why.to_owned()));
         if self.vain_count >= DEGRADED_AFTER {
             self.degrade(why.to_owned());
         }
         self.save().await
     }
+    /// Says what the sink has no place for, once.
+    fn tell_lack(&mut self) {
+        let lacking = self.parts.lacking();
+        if lacking == self.lacking {
+            return;
+        }
+        if let Some(lacking) = &lacking {
+            tracing::warn!(sink = self.outlet.name, "{lacking}; the rest is told");
+        }
+        self.lacking = lacking;
+        if !self.is_degraded {
+            self.report(HealthStatus::Ok, self.lacking.clone());
+        }
+    }
+
 
     fn degrade(&mut self, why: String) {
+        self.parts.forget(self.seen);
         self.is_degraded = true;
         self.report(HealthStatus::Degraded, Some(why));
     }
