@@ -18,6 +18,7 @@ use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb};
+use crate::domain::health::HealthStatus;
 use crate::engine::dispatcher::{self, Slots};
 use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
@@ -30,7 +31,7 @@ use crate::exec::{self, Handlers};
 use crate::graphql;
 use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
-use crate::store::upgrade::Upgrade;
+use crate::store::upgrade::{self, Upgrade};
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Refusal, Store, Writer};
 use crate::web::{self, DoorConfig};
@@ -106,6 +107,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let ground = Ground { health: health::HealthBoard::default(), clock, random };
     let committing = keep_running(ground.clone(), "writer", async move || writer_loop.run().await);
     let committing = task::spawn(committing);
+    clear_copies(&settings.data_dir, &ground);
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
@@ -129,11 +131,11 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     // From here on nothing fails: what was started would go on unseen.
     let (supervisor, keepers) = (Supervisor::default(), Supervisor::new(Until::Drained));
     start_parts(&engine, &supervisor, role);
-    engine.start_sinks(&supervisor, outlets);
-
     // The rows `store` and `logs` say how the stores are, not how their watchers are.
     keepers.keep(&engine, "store-watch", store_watch::run);
     keepers.keep(&engine, "log-watch", log_watch::run);
+    engine.start_sinks(&supervisor, outlets);
+
     let stop_door = CancellationToken::new();
     let door =
         Door { schema: graphql::schema(engine.clone()), engine: engine.clone(), sdl: graphql::sdl().into() };
@@ -155,6 +157,14 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
         drop(end);
     }));
     Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
+}
+
+/// Copies of old stores that cannot be removed stop no start.
+fn clear_copies(data_dir: &Path, ground: &Ground) {
+    if let Err(fault) = upgrade::forget_surplus(data_dir) {
+        tracing::warn!("{fault}");
+        ground.health.set("backups", HealthStatus::Degraded, Some(fault.to_string()), ground.clock.now());
+    }
 }
 
 /// What is at work from a start to its end.
@@ -216,7 +226,7 @@ async fn build(
     let cap = number(settings.log_attempt_cap);
     let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
     let logs = store.logs();
-    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clock.clone(), cap);
+    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clone(), cap);
     let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
     drop(task::spawn(recording));
     let worker_name = worker_name();
