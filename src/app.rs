@@ -18,8 +18,9 @@ use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb};
+use crate::domain::health::HealthStatus;
 use crate::engine::dispatcher::{self, Slots};
-use crate::engine::supervisor::{Ground, Supervisor, keep_running};
+use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
@@ -30,7 +31,7 @@ use crate::exec::{self, Handlers};
 use crate::graphql;
 use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
-use crate::store::upgrade::Upgrade;
+use crate::store::upgrade::{self, Upgrade};
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Refusal, Store, Writer};
 use crate::web::{self, DoorConfig};
@@ -106,6 +107,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let ground = Ground { health: health::HealthBoard::default(), clock, random };
     let committing = keep_running(ground.clone(), "writer", async move || writer_loop.run().await);
     let committing = task::spawn(committing);
+    clear_copies(&settings.data_dir, &ground);
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
@@ -127,8 +129,11 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     points::reach("start.address_written");
     let watching = watchdog::start(&engine, role)?;
     // From here on nothing fails: what was started would go on unseen.
-    let supervisor = Supervisor::default();
+    let (supervisor, keepers) = (Supervisor::default(), Supervisor::new(Until::Drained));
     start_parts(&engine, &supervisor, role);
+    // The rows `store` and `logs` say how the stores are, not how their watchers are.
+    keepers.keep(&engine, "store-watch", store_watch::run);
+    keepers.keep(&engine, "log-watch", log_watch::run);
     engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
@@ -145,7 +150,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let (shutdown, ended) = (engine.shutdown.clone(), CancellationToken::new());
     let end = ended.clone().drop_guard();
-    let running = Running { engine, supervisor, stop_door, door, address_file, committing, watching, store };
+    let supervisors = (supervisor, keepers);
+    let running = Running { engine, supervisors, stop_door, door, address_file, committing, watching, store };
     drop(task::spawn(async move {
         end_in_order(running).await;
         drop(end);
@@ -153,10 +159,19 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
 }
 
+/// Copies of old stores that cannot be removed stop no start.
+fn clear_copies(data_dir: &Path, ground: &Ground) {
+    if let Err(fault) = upgrade::forget_surplus(data_dir) {
+        tracing::warn!("{fault}");
+        ground.health.set("backups", HealthStatus::Degraded, Some(fault.to_string()), ground.clock.now());
+    }
+}
+
 /// What is at work from a start to its end.
 struct Running {
     engine: Engine,
-    supervisor: Supervisor,
+    /// Of what ends when the shutdown begins, and of what ends with the drain.
+    supervisors: (Supervisor, Supervisor),
     stop_door: CancellationToken,
     door: JoinHandle<()>,
     address_file: PathBuf,
@@ -167,8 +182,12 @@ struct Running {
 
 /// Waits for the shutdown, then ends everything in its order.
 async fn end_in_order(running: Running) {
-    let Running { engine, supervisor, stop_door, door, address_file, committing, watching, store } = running;
-    stop_in_order(&engine, &supervisor).await;
+    let Running { engine, supervisors, stop_door, door, address_file, committing, watching, store } = running;
+    stop_in_order(&engine, &supervisors.0).await;
+    engine.shutdown.end();
+    if clock::within(STOP_PATIENCE, supervisors.1.ended()).await.is_none() {
+        tracing::error!("a watch over the stores does not end");
+    }
     // Subscribers see the last change before their streams end.
     clock::sleep(CLOSING_GRACE).await;
     stop_door.cancel();
@@ -207,7 +226,7 @@ async fn build(
     let cap = number(settings.log_attempt_cap);
     let spool = spool::Spool::open(&data_dir, store.reader().epoch()).map_err(|fault| fault.to_string())?;
     let logs = store.logs();
-    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clock.clone(), cap);
+    let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clone(), cap);
     let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
     drop(task::spawn(recording));
     let worker_name = worker_name();
@@ -297,9 +316,6 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "dispatcher", move |engine| dispatcher::run(engine, slots.clone()));
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
-    // The rows `store` and `logs` say how the stores are, not how their watchers are.
-    supervisor.keep(engine, "store-watch", store_watch::run);
-    supervisor.keep(engine, "log-watch", log_watch::run);
     supervisor.keep(engine, "health-news", health_news::run);
     // The row `processes` says what cannot be killed.
     supervisor.keep(engine, "process-watch", processes::run);

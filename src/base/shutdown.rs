@@ -1,4 +1,4 @@
-//! Owns the two-step stop: soft (finish what runs), then hard (stop at once).
+//! Owns the two-step stop: soft (finish what runs), then hard (stop at once); and its end, when nothing runs any more.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     soft: CancellationToken,
     hard: CancellationToken,
+    over: CancellationToken,
 }
 
 impl Shutdown {
@@ -19,6 +20,22 @@ impl Shutdown {
     pub fn force(&self) {
         self.soft.cancel();
         self.hard.cancel();
+    }
+
+    /// Says that nothing runs any more and every result is stored, as far as that goes.
+    pub fn end(&self) {
+        self.force();
+        self.over.cancel();
+    }
+
+    /// Whether the drain is over.
+    pub fn is_drained(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Resolves when the drain is over.
+    pub async fn drained(&self) {
+        self.over.cancelled().await;
     }
 
     /// Whether an orderly stop was asked for.

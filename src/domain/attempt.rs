@@ -189,6 +189,12 @@ pub struct Ended {
     pub dropped_log_bytes: i64,
     /// What the job itself wants to follow.
     pub advice: RetryAdvice,
+    /// When it ended; with its commit when nothing is said.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// Whether nothing of it ever began, so that the job may be put back whatever it is.
+    #[serde(default)]
+    pub is_unbegun: bool,
 }
 
 /// The kernel's account of one attempt.
@@ -215,6 +221,8 @@ impl Ended {
             log_bytes: 0,
             dropped_log_bytes: 0,
             advice: RetryAdvice::default(),
+            at: None,
+            is_unbegun: false,
         }
     }
 }

@@ -128,7 +128,8 @@ pub fn settle(job: &RunningJob<'_>, ended: &Ended, now: Timestamp, unit: f64) ->
         return Verdict::Failed(failure);
     }
     if ended.outcome == AttemptOutcome::Interrupted {
-        return if job.is_restartable { Verdict::Requeue(failure) } else { Verdict::Failed(failure) };
+        let is_put_back = job.is_restartable || ended.is_unbegun;
+        return if is_put_back { Verdict::Requeue(failure) } else { Verdict::Failed(failure) };
     }
     let tries = job.tries_before.saturating_add(1);
     if failure.is_retryable && tries < job.policy.max_attempts {

@@ -11,7 +11,7 @@ use crate::store::FaultKind;
 /// Between two looks, and two tries to bring it back.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches the log store until the shutdown begins.
+/// Watches the log store until the drain has ended: what runs then still writes.
 pub async fn run(engine: Engine) -> Result<(), String> {
     loop {
         engine.logs.look(engine.care.low_room());
@@ -31,7 +31,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         }
         tokio::select! {
             () = clock::sleep(LOOK_EVERY) => {}
-            () = engine.shutdown.begun() => return Ok(()),
+            () = engine.shutdown.drained() => return Ok(()),
         }
     }
 }

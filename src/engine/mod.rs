@@ -28,6 +28,7 @@ pub mod runner;
 pub mod running;
 pub mod scheduler;
 pub mod sinks;
+pub mod slow_start;
 pub mod spool;
 pub mod starting;
 pub mod status_line;

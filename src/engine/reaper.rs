@@ -1,5 +1,6 @@
-//! Owns the time after a crash: attempts without a runner end LOST, mostly those of a dead daemon. Their processes are killed first, so that
-//! none is alive when the next attempt of the job begins.
+//! Owns the time after a crash: attempts without a runner end LOST, mostly those of a dead daemon, and INTERRUPTED when
+//! nothing of them ever began. Their processes are killed first, so that none is alive when the next attempt of the job
+//! begins.
 
 use futures_util::future::join_all;
 
@@ -66,15 +67,21 @@ async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
 
 async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Result<(), String> {
     let log = close_log(engine, open).await;
-    let message = if open.worker == engine.worker {
-        "its runner failed, or it was claimed and never started"
-    } else {
-        "the daemon that ran it died"
+    let is_own = open.worker == engine.worker;
+    let is_unbegun = is_own && !engine.running.has_lost(open.attempt);
+    let (outcome, message) = match (is_own, is_unbegun) {
+        // It costs no try: nobody ever knew that it had been taken.
+        (_, true) => {
+            (AttemptOutcome::Interrupted, "it was taken, but the store's answer was lost: it never began")
+        }
+        (true, false) => (AttemptOutcome::Lost, "its runner failed"),
+        (false, _) => (AttemptOutcome::Lost, "the daemon that ran it died"),
     };
     let ended = Ended {
         log_bytes: log.byte_count,
         dropped_log_bytes: log.dropped_bytes,
-        ..Ended::without_process(AttemptOutcome::Lost, message)
+        is_unbegun,
+        ..Ended::without_process(outcome, message)
     };
     let ended = sentences.apply(open.attempt, ended);
     let change = EndAttempt {
@@ -87,6 +94,7 @@ async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Resu
     points::reach("recovery.log_closed");
     match engine.writer.apply(change).await {
         Ok(_) => {
+            engine.running.forget(open.attempt);
             points::reach("recovery.ended");
             Ok(())
         }

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::health::HealthBoard;
+use super::supervisor::Ground;
 use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::{points, task};
+use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
 use crate::domain::log::{LogStream, NewLine};
 use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChunk, line_bytes};
@@ -31,6 +34,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 enum Message {
     Lines { attempt: AttemptId, lines: Vec<NewLine>, gap: i64 },
     End { attempt: AttemptId, lost_bytes: i64, reply: oneshot::Sender<LogEnd> },
+}
+
+impl Message {
+    /// Whose it is, and the bytes of output that go with it when it is lost.
+    fn bytes_of(&self) -> (AttemptId, i64) {
+        match self {
+            Message::Lines { attempt, lines, gap } => {
+                let bytes = lines.iter().map(line_bytes).sum::<usize>();
+                (*attempt, i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(*gap))
+            }
+            Message::End { attempt, lost_bytes, .. } => (*attempt, *lost_bytes),
+        }
+    }
 }
 
 /// How far the logs of running attempts reach: lines by attempt, and a number that changes with every write.
@@ -143,37 +159,95 @@ pub struct RecorderLoop {
     open: HashMap<AttemptId, Open>,
     /// Chunks that a gap closed early.
     ready: Vec<NewChunk>,
+    hand: Hand,
+    health: HealthBoard,
 }
 
+/// What a turn has in hand: when it panics, this is what it may have lost.
+#[derive(Debug, Default)]
+struct Hand {
+    messages: VecDeque<Message>,
+    /// Bytes of the message that is being looked at.
+    looked_at: Option<(AttemptId, i64)>,
+    /// What is not known to be on the disk.
+    turn: Option<LogTurn>,
+    ends: Vec<End>,
+    /// Whether these ends were in the hand of a turn that panicked: they are tried once more only.
+    is_second: bool,
+}
+
+type End = (AttemptId, oneshot::Sender<LogEnd>);
+
 /// Both sides of the recorder. An attempt keeps `cap_bytes` of its output at most.
-pub fn channel(logs: Logs, clock: Arc<dyn Clock>, cap_bytes: i64) -> (Recorder, RecorderLoop) {
+pub fn channel(logs: Logs, ground: Ground, cap_bytes: i64) -> (Recorder, RecorderLoop) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let (changes, changes_receiver) = watch::channel(0);
     let reached = Arc::new(Mutex::new(HashMap::new()));
     let news = LogNews { changes: changes_receiver, reached: reached.clone() };
     let (open, ready, room) = (HashMap::new(), Vec::new(), Room::of(cap_bytes));
+    let (Ground { clock, health, .. }, hand) = (ground, Hand::default());
     (
         Recorder { queue: sender, news },
-        RecorderLoop { logs, clock, room, queue, changes, reached, open, ready },
+        RecorderLoop { logs, clock, room, queue, changes, reached, open, ready, hand, health },
     )
 }
 
 impl RecorderLoop {
-    /// Writes output until every `Recorder` is gone.
+    /// Writes output until every `Recorder` is gone. May be called again after a panic.
     pub async fn run(&mut self) {
+        self.recover();
+        if !self.hand.messages.is_empty() {
+            self.turn().await;
+        }
         while let Some(first) = self.queue.recv().await {
-            let messages = self.gather(first).await;
+            self.gather(first).await;
             points::reach("recorder.turn");
-            self.turn(messages).await;
+            self.turn().await;
         }
     }
 
-    /// The first message and those that come within a moment. The end of a log is not kept waiting.
-    async fn gather(&mut self, first: Message) -> Vec<Message> {
+    /// What a turn that panicked had in hand is counted with the attempts that it belonged to; ends are tried once more.
+    fn recover(&mut self) {
+        let Hand { messages, looked_at, turn, mut ends, is_second } = std::mem::take(&mut self.hand);
+        let mut lost: Vec<(AttemptId, i64)> = looked_at.into_iter().collect();
+        for message in messages {
+            lost.push(message.bytes_of());
+            if let Message::End { attempt, reply, .. } = message {
+                ends.push((attempt, reply));
+            }
+        }
+        let mut lost_bytes = 0;
+        if let Some(turn) = turn {
+            lost_bytes += turn.chunks.iter().map(chunk_bytes).sum::<i64>();
+            self.forget(&turn);
+        }
+        for (attempt, bytes) in lost {
+            lost_bytes += bytes;
+            let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
+            open.lose(bytes, attempt, &mut self.ready);
+        }
+        if lost_bytes > 0 {
+            let message =
+                format!("panicked: {lost_bytes} bytes of output were lost, and are counted as such");
+            tracing::error!(part = "recorder", "{message}");
+            self.health.set("recorder", HealthStatus::Degraded, Some(message), self.clock.now());
+        }
+        if is_second {
+            self.publish(&ends);
+            self.close(ends);
+            return;
+        }
+        let again = |(attempt, reply)| Message::End { attempt, lost_bytes: 0, reply };
+        self.hand =
+            Hand { messages: ends.into_iter().map(again).collect(), is_second: true, ..Hand::default() };
+    }
+
+    /// Takes the first message and those that come within a moment in hand. The end of a log is not kept waiting.
+    async fn gather(&mut self, first: Message) {
         let until = self.clock.monotonic() + GATHER;
         let mut bytes = message_bytes(&first);
         let mut is_urgent = matches!(first, Message::End { .. });
-        let mut messages = vec![first];
+        self.hand.messages.push_back(first);
         loop {
             let left = until.saturating_duration_since(self.clock.monotonic());
             let next = if is_urgent || left.is_zero() || bytes >= GATHER_BYTES {
@@ -181,19 +255,19 @@ impl RecorderLoop {
             } else {
                 clock::within(left, self.queue.recv()).await.flatten()
             };
-            let Some(next) = next else { return messages };
+            let Some(next) = next else { return };
             bytes += message_bytes(&next);
             is_urgent |= matches!(next, Message::End { .. });
-            messages.push(next);
+            self.hand.messages.push_back(next);
             if bytes >= 4 * GATHER_BYTES {
-                return messages;
+                return;
             }
         }
     }
 
-    async fn turn(&mut self, messages: Vec<Message>) {
-        let mut ended = Vec::new();
-        for message in messages {
+    async fn turn(&mut self) {
+        while let Some(message) = self.hand.messages.pop_front() {
+            self.hand.looked_at = Some(message.bytes_of());
             match message {
                 Message::Lines { attempt, lines, gap } => {
                     let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
@@ -201,28 +275,38 @@ impl RecorderLoop {
                     open.gathered.extend(lines);
                 }
                 Message::End { attempt, lost_bytes, reply } => {
+                    self.hand.ends.push((attempt, reply));
                     let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
                     open.lose(lost_bytes, attempt, &mut self.ready);
                     open.tell_gap(self.clock.now());
-                    ended.push((attempt, reply));
                 }
             }
+            self.hand.looked_at = None;
         }
-        let mut turn = LogTurn { chunks: std::mem::take(&mut self.ready), ..LogTurn::default() };
+        let ready = std::mem::take(&mut self.ready);
+        let turn = self.hand.turn.insert(LogTurn { chunks: ready, ..LogTurn::default() });
         for (attempt, open) in &mut self.open {
             open.cut(*attempt, &mut turn.chunks);
             open.make_room(*attempt, &mut turn.dropped);
         }
-        turn.ends = ended.iter().map(|(attempt, _)| self.open[attempt].end(*attempt)).collect();
-        if let Err(fault) = self.logs.write(&turn, self.clock.now()).await {
+        turn.ends = self.hand.ends.iter().map(|(attempt, _)| self.open[attempt].end(*attempt)).collect();
+        let written = self.logs.write(turn, self.clock.now()).await;
+        let turn = self.hand.turn.take().unwrap_or_default();
+        if let Err(fault) = written {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");
             self.forget(&turn);
         }
-        if !ended.is_empty() {
+        if !self.hand.ends.is_empty() {
             points::reach("log.ended");
         }
-        self.publish(&ended);
-        for (attempt, reply) in ended {
+        self.publish(&self.hand.ends);
+        let Hand { ends, .. } = std::mem::take(&mut self.hand);
+        self.close(ends);
+    }
+
+    /// Answers those who wait for the ends of logs.
+    fn close(&mut self, ends: Vec<End>) {
+        for (attempt, reply) in ends {
             if let Some(open) = self.open.remove(&attempt) {
                 let _ = reply.send(open.end(attempt));
             }
@@ -244,7 +328,7 @@ impl RecorderLoop {
         }
     }
 
-    fn publish(&self, ended: &[(AttemptId, oneshot::Sender<LogEnd>)]) {
+    fn publish(&self, ended: &[End]) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         for (attempt, open) in &self.open {
             reached.insert(*attempt, open.next_line);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{Begun, End, Underway};
-use super::{Engine, dependencies, handlers, reports, spool, starting};
+use super::{Engine, dependencies, handlers, reports, slow_start, spool, starting};
 use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended, Ran};
 use crate::domain::duration::Span;
@@ -38,12 +38,14 @@ enum StopCause {
 }
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, entry: Entry, place: Place) {
+pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) {
+    entry.begin();
     points::reach("runner.begin");
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
     engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
     let began = engine.clock.monotonic();
-    let ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    let mut ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    ended.at.get_or_insert_with(|| engine.clock.now());
     let outcome = ended.outcome.word();
     let ran = engine.clock.monotonic().duration_since(began);
     engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
@@ -132,17 +134,25 @@ async fn begin(
     spec: Option<Spec>,
     place: Place,
 ) -> Result<(Begun, Option<Ran>), Ended> {
-    let start = || {
-        if let Some(spec) = &spec {
-            return Underway::spawn(engine, claimed.attempt, spec);
+    let mut patience = starting::Patience::begin(engine, stop);
+    let begun = loop {
+        let tried = match (starting::check_room(), &spec) {
+            (Err(lack), _) => Err(lack),
+            (Ok(()), Some(spec)) => slow_start::start(engine, claimed, spec, stop, &place).await,
+            (Ok(()), None) => {
+                let name = claimed.job.command.handler.as_deref().unwrap_or_default();
+                let call = handlers::call_of(engine, claimed, (told, alive), place.clone());
+                Underway::call(engine, name, call)
+            }
+        };
+        match tried {
+            Ok(begun) => break begun,
+            Err(refused) => patience.rest(refused).await.map_err(|mut ended| {
+                ended.message = told.borrow().masks().hide(&ended.message);
+                ended
+            })?,
         }
-        let name = claimed.job.command.handler.as_deref().unwrap_or_default();
-        Underway::call(engine, name, handlers::call_of(engine, claimed, (told, alive), place.clone()))
     };
-    let begun = starting::begin(engine, stop, start).await.map_err(|mut ended| {
-        ended.message = told.borrow().masks().hide(&ended.message);
-        ended
-    })?;
     let ran = spec.as_ref().and_then(|spec| begun.0.ran(engine, spec));
     Ok((begun, ran))
 }
@@ -276,7 +286,7 @@ async fn silent_for(length: Option<Span>, mut is_busy: watch::Receiver<bool>) {
     }
 }
 
-async fn asked(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
     // The sender is dropped only after the attempt's end.
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
@@ -291,6 +301,7 @@ async fn finish(
     cause: Option<StopCause>,
 ) -> Ended {
     points::reach("exit.seen");
+    let ended_at = engine.clock.now();
     if let Some(mut underway) = underway
         && underway.drained().await
     {
@@ -322,7 +333,7 @@ async fn finish(
         }
         None => (end.outcome(), how),
     };
-    end.ended(outcome, message)
+    Ended { at: Some(ended_at), ..end.ended(outcome, message) }
 }
 
 fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {

@@ -1,6 +1,6 @@
 //! Owns the list of attempts that run in this process, and the way to ask one to stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,11 +28,14 @@ pub struct Running {
     count: watch::Sender<usize>,
     /// Attempts whose runner panicked since somebody asked.
     lost_count: Arc<AtomicUsize>,
+    /// Attempts whose runner panicked, which are still open in the store: of these something may have run.
+    lost: Arc<Mutex<HashSet<AttemptId>>>,
 }
 
 impl Default for Running {
     fn default() -> Running {
-        Running { listed: Arc::default(), count: watch::Sender::new(0), lost_count: Arc::default() }
+        let (listed, lost_count, lost) = (Arc::default(), Arc::default(), Arc::default());
+        Running { listed, count: watch::Sender::new(0), lost_count, lost }
     }
 }
 
@@ -41,13 +44,23 @@ impl Default for Running {
 pub struct Entry {
     running: Running,
     attempt: AttemptId,
+    /// Whether its runner is at it.
+    has_begun: bool,
     /// Turns true when the attempt shall stop.
     pub stop: watch::Receiver<bool>,
 }
 
+impl Entry {
+    /// From here on something of it may run.
+    pub fn begin(&mut self) {
+        self.has_begun = true;
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.has_begun {
+            self.running.lost().insert(self.attempt);
             self.running.lost_count.fetch_add(1, Ordering::SeqCst);
         }
         let mut listed = self.running.lock();
@@ -61,13 +74,27 @@ impl Running {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lost(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the attempt began here and lost its runner by a panic.
+    pub fn has_lost(&self, attempt: AttemptId) -> bool {
+        self.lost().contains(&attempt)
+    }
+
+    /// The attempt's end is in the store.
+    pub fn forget(&self, attempt: AttemptId) {
+        self.lost().remove(&attempt);
+    }
+
     /// Lists an attempt as running.
     pub fn enter(&self, attempt: AttemptId, job: JobId) -> Entry {
         let (sender, stop) = watch::channel(false);
         let mut listed = self.lock();
         listed.insert(attempt, Here { job, stop: sender, heard: None });
         self.count.send_replace(listed.len());
-        Entry { running: self.clone(), attempt, stop }
+        Entry { running: self.clone(), attempt, has_begun: false, stop }
     }
 
     /// Asks the job to stop, if it runs here.

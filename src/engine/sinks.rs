@@ -1,6 +1,7 @@
 //! Owns the sinks of this daemon: one supervised part for each, which tells it the feed. No job ever waits for a sink:
 //! the feed is the outbox, and a part only reads it.
 
+mod parts;
 mod post;
 mod spans;
 

@@ -1,17 +1,20 @@
 //! Owns the start of attempts while the machine lacks something: descriptors, processes, memory. Such a lack is no
-//! failure of a job. An attempt that was claimed waits for its start, and meanwhile nothing more is claimed.
+//! failure of a job. An attempt that was claimed waits for its start, and meanwhile nothing more is claimed. The health
+//! row says so, and says which starts hang.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::runner::refuse_to_start;
-use super::underway::{Begun, NotBegun};
+use super::underway::NotBegun;
 use super::{Engine, supervisor};
 use crate::base::{clock, descriptors};
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::health::HealthStatus;
+use crate::domain::id::AttemptId;
 
 /// Descriptors that starts leave to the daemon itself and to those who talk to it: more than the door leaves, so that
 /// somebody can come in and cancel what takes them all. With a low limit it is that part of it.
@@ -26,26 +29,91 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// The row of the health board.
 const ROW: &str = "starts";
 
-/// The starts that wait.
+/// The starts that wait, and those that hang.
 #[derive(Debug, Default)]
-pub struct Starting {
-    waiting: AtomicUsize,
+pub struct Starting(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    waiting_count: usize,
+    /// What they wait for.
+    lack: String,
+    /// What is started, of starts that hang.
+    hanging: BTreeMap<AttemptId, String>,
+}
+
+impl Starting {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows {
+    fn message(&self) -> Option<String> {
+        let waiting = (self.waiting_count > 0).then(|| format!("starts wait: {}", self.lack));
+        let hanging = self.hanging.values().next().map(|what| {
+            let more = match self.hanging.len() {
+                1 => String::new(),
+                count => format!(", and {} more starts likewise", count - 1),
+            };
+            format!("the start of {what} hangs: its disk may not answer{more}")
+        });
+        let messages: Vec<_> = waiting.into_iter().chain(hanging).collect();
+        (!messages.is_empty()).then(|| messages.join("; "))
+    }
+}
+
+/// Tells the row how starts are.
+fn show(engine: &Engine) {
+    let message = engine.starting.rows().message();
+    let status = if message.is_some() { HealthStatus::Degraded } else { HealthStatus::Ok };
+    supervisor::report(engine, ROW, status, message);
+}
+
+/// A start that hangs, until dropped.
+#[derive(Debug)]
+pub struct Hanging {
+    engine: Engine,
+    attempt: AttemptId,
+}
+
+impl Hanging {
+    /// From here on the row says so.
+    pub fn begin(engine: &Engine, attempt: AttemptId, what: &str) -> Hanging {
+        tracing::warn!(%attempt, "the start of {what} hangs");
+        engine.starting.rows().hanging.insert(attempt, what.to_owned());
+        show(engine);
+        Hanging { engine: engine.clone(), attempt }
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        tracing::info!(attempt = %self.attempt, "a start that hung is over");
+        self.engine.starting.rows().hanging.remove(&self.attempt);
+        show(&self.engine);
+    }
 }
 
 /// One start that waits, until dropped.
+#[derive(Debug)]
 struct Waiting<'a>(&'a Engine);
 
 impl Waiting<'_> {
     fn begin(engine: &Engine) -> Waiting<'_> {
-        engine.starting.waiting.fetch_add(1, Ordering::SeqCst);
+        engine.starting.rows().waiting_count += 1;
         Waiting(engine)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.0.starting.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
-            supervisor::report(self.0, ROW, HealthStatus::Ok, None);
+        let mut rows = self.0.starting.rows();
+        rows.waiting_count -= 1;
+        let is_last = rows.waiting_count == 0;
+        drop(rows);
+        if is_last {
+            show(self.0);
             self.0.nudge_dispatcher.notify_one();
         }
     }
@@ -57,14 +125,14 @@ fn spare() -> u64 {
 }
 
 /// That a start must wait for descriptors, if it must. Those that were claimed at once do not see each other before.
-fn check_room() -> Result<(), NotBegun> {
-    let lack = || NotBegun { message: "descriptors are used up".to_owned(), is_shortage: true };
+pub fn check_room() -> Result<(), NotBegun> {
+    let lack = || NotBegun::failed("descriptors are used up".to_owned(), true);
     if spare() < START_NEEDS { Err(lack()) } else { Ok(()) }
 }
 
 /// How many of `most` attempts can be started now, as far as descriptors go; none while a start waits.
 pub fn room(engine: &Engine, most: usize) -> usize {
-    if engine.starting.waiting.load(Ordering::SeqCst) > 0 {
+    if engine.starting.rows().waiting_count > 0 {
         return 0;
     }
     usize::try_from(spare() / START_NEEDS).unwrap_or(usize::MAX).min(most)
@@ -72,47 +140,43 @@ pub fn room(engine: &Engine, most: usize) -> usize {
 
 /// Waits until there are descriptors for a start; or says how the attempt ends without it.
 pub async fn wait_for_room(engine: &Engine, stop: &watch::Receiver<bool>) -> Result<(), Ended> {
-    until(engine, stop, check_room).await
+    let mut patience = Patience::begin(engine, stop);
+    while let Err(refused) = check_room() {
+        patience.rest(refused).await?;
+    }
+    Ok(())
 }
 
-/// Starts what `start` starts, again and again while the machine lacks something for it; or says how the attempt ends.
-pub async fn begin(
-    engine: &Engine,
-    stop: &watch::Receiver<bool>,
-    mut start: impl FnMut() -> Result<Begun, NotBegun>,
-) -> Result<Begun, Ended> {
-    until(engine, stop, || check_room().and_then(|()| start())).await
+/// The wait of one start for what the machine lacks.
+#[derive(Debug)]
+pub struct Patience<'a> {
+    engine: &'a Engine,
+    stop: &'a watch::Receiver<bool>,
+    began: Instant,
+    waiting: Option<Waiting<'a>>,
 }
 
-async fn until<T>(
-    engine: &Engine,
-    stop: &watch::Receiver<bool>,
-    mut attempt: impl FnMut() -> Result<T, NotBegun>,
-) -> Result<T, Ended> {
-    let began = engine.clock.monotonic();
-    let mut waiting = None;
-    loop {
-        let refused = match attempt() {
-            Ok(done) => return Ok(done),
-            Err(refused) => refused,
-        };
-        let waited = engine.clock.monotonic().duration_since(began);
-        if !refused.is_shortage || waited >= PATIENCE {
-            return Err(Ended::without_process(AttemptOutcome::SpawnFailed, refused.message));
+impl<'a> Patience<'a> {
+    /// Nothing was tried yet.
+    pub fn begin(engine: &'a Engine, stop: &'a watch::Receiver<bool>) -> Patience<'a> {
+        Patience { engine, stop, began: engine.clock.monotonic(), waiting: None }
+    }
+
+    /// Waits for the next try after this one; or says how the attempt ends without it.
+    pub async fn rest(&mut self, refused: NotBegun) -> Result<(), Ended> {
+        let engine = self.engine;
+        let waited = engine.clock.monotonic().duration_since(self.began);
+        let gives_up = (waited >= PATIENCE).then_some(AttemptOutcome::SpawnFailed);
+        if let Some(outcome) = refused.outcome.or(gives_up) {
+            return Err(Ended::without_process(outcome, refused.message));
         }
-        if waiting.is_none() {
+        if self.waiting.is_none() {
             tracing::warn!("a start waits, and others behind it: {}", refused.message);
-            waiting = Some(Waiting::begin(engine));
+            self.waiting = Some(Waiting::begin(engine));
         }
-        supervisor::report(
-            engine,
-            ROW,
-            HealthStatus::Degraded,
-            Some(format!("starts wait: {}", refused.message)),
-        );
+        engine.starting.rows().lack = refused.message;
+        show(engine);
         clock::sleep(TRY_EVERY).await;
-        if let Some(ended) = refuse_to_start(engine, stop) {
-            return Err(ended);
-        }
+        refuse_to_start(engine, self.stop).map_or(Ok(()), Err)
     }
 }

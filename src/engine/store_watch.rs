@@ -22,6 +22,8 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 const DOUBT: Duration = Duration::from_mins(1);
 /// A file that was taken away may be put back at once; after this its content is saved.
 const RESCUE_AFTER: Duration = Duration::from_secs(5);
+/// After a try that failed, and another one.
+const RESCUE_AGAIN: Duration = Duration::from_secs(10);
 /// Between two looks at a store that was found damaged.
 const DAMAGE_EVERY: Duration = Duration::from_secs(30);
 
@@ -32,15 +34,16 @@ struct Watch {
     /// The check of a store that is well, which nobody waits for.
     checking: Option<JoinHandle<Option<Duration>>>,
     failed_at: Option<Instant>,
-    lost_at: Option<Instant>,
+    /// When its content is to be saved, once the file is lost.
+    rescue_at: Option<Instant>,
     rescued: Option<Result<PathBuf, String>>,
 }
 
-/// Watches the store until the shutdown begins.
+/// Watches the store until the drain has ended: what runs then still has results to store.
 pub async fn run(engine: Engine) -> Result<(), String> {
     let mut trouble = engine.writer.trouble();
     let check_at = engine.clock.monotonic() + CHECK_FIRST;
-    let mut watch = Watch { check_at, checking: None, failed_at: None, lost_at: None, rescued: None };
+    let mut watch = Watch { check_at, checking: None, failed_at: None, rescue_at: None, rescued: None };
     loop {
         points::reach("store_watch.tick");
         let lost = engine.care.look(engine.settings.free_bytes_min);
@@ -55,7 +58,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             // Trouble is shown at once; what may end it waits for a moment.
             () = begun(&mut trouble), if fault.is_none() => continue,
             () = clock::sleep(LOOK_EVERY) => {}
-            () = engine.shutdown.begun() => return Ok(()),
+            () = engine.shutdown.drained() => return Ok(()),
         }
         if let Some(fault) = fault
             && engine.care.look(engine.settings.free_bytes_min).is_none()
@@ -83,7 +86,7 @@ fn report_room(engine: &Engine) {
 impl Watch {
     /// A store that is well: what waited for it goes in, and once in a while it is checked.
     async fn keep(&mut self, engine: &Engine) {
-        (self.lost_at, self.rescued) = (None, None);
+        (self.rescue_at, self.rescued) = (None, None);
         if engine.health.status("store") == Some(HealthStatus::Down) {
             tracing::info!("the store takes changes again");
         }
@@ -115,7 +118,7 @@ impl Watch {
             let patience = if is_whole_look { Duration::MAX } else { CHECK_PATIENCE };
             let verdict = tokio::select! {
                 verdict = clock::within(patience, check(engine)) => verdict,
-                () = engine.shutdown.begun() => return,
+                () = engine.shutdown.drained() => return,
             };
             let was_seen = matches!(verdict, Some(Ok(Some(_))));
             if engine.care.is_damaged() || (is_whole_look && !was_seen) {
@@ -128,22 +131,29 @@ impl Watch {
     /// The file is not ours any more: it may come back; else what can be saved is saved, once.
     async fn mourn(&mut self, engine: &Engine, fault: &Fault) {
         let now = engine.clock.monotonic();
-        let lost_at = *self.lost_at.get_or_insert(now);
-        if self.rescued.is_none() && now.duration_since(lost_at) >= RESCUE_AFTER {
+        let rescue_at = *self.rescue_at.get_or_insert(now + RESCUE_AFTER);
+        let is_saved = matches!(self.rescued, Some(Ok(_)));
+        if !is_saved && now >= rescue_at {
             let saved = engine.care.rescue(engine.clock.now()).await;
             match &saved {
                 Ok(Some(path)) => tracing::error!("the store was saved as {}", path.display()),
                 Ok(None) => {}
-                Err(why) => tracing::error!("the store could not be saved: {why}"),
+                Err(why) => tracing::error!("the store could not be saved, which is tried again: {why}"),
             }
             self.rescued = saved.map_err(|why| why.to_string()).transpose();
+            let again = points::length("RESCUE_AGAIN", RESCUE_AGAIN);
+            self.rescue_at = Some(engine.clock.monotonic() + again);
         }
         let advice = match &self.rescued {
             None => "put it back, and the daemon goes on".to_owned(),
             Some(Ok(path)) => {
-                format!("put it back, or stop the daemon and rename {} to it", path.display())
+                let path = path.display();
+                format!("put it back, and the daemon goes on; or stop the daemon and rename {path} to it")
             }
-            Some(Err(why)) => format!("put it back; its content could not be saved beside it ({why})"),
+            Some(Err(why)) => {
+                let tried = "its content could not be saved beside it, which is tried again";
+                format!("put it back, and the daemon goes on; {tried} ({why})")
+            }
         };
         report_down(engine, &Fault::new(fault.kind, format!("{fault}; {advice}")));
     }

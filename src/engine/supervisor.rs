@@ -17,6 +17,7 @@ use super::Engine;
 use super::health::HealthBoard;
 use crate::base::clock::Clock;
 use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
 use crate::base::task::panic_message;
 use crate::base::{clock, task};
 use crate::domain::health::HealthStatus;
@@ -47,13 +48,39 @@ pub struct Ground {
     pub random: Arc<dyn Random>,
 }
 
+/// Until when parts are kept alive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Until {
+    /// The shutdown begins.
+    #[default]
+    Begun,
+    /// The drain has ended: until then what runs needs them.
+    Drained,
+}
+
+impl Until {
+    fn is_over(self, shutdown: &Shutdown) -> bool {
+        if self == Until::Begun { shutdown.is_begun() } else { shutdown.is_drained() }
+    }
+
+    async fn over(self, shutdown: &Shutdown) {
+        if self == Until::Begun { shutdown.begun().await } else { shutdown.drained().await }
+    }
+}
+
 /// Starts parts and keeps them alive until the shutdown.
 #[derive(Debug, Clone, Default)]
 pub struct Supervisor {
     tracker: TaskTracker,
+    until: Until,
 }
 
 impl Supervisor {
+    /// One that keeps its parts alive for so long.
+    pub fn new(until: Until) -> Supervisor {
+        Supervisor { until, ..Supervisor::default() }
+    }
+
     /// Keeps a part alive: `work` is called anew, with state read from the store, each time it fails.
     /// It ends the part for good by giving `Ok`.
     pub fn keep<F, W>(&self, engine: &Engine, name: impl Into<Cow<'static, str>>, work: W)
@@ -63,18 +90,19 @@ impl Supervisor {
     {
         let engine = engine.clone();
         let mut part = Part::begin(engine.ground(), name.into());
+        let until = self.until;
         let keeping = async move {
             loop {
                 let began = engine.clock.monotonic();
                 let Err(message) = run_once(&engine, &work).await else { return };
-                if engine.shutdown.is_begun() {
+                if until.is_over(&engine.shutdown) {
                     tracing::warn!(part = %part.name, "ended during the shutdown: {message}");
                     return;
                 }
                 let pause = part.failed(message, began);
                 tokio::select! {
                     () = clock::sleep(pause) => {}
-                    () = engine.shutdown.begun() => return,
+                    () = until.over(&engine.shutdown) => return,
                 }
                 part.runs_again();
             }

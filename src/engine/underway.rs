@@ -25,8 +25,21 @@ pub type Begun = (Underway, mpsc::Receiver<Vec<Piece>>);
 pub struct NotBegun {
     /// In words.
     pub message: String,
-    /// Whether the machine lacks something for now, so that the same start may succeed later.
-    pub is_shortage: bool,
+    /// How the attempt ends; `None` when the machine lacks something for now, so that the same start may succeed later.
+    pub outcome: Option<AttemptOutcome>,
+}
+
+impl NotBegun {
+    /// A start that failed.
+    pub fn failed(message: String, is_shortage: bool) -> NotBegun {
+        NotBegun { message, outcome: (!is_shortage).then_some(AttemptOutcome::SpawnFailed) }
+    }
+}
+
+impl From<exec::SpawnError> for NotBegun {
+    fn from(error: exec::SpawnError) -> NotBegun {
+        NotBegun::failed(error.message(), error.is_shortage())
+    }
 }
 
 /// What runs for an attempt.
@@ -48,8 +61,11 @@ pub enum End {
 }
 
 impl Underway {
-    /// Starts a process; or why that was not possible.
-    pub fn spawn(engine: &Engine, attempt: AttemptId, spec: &Spec) -> Result<Begun, NotBegun> {
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// When there is not even a thread for that.
+    pub async fn start(engine: &Engine, attempt: AttemptId, spec: &Spec) -> Result<exec::Start, NotBegun> {
         points::reach("spawn.before");
         let leaf = engine.cgroup.as_ref().and_then(|cgroup| match cgroup.leaf(&attempt.to_string()) {
             Ok(leaf) => Some(leaf),
@@ -58,22 +74,17 @@ impl Underway {
                 None
             }
         });
-        let refused = |error: exec::SpawnError| {
-            let (message, is_shortage) = (error.message(), error.is_shortage());
-            NotBegun { message, is_shortage }
-        };
-        let (running, output) = exec::spawn(spec, leaf, &engine.clock).map_err(refused)?;
-        Ok((Underway::Process(running), output))
+        exec::start(spec.clone(), leaf, &engine.clock).await.map_err(NotBegun::from)
     }
 
     /// Calls a handler; or why that was not possible.
     pub fn call(engine: &Engine, name: &str, call: Call) -> Result<Begun, NotBegun> {
-        let unknown = || NotBegun { message: no_handler(engine, name), is_shortage: false };
+        let unknown = || NotBegun::failed(no_handler(engine, name), false);
         let handler = engine.handlers.get(name).ok_or_else(unknown)?;
         let begun = engine.handlers.call(handler, call);
-        let (calling, lines) = begun.map_err(|error| NotBegun {
-            message: format!("no thread for the handler {name}: {error}"),
-            is_shortage: error.raw_os_error().is_some_and(exec::is_shortage),
+        let (calling, lines) = begun.map_err(|error| {
+            let is_shortage = error.raw_os_error().is_some_and(exec::is_shortage);
+            NotBegun::failed(format!("no thread for the handler {name}: {error}"), is_shortage)
         })?;
         Ok((Underway::Handler(calling), lines))
     }

@@ -4,7 +4,8 @@
 //!
 //! How a process is held, in the order of its life:
 //! 1. `spawn` starts it as the leader of its own process group, by `posix_spawn` (no `pre_exec`, and
-//!    the program's path is resolved here, else the standard library would fall back to `fork`).
+//!    the program's path is resolved here, else the standard library would fall back to `fork`). `start` does it on
+//!    a thread of its own, for a disk that does not answer holds a start up for ever.
 //! 2. A pidfd tells of its exit. Until it is reaped, its pid and its group id cannot be used again,
 //!    so signals are sent to the group only under the lock that also guards the reaping.
 //! 3. On its exit the rest of the group is killed first, then the leader is reaped by `wait4` for its
@@ -26,6 +27,7 @@ mod output;
 mod process;
 mod procfs;
 mod report;
+mod starter;
 mod survivors;
 mod trees;
 
@@ -44,8 +46,9 @@ pub use output::{
     BATCH_PIECES_MAX, BATCHES_MAX, CHUNK_BYTES, DRAIN_IDLE, DRAIN_MAX, DrainReport, FLOOD_BYTES,
     MAX_PIECE_BYTES, Piece, Stream, TAIL_FLUSH,
 };
-pub use process::{Running, spawn};
+pub use process::{Running, Spawned, spawn};
 pub use procfs::Identity;
 pub use report::{Heard, REPORT_VARIABLE, ReportChannel, clear_channels};
+pub use starter::{Start, start};
 pub use survivors::{Cleared, SURVIVORS_MAX, Survivor, kill_survivors};
 pub use trees::{HANGS_AFTER, Hanging, adopt_orphans, adopts_orphans, answer_on_first_thread, tend};

@@ -42,6 +42,9 @@ pub struct Running {
     drain: Awaited<DrainReport>,
 }
 
+/// A process that was started, with its output.
+pub type Spawned = (Running, mpsc::Receiver<Vec<Piece>>);
+
 /// Starts a process, as the leader of its own group, with stdin from `/dev/null`. It is moved into the `leaf`, where there
 /// is one; when it cannot be, it runs outside.
 ///
@@ -49,13 +52,9 @@ pub struct Running {
 /// receives, reading stops and the child waits in its writes. Dropping the receiver throws the rest of
 /// the output away and does not disturb the child.
 ///
-/// Blocks its thread for about a millisecond, longer for a program on a slow file system. Call it inside
-/// a tokio runtime with I/O and time.
-pub fn spawn(
-    spec: &Spec,
-    leaf: Option<Leaf>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Running, mpsc::Receiver<Vec<Piece>>), SpawnError> {
+/// Blocks its thread for about a millisecond, and for ever with a program on a disk that does not answer: `start` has
+/// threads for that. Call it inside a tokio runtime with I/O and time.
+pub fn spawn(spec: &Spec, leaf: Option<Leaf>, clock: &Arc<dyn Clock>) -> Result<Spawned, SpawnError> {
     spec.check()?;
     let program = spec.resolve()?;
     let starting = trees::starting();

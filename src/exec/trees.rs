@@ -8,27 +8,30 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, pidfd_send_signal, set_child_subreaper, waitid,
-};
+use rustix::process::{Signal, getpid, pidfd_send_signal, set_child_subreaper};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{self, Clock};
 use crate::exec::command::COOKIE_VARIABLE;
 use crate::exec::procfs::{self, Identity, Stat};
-use crate::exec::survivors::{pin, send_kill};
+use crate::exec::survivors::pin;
 
 mod below;
+mod single;
 
 use below::Below;
+use single::{has_children_of_this_thread, is_same, kill, reap};
 
 /// After SIGKILL: how long a process may take to be gone before we say that it hangs.
 pub const HANGS_AFTER: Duration = Duration::from_secs(5);
 /// First and longest pause between two looks at what is dying.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
+/// The child of a start begins at most so long after the start, in ticks: who began later is not of it, however long it
+/// hangs.
+const BEGINS_WITHIN_TICKS: u64 = 1_000;
 /// Questions to the first thread that may wait.
 const QUESTIONS_MAX: usize = 64;
 
@@ -40,8 +43,6 @@ static FIRST_THREAD: OnceLock<mpsc::Sender<oneshot::Sender<bool>>> = OnceLock::n
 #[derive(Debug, Default)]
 struct Trees {
     state: Mutex<State>,
-    /// Shared while a child is started and not yet known here.
-    starting: RwLock<()>,
     /// Looks that were asked for.
     asked_count: AtomicU64,
     /// Held while somebody looks: never take it under `state`.
@@ -54,6 +55,9 @@ struct State {
     adopts: bool,
     tree_count: u64,
     growing: BTreeMap<u64, Growing>,
+    start_count: u64,
+    /// Starts whose child is not known here yet: when each began, in ticks since the boot.
+    starting: BTreeMap<u64, u64>,
     /// Members outside of their group, by pid.
     known: HashMap<i32, Known>,
     /// Children that were here before us: pid and start time.
@@ -100,6 +104,10 @@ struct Look {
     asked_count: u64,
     all: Vec<(i32, Stat)>,
 }
+
+/// A start under way, until dropped.
+#[derive(Debug)]
+pub(super) struct StartUnderWay(u64);
 
 /// A tree from its start to its end. Dropping it forgets it.
 #[derive(Debug)]
@@ -160,9 +168,21 @@ pub async fn tend(now: Instant) -> Vec<Hanging> {
     trees.map(|(_, tree)| Hanging { leader: tree.leader.0, others: tree.left.clone() }).collect()
 }
 
-/// Hold this from before a child is started until its tree is known: else it would be taken for an orphan.
-pub(super) fn starting() -> RwLockReadGuard<'static, ()> {
-    TREES.starting.read().unwrap_or_else(PoisonError::into_inner)
+/// Hold this from before a child is started until its tree is known: else it would be taken for an orphan. However long
+/// that takes, it holds up nobody.
+pub(super) fn starting() -> StartUnderWay {
+    let ticks = procfs::ticks_now();
+    let mut state = TREES.state();
+    state.start_count += 1;
+    let number = state.start_count;
+    state.starting.insert(number, ticks);
+    StartUnderWay(number)
+}
+
+impl Drop for StartUnderWay {
+    fn drop(&mut self) {
+        TREES.state().starting.remove(&self.0);
+    }
 }
 
 impl Tree {
@@ -181,7 +201,7 @@ impl Tree {
     pub(super) fn hold(&self) {
         let now = procfs::ticks_now();
         if let Some(tree) = TREES.state().growing.get_mut(&self.id) {
-            tree.held_ticks = now;
+            tree.held_ticks = Some(now);
         }
     }
 
@@ -280,8 +300,7 @@ impl Trees {
         }
         let asked_count = self.asked_count.load(Ordering::SeqCst);
         let all = procfs::all();
-        // Whoever was being started meanwhile is known behind this line, or is gone.
-        drop(self.starting.write().unwrap_or_else(PoisonError::into_inner));
+        // Whoever was being started meanwhile is known by now, is gone, or its start is still under way.
         let mut state = self.state();
         let due = state.sort(&all);
         drop(state);
@@ -327,7 +346,7 @@ impl State {
         let orphans = if self.adopts { self.reap_orphans(all) } else { Vec::new() };
         let below = if orphans.is_empty() { Below::default() } else { Below::new(all) };
         for (pid, stat) in orphans {
-            let known = self.know(pid, &stat);
+            let Some(known) = self.know(pid, &stat) else { continue };
             let phases: Vec<_> = known.owners.iter().filter_map(|id| Some((*id, self.phase(*id)?))).collect();
             if known.is_out_of_reach || phases.iter().any(|(_, phase)| *phase == Phase::Running) {
                 continue;
@@ -366,7 +385,11 @@ impl State {
         let orphans = all.iter().filter(|(pid, stat)| stat.parent == own && self.is_orphan(*pid, stat));
         let (living, dead): (Vec<(i32, Stat)>, Vec<_>) = orphans.partition(|(_, stat)| stat.is_alive());
         for (pid, stat) in dead {
-            reap((pid, stat.start_ticks));
+            let is_sure =
+                self.recall(pid, &stat).is_some() || self.owner(&stat, None, procfs::own_places()).is_some();
+            if is_sure || !self.may_be_starting(&stat) {
+                reap((pid, stat.start_ticks));
+            }
         }
         if !self.known.is_empty() {
             let present: HashMap<i32, u64> = all.iter().map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
@@ -375,21 +398,35 @@ impl State {
         living
     }
 
-    /// What is known of an orphan; looks who it is when nothing is.
-    fn know(&mut self, pid: i32, stat: &Stat) -> Known {
-        if let Some(known) = self.known.get(&pid).filter(|known| known.stat.start_ticks == stat.start_ticks) {
-            return known.clone();
+    fn recall(&self, pid: i32, stat: &Stat) -> Option<&Known> {
+        self.known.get(&pid).filter(|known| known.stat.start_ticks == stat.start_ticks)
+    }
+
+    /// Whether it may be the child of a start that is under way.
+    fn may_be_starting(&self, stat: &Stat) -> bool {
+        let is_near = |began: &u64| (*began..=began + BEGINS_WITHIN_TICKS).contains(&stat.start_ticks);
+        self.starting.values().any(is_near)
+    }
+
+    /// What is known of an orphan; looks who it is when nothing is. `None` when it may be none: no mark of an attempt is
+    /// on it, and a start is under way.
+    fn know(&mut self, pid: i32, stat: &Stat) -> Option<Known> {
+        if let Some(known) = self.recall(pid, stat) {
+            return Some(known.clone());
         }
         let mut environ = Vec::new();
         procfs::read_environ(pid, &mut environ);
         let owner = self.owner(stat, procfs::value_in(&environ, COOKIE_VARIABLE), procfs::own_places());
+        if owner.is_none() && self.may_be_starting(stat) {
+            return None;
+        }
         // The first process of a container also gets orphans of whoever entered it, and one that had children before it
         // became the daemon those of theirs: none of our business.
         let is_out_of_reach = owner.is_none() && (std::process::id() == 1 || !self.before.is_empty());
         let owners = owner.map_or_else(|| self.suspects(stat), |id| vec![id]);
         let known = Known { stat: *stat, owners, is_out_of_reach };
         self.known.insert(pid, known.clone());
-        known
+        Some(known)
     }
 
     /// The tree that an orphan surely belongs to. `(group, session)` are our own: they tell nothing.
@@ -449,30 +486,6 @@ impl State {
             }
         }
     }
-}
-
-fn is_same((pid, start_ticks): (i32, u64)) -> bool {
-    procfs::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks)
-}
-
-/// Kills the very process that was seen. False when the system does not let us.
-fn kill(member: (i32, u64)) -> bool {
-    pin(member.0).filter(|_| is_same(member)).is_none_or(|process| send_kill(&process))
-}
-
-/// Takes the status of an orphan that has ended.
-fn reap(member: (i32, u64)) {
-    if let Some(pid) = Pid::from_raw(member.0).filter(|_| is_same(member)) {
-        // ECHILD: whoever started it took it.
-        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    }
-}
-
-/// Whether the calling thread has children, living or dead. Those that other threads started are not among them.
-fn has_children_of_this_thread() -> bool {
-    let of_this_thread = WaitIdOptions::from_bits_retain(libc::__WNOTHREAD.cast_unsigned());
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT | of_this_thread;
-    !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use ureq::config::{AutoHeaderValue, Config};
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::address::{Guard, Reach};
-use super::{Request, VERSION};
+use super::{Part, Request, VERSION};
 use crate::base::clock::Timestamp;
 
 /// How long one request may take, from the look-up of the name to the last byte.
@@ -47,6 +47,17 @@ pub enum Answer {
     },
 }
 
+/// What became of one of several requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// What it told.
+    pub part: Part,
+    /// What became of it.
+    pub answer: Answer,
+    /// Whether the sink has no such place.
+    pub is_absent: bool,
+}
+
 /// Whose fault it may be that something was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -77,18 +88,30 @@ impl Courier {
         Courier { agent: Agent::with_parts(config, DefaultConnector::default(), Guard::new(reach)) }
     }
 
-    /// Sends the requests in order, on a thread of its own, up to the first that is not taken. Nothing waits for the
-    /// thread: the program may end while a sink is silent.
-    pub async fn send(&self, requests: Vec<Request>, now: Timestamp) -> Answer {
+    /// Sends the requests in order, on a thread of its own, up to the first that shows that nothing is taken now. Nothing
+    /// waits for the thread: the program may end while a sink is silent.
+    pub async fn send(&self, requests: Vec<Request>, now: Timestamp) -> Vec<Sent> {
+        let Some(first) = requests.first().map(|request| request.part) else { return Vec::new() };
         let (tell, told) = oneshot::channel();
         let agent = self.agent.clone();
         let started = thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let answers = requests.iter().map(|request| send(&agent, request, now));
-            let first = answers.into_iter().find(|answer| *answer != Answer::Delivered);
+            let mut all = Vec::new();
+            for request in &requests {
+                all.push(send(&agent, request, now));
+                if all
+                    .last()
+                    .is_some_and(|sent| matches!(sent.answer, Answer::Later { blame: Blame::Sink, .. }))
+                {
+                    break;
+                }
+            }
             // Whoever asked may have gone away.
-            let _ = tell.send(first.unwrap_or(Answer::Delivered));
+            let _ = tell.send(all);
         });
-        let unsent = |why: String| Answer::Later { why, after: None, blame: Blame::Sink };
+        let unsent = |why: String| {
+            let answer = Answer::Later { why, after: None, blame: Blame::Sink };
+            vec![Sent { part: first, answer, is_absent: false }]
+        };
         match started {
             Ok(_) => told.await.unwrap_or_else(|_| unsent("the sender failed".to_owned())),
             Err(error) => unsent(format!("no thread could be started: {error}")),
@@ -96,7 +119,13 @@ impl Courier {
     }
 }
 
-fn send(agent: &Agent, request: &Request, now: Timestamp) -> Answer {
+fn send(agent: &Agent, request: &Request, now: Timestamp) -> Sent {
+    let (answer, status) = ask(agent, request, now);
+    Sent { part: request.part, answer, is_absent: matches!(status, Some(404 | 405 | 501)) }
+}
+
+/// What the answer means, and its status when there was one.
+fn ask(agent: &Agent, request: &Request, now: Timestamp) -> (Answer, Option<u16>) {
     let mut call = agent.post(&request.url);
     for (name, value) in &request.headers {
         call = call.header(name, value);
@@ -104,7 +133,8 @@ fn send(agent: &Agent, request: &Request, now: Timestamp) -> Answer {
     let mut answer = match call.send(&request.body[..]) {
         Ok(answer) => answer,
         Err(error) => {
-            return Answer::Later { why: shown(&error.to_string()), after: None, blame: Blame::Sink };
+            let why = shown(&error.to_string());
+            return (Answer::Later { why, after: None, blame: Blame::Sink }, None);
         }
     };
     let status = answer.status().as_u16();
@@ -114,9 +144,10 @@ fn send(agent: &Agent, request: &Request, now: Timestamp) -> Answer {
     let reply = answer.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec().unwrap_or_default();
     if (200..300).contains(&status) {
         let complaint = (request.complaint)(&reply);
-        return complaint.map_or(Answer::Delivered, |why| Answer::Refused { why: shown(&why) });
+        let answer = complaint.map_or(Answer::Delivered, |why| Answer::Refused { why: shown(&why) });
+        return (answer, Some(status));
     }
-    judge(status, after, &reply)
+    (judge(status, after, &reply), Some(status))
 }
 
 /// What is kept of a text that comes from outside. One with U+0000 could not stand in the store.

@@ -28,9 +28,33 @@ pub struct Speaker {
 /// The version that sinks are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What of some events a request tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// That they happened.
+    Records,
+    /// The work that ended with them.
+    Spans,
+}
+
+impl Part {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Whole => "events",
+            Part::Records => "log records",
+            Part::Spans => "spans",
+        }
+    }
+}
+
 /// One request to a sink.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// What it tells.
+    pub part: Part,
     /// Where it goes.
     pub url: String,
     /// Its headers.

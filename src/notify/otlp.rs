@@ -9,7 +9,7 @@ use super::otlp_messages::{
     PartialSuccess, Resource, ResourceLogs, ResourceSpans, Scope, ScopeLogs, ScopeSpans, SpanMessage, Status,
 };
 use super::webhook::plain_headers;
-use super::{Request, Span, Speaker, Told, VERSION};
+use super::{Part, Request, Span, Speaker, Told, VERSION};
 use crate::base::clock::Timestamp;
 use crate::base::settings::sinks::SinkSettings;
 use crate::domain::event::{Event, EventType};
@@ -71,7 +71,7 @@ impl Otlp {
                 scope_logs: vec![ScopeLogs { scope: Some(scope()), log_records: records }],
             }],
         };
-        let mut requests = vec![self.request(&self.logs_url, logs.encode_to_vec())];
+        let mut requests = vec![self.request(Part::Records, &self.logs_url, logs.encode_to_vec())];
         if !told.spans.is_empty() {
             let spans = ExportSpans {
                 resource_spans: vec![ResourceSpans {
@@ -82,13 +82,13 @@ impl Otlp {
                     }],
                 }],
             };
-            requests.push(self.request(&self.traces_url, spans.encode_to_vec()));
+            requests.push(self.request(Part::Spans, &self.traces_url, spans.encode_to_vec()));
         }
         requests
     }
 
-    fn request(&self, url: &str, body: Vec<u8>) -> Request {
-        Request { url: url.to_owned(), headers: self.headers.clone(), body, complaint: rejected }
+    fn request(&self, part: Part, url: &str, body: Vec<u8>) -> Request {
+        Request { part, url: url.to_owned(), headers: self.headers.clone(), body, complaint: rejected }
     }
 }
 

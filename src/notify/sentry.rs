@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::{Request, Speaker, VERSION, content};
+use super::{Part, Request, Speaker, VERSION, content};
 use crate::base::random::hex;
 use crate::base::settings::sinks::SinkSettings;
 use crate::domain::event::{Event, EventCursor, EventType};
@@ -59,7 +59,13 @@ impl Sentry {
             ("content-type".to_owned(), "application/x-sentry-envelope".to_owned()),
             ("x-sentry-auth".to_owned(), auth),
         ];
-        Request { url: self.url.clone(), headers, body: body.into_bytes(), complaint: content }
+        Request {
+            part: Part::Whole,
+            url: self.url.clone(),
+            headers,
+            body: body.into_bytes(),
+            complaint: content,
+        }
     }
 
     fn event(&self, event: &Event) -> Value {

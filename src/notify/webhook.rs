@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
 use sha2::Sha256;
 
-use super::{Request, content};
+use super::{Part, Request, content};
 use crate::base::clock::Timestamp;
 use crate::base::settings::sinks::{SinkSettings, secret_bytes};
 use crate::domain::event::Event;
@@ -49,7 +49,13 @@ impl Webhook {
             ("webhook-timestamp".to_owned(), timestamp),
         ];
         headers.extend(self.headers.clone());
-        Request { url: self.url.clone(), headers, body: body.into_bytes(), complaint: content }
+        Request {
+            part: Part::Whole,
+            url: self.url.clone(),
+            headers,
+            body: body.into_bytes(),
+            complaint: content,
+        }
     }
 
     /// One signature for each key: a receiver that knows one of them is content.

@@ -80,6 +80,11 @@ async fn fill(from: &Path, to: &Path, depth: Depth) -> Result<()> {
     let copied = source.rows(&COPY, &args![target]).await;
     source.close().await;
     copied.map_err(|fault| named(fault, to))?;
+    prove(from, to, depth).await
+}
+
+/// Checks the copy `to` of `from` and presses it to the disk.
+pub(super) async fn prove(from: &Path, to: &Path, depth: Depth) -> Result<()> {
     // The copy is looked at, never the live file: a close of ours would take the locks of this process from it.
     check_header(to).map_err(|fault| named(fault, from))?;
     let copy = Db::open_beside(to).await?;

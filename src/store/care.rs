@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reader;
-use super::beside::Depth;
+use super::beside::{self, Depth, create_private, sync_directory};
 use super::breaker::Breaker;
 use super::db::Db;
 use super::fault::{Fault, FaultKind, Result};
 use super::files;
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::points;
 
 /// A background check takes at most this part of the time: the next one waits so many times as long as it took.
 const REST_FACTOR: u32 = 500;
@@ -48,6 +49,13 @@ impl Care {
         if let Some(directory) = &self.directory {
             let was_low = self.breaker.low_room().is_some();
             self.breaker.set_low_room(files::is_low(directory, free_bytes_min, was_low));
+        }
+        match self.breaker.files().take_journal_back() {
+            Ok(None) => {}
+            Ok(Some(copy)) => {
+                tracing::warn!("the store is back with its journal: {} is of no more use", copy.display());
+            }
+            Err(error) => tracing::error!("the journal of the store cannot be put back: {error}"),
         }
         self.breaker.look_at_files()
     }
@@ -108,18 +116,36 @@ impl Care {
         Fault::new(FaultKind::Damaged, message)
     }
 
-    /// Saves what the daemon still sees of a store whose file was taken away, as a new file beside where it was.
+    /// Saves what the daemon still sees of a store whose file was taken away, as a new file beside where it was. It has
+    /// its name only once it is whole and on the disk.
     pub async fn rescue(&self, now: Timestamp) -> Result<Option<PathBuf>> {
         let Some(directory) = &self.directory else { return Ok(None) };
+        let draft = directory.join(DRAFT);
+        let _ = std::fs::remove_file(&draft);
         let path = directory.join(format!("{RESCUED}{}", now.micros() / 1_000_000));
-        self.db.save_copy(&path).await?;
-        // What is open stays open: only its name is another.
+        let saved = self.save(&draft, &path).await;
+        if saved.is_err() {
+            let _ = std::fs::remove_file(&draft);
+        }
+        saved?;
+        // What is open stays open: only its name is another, until the file is put back.
         if let Err(error) = self.breaker.files().set_journal_aside(&path) {
             tracing::error!("the journal of the lost store could not be set aside: {error}");
         }
         Ok(Some(path))
     }
+
+    async fn save(&self, draft: &Path, path: &Path) -> Result<()> {
+        points::pass("rescue.save").map_err(|why| Fault::new(FaultKind::Io, why))?;
+        create_private(draft)?;
+        self.db.save_copy(draft).await?;
+        beside::prove(path, draft, Depth::Full).await?;
+        std::fs::rename(draft, path).map_err(|error| beside::io("named", path, &error))?;
+        sync_directory(&beside::parent(path))
+    }
 }
 
 /// How the name of a rescued store begins.
 pub(super) const RESCUED: &str = "beadle.db.rescued-";
+/// Its name before it is whole.
+const DRAFT: &str = "beadle.db.rescue-draft";

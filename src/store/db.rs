@@ -426,6 +426,7 @@ impl Tx {
             Tx::Sqlite { mut slot, mut connection, failed } => {
                 refuse_failed(failed)?;
                 connection.execute("COMMIT").await.map_err(failed_commit)?;
+                points::pass("db.answer").map_err(|why| Fault::new(FaultKind::Io, why).unsure())?;
                 *slot = Some(connection);
                 Ok(())
             }

@@ -1,7 +1,9 @@
 //! Owns the watch over the files of an open database: whether those that we have open are still the ones with their
 //! names, and how much room their disk has. It must never open one: closing it would drop SQLite's locks.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Stat, stat};
 use rustix::io::Errno;
@@ -18,6 +20,10 @@ const ENOUGH_PERCENT: u64 = 125;
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     known: Vec<(PathBuf, (u64, u64))>,
+    /// What tells the database from every other file, in the name of its journal when that is set aside.
+    mark: String,
+    /// Beside which file the journal was set, while it is not in its place.
+    aside: Arc<Mutex<Option<PathBuf>>>,
 }
 
 impl Files {
@@ -30,23 +36,52 @@ impl Files {
         };
         let all = [path.to_owned(), beside("-wal"), beside("-shm")];
         let seen = |path: PathBuf| stat(&path).ok().map(|found| (path, identity(&found)));
-        Files { known: all.into_iter().filter_map(seen).collect() }
+        let mark = mark(path).unwrap_or_default();
+        Files { known: all.into_iter().filter_map(seen).collect(), mark, aside: Arc::default() }
     }
 
     /// Moves the journal out of the way of a file that will be put in the place of ours: it would be taken for that
-    /// one's. Only what is still ours is touched.
+    /// one's. It is set beside `target`, with our file's mark in its name. Only what is still ours is touched.
     pub fn set_journal_aside(&self, target: &Path) -> std::io::Result<()> {
+        let mut aside = self.aside();
         for (path, known) in self.known.iter().skip(1) {
-            let name = path.display().to_string();
-            match stat(path) {
-                Ok(found) if identity(&found) == *known && name.ends_with("-wal") => {
-                    std::fs::rename(path, format!("{}.old-wal", target.display()))?;
-                }
-                Ok(found) if identity(&found) == *known => std::fs::remove_file(path)?,
-                _ => {}
+            if is_there(path, *known) {
+                std::fs::rename(path, self.beside(target, path))?;
             }
         }
+        *aside = Some(target.to_owned());
         Ok(())
+    }
+
+    /// Puts the journal that was set aside in its place again, once our file is back in its own. Gives what it had been
+    /// set beside.
+    pub fn take_journal_back(&self) -> std::io::Result<Option<PathBuf>> {
+        let mut aside = self.aside();
+        let Some(target) = aside.clone() else { return Ok(None) };
+        if !self.known.first().is_some_and(|(path, known)| is_there(path, *known)) {
+            return Ok(None);
+        }
+        for (path, known) in self.known.iter().skip(1) {
+            let from = self.beside(&target, path);
+            // Whatever stands in its place now is not ours to remove.
+            if is_there(&from, *known) && stat(path).is_err_and(|error| error == Errno::NOENT) {
+                std::fs::rename(from, path)?;
+            }
+        }
+        if self.trouble().is_some() {
+            return Ok(None);
+        }
+        *aside = None;
+        Ok(Some(target))
+    }
+
+    fn beside(&self, target: &Path, path: &Path) -> PathBuf {
+        let ending = if path.as_os_str().as_encoded_bytes().ends_with(b"-wal") { "-wal" } else { "-shm" };
+        PathBuf::from(format!("{}{}{ending}", target.display(), old_of(&self.mark)))
+    }
+
+    fn aside(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has become of them: nothing, when they are where they were.
@@ -65,6 +100,27 @@ impl Files {
             Some(Fault::new(FaultKind::Replaced, format!("{path} {what} while the daemon had it open")))
         })
     }
+}
+
+/// Before the ending of a journal that was set aside: the mark of the file that it belongs to.
+fn old_of(mark: &str) -> String {
+    format!(".of-{mark}.old")
+}
+
+/// The number of a file and when it was made: numbers are used again. Nothing where the system does not tell.
+fn mark(path: &Path) -> Option<String> {
+    let found = std::fs::metadata(path).ok()?;
+    let made = found.created().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", found.ino(), made.as_nanos()))
+}
+
+/// How the name of a journal ends that belongs to this file and was set aside.
+pub fn journal_of(path: &Path) -> Option<String> {
+    mark(path).map(|mark| format!("{}-wal", old_of(&mark)))
+}
+
+fn is_there(path: &Path, known: (u64, u64)) -> bool {
+    stat(path).is_ok_and(|found| identity(&found) == known)
 }
 
 fn identity(found: &Stat) -> (u64, u64) {
@@ -100,6 +156,31 @@ mod tests {
         assert!(fault.kind == FaultKind::Replaced && fault.message.contains("another file"), "{fault}");
         std::fs::rename(&aside, &path).unwrap();
         assert!(files.trouble().is_none());
+    }
+
+    #[test]
+    fn a_journal_that_was_set_aside_comes_back_with_its_file_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, wal, away, copy] =
+            ["a.db", "a.db-wal", "away", "copy"].map(|name| directory.path().join(name));
+        for (file, text) in [(&path, "x"), (&wal, "journal")] {
+            std::fs::write(file, text).unwrap();
+        }
+        let files = Files::of(&path);
+        let ending = journal_of(&path).unwrap();
+        std::fs::rename(&path, &away).unwrap();
+        files.set_journal_aside(&copy).unwrap();
+        assert!(!wal.exists() && directory.path().join(format!("copy{ending}")).exists());
+        assert_eq!(files.take_journal_back().unwrap(), None);
+        std::fs::write(&path, "another").unwrap();
+        assert_eq!(files.take_journal_back().unwrap(), None, "it belongs to ours only");
+        std::fs::rename(&away, &path).unwrap();
+        std::fs::write(&wal, "of somebody").unwrap();
+        assert_eq!(files.take_journal_back().unwrap(), None, "the place is taken");
+        std::fs::remove_file(&wal).unwrap();
+        assert_eq!(files.take_journal_back().unwrap(), Some(copy));
+        assert_eq!(std::fs::read_to_string(&wal).unwrap(), "journal");
+        assert!(files.trouble().is_none() && files.take_journal_back().unwrap().is_none());
     }
 
     #[test]

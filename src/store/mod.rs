@@ -34,6 +34,7 @@ pub mod open;
 pub mod page;
 pub mod prune;
 pub mod queues;
+mod remains;
 pub mod reports;
 pub mod restore;
 pub mod room;

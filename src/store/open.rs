@@ -11,14 +11,14 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::beside::Depth;
 use super::breaker::Breaker;
-use super::care::{Care, RESCUED};
+use super::care::Care;
 use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
-use super::{Reader, page};
+use super::{Reader, page, remains};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::points;
@@ -131,7 +131,7 @@ impl Store {
         refuse_unfinished(directory)?;
         points::reach("start.locked");
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
-        refuse_lost(directory)?;
+        remains::refuse_lost(directory)?;
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
@@ -291,30 +291,6 @@ pub(super) async fn take_lock(directory: &Path) -> Result<File> {
     file.rewind().map_err(cannot)?;
     writeln!(file, "{}", std::process::id()).map_err(cannot)?;
     Ok(file)
-}
-
-/// A store whose file is gone while its remains are there was taken away: a new one in its place would hide that.
-fn refuse_lost(directory: &Path) -> Result<()> {
-    let path = directory.join("beadle.db");
-    if path.exists() {
-        return Ok(());
-    }
-    let cannot = |error: std::io::Error| {
-        Fault::new(FaultKind::Io, format!("{} cannot be read: {error}", directory.display()))
-    };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(cannot)? {
-        names.push(entry.map_err(cannot)?.file_name().to_string_lossy().into_owned());
-    }
-    let is_remains =
-        |name: &&String| name.starts_with(RESCUED) && !name.ends_with("-wal") || *name == "beadle.db-wal";
-    let Some(remains) = names.iter().filter(is_remains).max() else { return Ok(()) };
-    let message = format!(
-        "{} is gone, but {remains} is there: put the store back (rename a rescued one to beadle.db), or move {remains} \
-         away to begin a new one",
-        path.display()
-    );
-    Err(Fault::new(FaultKind::Replaced, message))
 }
 
 fn name_file(fault: Fault, path: &Path) -> Fault {

@@ -91,8 +91,10 @@ async fn put_back(
 ) -> Result<Restored> {
     let drafts = data_dir.join(DRAFTS);
     let source = Source::unpack(file, &drafts)?;
+    let is_own = source.is_of(file, data_dir);
+    let aside = source.displaces(is_own);
     let standing: Vec<PathBuf> =
-        source.names.iter().map(|name| data_dir.join(name)).filter(|path| path.exists()).collect();
+        aside.iter().map(|name| data_dir.join(name)).filter(|path| path.exists()).collect();
     if let (Existing::Kept, Some(first)) = (existing, standing.first()) {
         let message = format!(
             "{} is there already; restore into an empty data directory, or give --force, which moves it aside",
@@ -104,10 +106,9 @@ async fn put_back(
         let set = if *name == STATE_NAME { &open::STATE_FILE } else { &open::LOGS_FILE };
         check(&drafts.join(name), set).await.map_err(|fault| named(fault, file))?;
     }
-    let is_own = source.is_of(file, data_dir);
     begin_anew(&drafts.join(STATE_NAME), is_own, random).await?;
     points::reach("restore.checked");
-    place(&source.names, data_dir, file, now).map(|(placed, moved)| Restored {
+    place((&source.names, &aside), data_dir, file, now).map(|(placed, moved)| Restored {
         manifest: source.manifest,
         placed,
         moved,
@@ -169,6 +170,13 @@ impl Source {
         })
     }
 
+    /// The files that make room for it. Logs of another store would be taken for those of the jobs in it: its attempts
+    /// have the same numbers.
+    fn displaces(&self, is_own: bool) -> Vec<&'static str> {
+        let is_displaced = |name: &&'static str| !is_own || self.names.contains(name);
+        [STATE_NAME, LOGS_NAME].into_iter().filter(is_displaced).collect()
+    }
+
     /// Whether the backup was made of this very directory, whose lock we hold: then no daemon lives that could
     /// still own the processes in it.
     fn is_of(&self, file: &Path, data_dir: &Path) -> bool {
@@ -216,7 +224,7 @@ async fn begin_anew(path: &Path, is_own: bool, random: &dyn Random) -> Result<()
 /// Moves what stands there aside and the checked files in. A mark stands meanwhile: a start refuses to begin a new
 /// store where only half of this was done.
 fn place(
-    names: &[&str],
+    (names, aside): (&[&str], &[&str]),
     data_dir: &Path,
     file: &Path,
     now: Timestamp,
@@ -226,9 +234,9 @@ fn place(
     let mut text = File::create(&mark).map_err(cannot)?;
     writeln!(text, "{}", file.display()).and_then(|()| text.sync_all()).map_err(cannot)?;
     beside::sync_directory(data_dir)?;
-    let end = free_end(names, data_dir, now);
+    let end = free_end(aside, data_dir, now);
     let (mut placed, mut moved) = (Vec::new(), Vec::new());
-    for name in names {
+    for name in aside {
         // The journal moves with its file: alone it would be played into the new one.
         for part in PARTS {
             let from = data_dir.join(format!("{name}{part}"));
@@ -237,6 +245,9 @@ fn place(
                 std::fs::rename(&from, &to).map_err(|error| beside::io("moved aside", &from, &error))?;
                 moved.push(to);
             }
+        }
+        if !names.contains(name) {
+            continue;
         }
         points::reach("restore.moved");
         let path = data_dir.join(name);

@@ -85,6 +85,23 @@ const COUNT_DROPPED: Sql = Sql::both(
 const DELETE_LETTER: Sql =
     Sql::both("DELETE FROM dead_letters WHERE sink = $1 AND event_seq = $2", &[Kind::Text, Kind::Int]);
 
+const POSTPONE: Sql = Sql::both(
+    "UPDATE dead_letters SET failure = $3, try_count = try_count + 1, redeliver_at_us = $4
+     WHERE sink = $1 AND event_seq = $2 AND redeliver_at_us IS NOT NULL",
+    &[Kind::Text, Kind::Int, Kind::Text, Kind::Int],
+);
+
+/// A dead letter that was put back and not taken: its next try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postponed {
+    /// The number of its event.
+    pub seq: i64,
+    /// Why it was not taken.
+    pub failure: String,
+    /// When it is tried again.
+    pub at: Timestamp,
+}
+
 /// What a sink was told since its position was last written. It states nothing in the feed: a sink that wants every
 /// event would never come to its end.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +122,8 @@ pub struct MoveSink {
     pub dead: Vec<DeadLetter>,
     /// Numbers of the dead letters that it took at last.
     pub redelivered: Vec<i64>,
+    /// Those that it did not take, and that are tried again later.
+    pub postponed: Vec<Postponed>,
 }
 
 impl Change for MoveSink {
@@ -132,6 +151,9 @@ impl Change for MoveSink {
         }
         for seq in &self.redelivered {
             batch.tx.execute(&DELETE_LETTER, &args![&self.name, *seq]).await?;
+        }
+        for Postponed { seq, failure, at } in &self.postponed {
+            batch.tx.execute(&POSTPONE, &args![&self.name, *seq, failure, at.0]).await?;
         }
         for dead in &self.dead {
             let (seq, payload) = (dead.event.cursor.seq, letter(&dead.event).to_string());
@@ -245,9 +267,9 @@ const AGAIN: Sql = Sql::both(
     concat!(
         "SELECT ",
         letter_columns!(),
-        " FROM dead_letters WHERE sink = $1 AND redeliver_at_us IS NOT NULL ORDER BY event_seq LIMIT $2"
+        " FROM dead_letters WHERE sink = $1 AND redeliver_at_us <= $2 ORDER BY redeliver_at_us, event_seq LIMIT $3"
     ),
-    &[Kind::Text, Kind::Int],
+    &[Kind::Text, Kind::Int, Kind::Int],
 );
 
 fn letter_from(row: &Row) -> Result<DeadLetter> {
@@ -305,10 +327,10 @@ impl Reader {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
-    /// What somebody asked to deliver again, the oldest first.
-    pub async fn letters_again(&self, sink: &str, limit: usize) -> Result<Vec<DeadLetter>> {
+    /// What somebody asked to deliver again and is due, what has waited longest for its next try first.
+    pub async fn letters_again(&self, sink: &str, now: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.db.rows(&AGAIN, &args![sink, limit]).await?.iter().map(letter_from).collect()
+        self.db.rows(&AGAIN, &args![sink, now.0, limit]).await?.iter().map(letter_from).collect()
     }
 }
 
@@ -321,6 +343,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &CUT_LETTERS,
     &COUNT_DROPPED,
     &DELETE_LETTER,
+    &POSTPONE,
     &EXISTS,
     &REDELIVER,
     &DISCARD,

@@ -97,6 +97,8 @@ pub(super) struct Next {
     run_at: Timestamp,
     try_count: i32,
     stop_requested_at: Option<Timestamp>,
+    /// When what moves it happened; now when nothing is said.
+    ended_at: Option<Timestamp>,
 }
 
 impl Next {
@@ -108,6 +110,7 @@ impl Next {
             run_at: job.run_at,
             try_count: job.try_count,
             stop_requested_at: job.stop_requested_at,
+            ended_at: None,
         }
     }
 }
@@ -126,7 +129,7 @@ pub(super) async fn move_job(
         job.state,
         next.state
     );
-    let finished_at = next.state.is_final().then_some(batch.now.0);
+    let finished_at = next.state.is_final().then(|| next.ended_at.unwrap_or(batch.now).0);
     let changed = batch
         .tx
         .execute(
@@ -323,7 +326,11 @@ impl Change for EndAttempt {
             is_stop_requested: job.stop_requested_at.is_some(),
         };
         let verdict = lifecycle::settle(&running, &self.ended, batch.now, self.unit);
-        let Some((number, worker)) = self.finish(batch, &verdict).await? else { return Ok(Settled::Stale) };
+        // A result may have waited for the store. A clock that was set back meanwhile shows no end in the future.
+        let ended_at = self.ended.at.map_or(batch.now, |at| at.min(batch.now));
+        let Some((number, worker)) = self.finish(batch, &verdict, ended_at).await? else {
+            return Ok(Settled::Stale);
+        };
         // Here it is known that this is the attempt's only end.
         if let Some(failed) = Occurrence::of_attempt(&job, &self.ended) {
             batch.failures.add(failed, Some((self.attempt, self.job)));
@@ -347,6 +354,7 @@ impl Change for EndAttempt {
             run_at: if let Verdict::Retry(_, at) = verdict { at } else { job.run_at },
             try_count: job.try_count + i32::from(counts),
             stop_requested_at: job.stop_requested_at,
+            ended_at: Some(ended_at),
         };
         let extra = json!({"attempt": number, "message": verdict.failure().map(|failure| &failure.message)});
         move_job(batch, &job, next, &self.actor, extra).await?;
@@ -356,7 +364,12 @@ impl Change for EndAttempt {
 
 impl EndAttempt {
     /// Ends the attempt's row; gives its number and worker, or `None` when it had ended before.
-    async fn finish(&self, batch: &mut Batch<'_>, verdict: &Verdict) -> Result<Option<(i64, WorkerId)>> {
+    async fn finish(
+        &self,
+        batch: &mut Batch<'_>,
+        verdict: &Verdict,
+        ended_at: Timestamp,
+    ) -> Result<Option<(i64, WorkerId)>> {
         let ended = &self.ended;
         let row = batch
             .tx
@@ -368,7 +381,7 @@ impl EndAttempt {
                     verdict.failure().map(text),
                     ended.exit_code,
                     ended.signal.clone(),
-                    batch.now.0,
+                    ended_at.0,
                     ended.usage.map(|usage| usage.user_us),
                     ended.usage.map(|usage| usage.system_us),
                     ended.usage.and_then(|usage| usage.peak_memory_bytes),

@@ -58,13 +58,27 @@ async fn try_back_up(path: &Path, migration: &str, now: Timestamp) -> Result<Pat
     std::fs::rename(&draft, &copy).map_err(|error| beside::io("renamed", &draft, &error))?;
     beside::sync_directory(&backups)?;
     points::reach("upgrade.backed");
-    forget_old(&backups, &format!("{stem}-before-"))?;
+    // Copies too many are no reason to stop a start: `forget_surplus` says what is left of them.
+    let _ = forget_old(&backups, &format!("{stem}-before-"));
     Ok(copy)
 }
 
 /// An instant as it stands in a file's name: in the order of time, and without a colon.
 pub(super) fn file_time(at: Timestamp) -> String {
     at.to_chrono().format("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// Removes all but the newest copies of each file in a data directory.
+///
+/// # Errors
+/// When some cannot be removed: how many, and why.
+pub fn forget_surplus(data_dir: &Path) -> Result<()> {
+    let backups = data_dir.join(BACKUPS);
+    if !backups.exists() {
+        return Ok(());
+    }
+    let starts = ["beadle-before-", "logs-before-"];
+    starts.map(|start| forget_old(&backups, start)).into_iter().collect()
 }
 
 /// Removes all but the newest copies whose names begin so.
@@ -80,8 +94,9 @@ fn forget_old(backups: &Path, start: &str) -> Result<()> {
     }
     copies.sort();
     let surplus = copies.len().saturating_sub(KEPT_COPIES);
-    for (_, path) in copies.into_iter().take(surplus) {
-        std::fs::remove_file(&path).map_err(|error| beside::io("removed", &path, &error))?;
-    }
-    Ok(())
+    let remove = |path: PathBuf| std::fs::remove_file(&path).err().map(|error| (path, error));
+    let left: Vec<_> = copies.into_iter().take(surplus).filter_map(|(_, path)| remove(path)).collect();
+    let Some((path, error)) = left.first() else { return Ok(()) };
+    let fault = beside::io("removed", path, error);
+    Err(Fault::new(fault.kind, format!("{} copies too many are kept: {fault}", left.len())))
 }

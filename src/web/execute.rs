@@ -12,7 +12,7 @@ use async_graphql::{Executor, Request, Response};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use super::errors::{Answer, Code, Refusal};
 use super::guard::{Gate, unauthenticated};
 use super::logins::Logins;
 use super::request::Parameters;
+use super::turns::{Turn, Turns};
 use super::{Asked, Backend, DoorConfig, Limits, Unsure};
 use crate::base::asker::{Asker, working_for};
 use crate::base::clock::{Clock as _, SystemClock, within};
@@ -47,7 +48,7 @@ pub struct Door<B> {
     seats: Seats,
     logins: Logins,
     /// Turns of queries.
-    turns: Semaphore,
+    turns: Turns,
 }
 
 /// Which operations a transport takes.
@@ -101,7 +102,7 @@ impl<B: Backend> Door<B> {
             backend,
             gate: Gate::new(port, &config.allowed_hosts, &config.allowed_origins),
             logins: Logins::new(&config.limits),
-            turns: Semaphore::new(config.limits.queries),
+            turns: Turns::new(config.limits.queries),
             limits: config.limits,
             shutdown,
             connections: TaskTracker::new(),
@@ -202,7 +203,7 @@ impl<B: Backend> Door<B> {
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
     pub async fn run_once(&self, admitted: Admitted) -> Answer {
-        let _turn = match self.turn(admitted.operation_type).await {
+        let _turn = match self.turn(&admitted).await {
             Ok(turn) => turn,
             Err(refusal) => return refusal.into(),
         };
@@ -226,16 +227,18 @@ impl<B: Backend> Door<B> {
         self.seats.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
-    /// A query's turn, so that however many come, the answers of mutations are read soon. Nothing else takes turns.
-    async fn turn(&self, operation: OperationType) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
-        if operation != OperationType::Query {
+    /// A query's turn, so that however many come, the answers of mutations are read soon, and those of other tokens too.
+    /// Nothing else takes turns.
+    async fn turn(&self, admitted: &Admitted) -> Result<Option<Turn>, Refusal> {
+        if admitted.operation_type != OperationType::Query {
             return Ok(None);
         }
-        let turn = within(self.limits.turn, self.turns.acquire()).await.ok_or_else(|| {
+        let turn = self.turns.take(admitted.token_key);
+        let turn = within(self.limits.turn, turn).await.ok_or_else(|| {
             let message = "too many queries wait for their turn; ask again soon";
             Refusal::new(Code::Overloaded, message).retry_after(TURN_RETRY_AFTER)
         })?;
-        Ok(turn.ok())
+        Ok(Some(turn))
     }
 
     /// Takes one of the seats of the caller's token for a long answer, until dropped.

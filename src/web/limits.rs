@@ -22,7 +22,8 @@ pub struct Limits {
     pub body: Duration,
     /// Time for a query or a mutation.
     pub operation: Duration,
-    /// Queries that run at once; the others wait for their turn. Mutations do not: they wait for the writer.
+    /// Queries that run at once, at most half of them of one token; the others wait for their turn. Mutations do not: they
+    /// wait for the writer.
     pub queries: usize,
     /// How long a query waits for its turn before it is told to come back.
     pub turn: Duration,

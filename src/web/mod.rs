@@ -20,6 +20,7 @@ mod sse;
 mod stall;
 mod subscription_root;
 mod transport;
+mod turns;
 
 #[cfg(test)]
 mod tests_download;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::toy::{ADMIN, Open, READER, open, open_with};
-use crate::base::clock::within;
+use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::base::task;
 
 /// What came back.
@@ -358,6 +358,30 @@ async fn a_query_without_a_turn_is_told_to_come_back_and_a_mutation_needs_none()
     assert_eq!((hung.status, hung.code().as_str()), (503, "TIMEOUT"));
     assert_eq!(mutation.status, 200, "{}", mutation.body);
     assert_eq!(door.ask("*/*", "{ daemon { version } }").await.status, 200, "the turn is given back");
+}
+
+#[tokio::test]
+async fn a_token_that_floods_slow_queries_leaves_turns_to_the_others() {
+    let door = open_with(|limits| {
+        limits.queries = 4;
+        limits.turn = Duration::from_secs(2);
+        limits.operation = Duration::from_secs(2);
+    })
+    .await;
+    let flood = futures_util::future::join_all((0..12).map(|_| door.ask("*/*", "{ hangs }")));
+    let other = async {
+        let began = SystemClock.monotonic();
+        let headers = format!("Authorization: Bearer {READER}\r\n{JSON}");
+        for _ in 0..20 {
+            let reply = door.post(&headers, r#"{"query":"{ daemon { version } }"}"#).await;
+            assert_eq!(reply.status, 200, "{}", reply.body);
+        }
+        SystemClock.monotonic().duration_since(began)
+    };
+    let (flooded, took) = tokio::join!(flood, other);
+    println!("20 queries beside a flood of 12 that hang took {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(flooded.iter().all(|reply| reply.status == 503));
 }
 
 #[tokio::test]

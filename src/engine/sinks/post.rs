@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::parts::Parts;
 use super::{Outlet, health_name, spans};
 use crate::base::clock;
 use crate::base::points;
@@ -23,7 +24,7 @@ use crate::engine::{Engine, supervisor};
 use crate::notify::Told;
 use crate::notify::delivery::{Answer, Blame};
 use crate::store::Fault;
-use crate::store::sinks::MoveSink;
+use crate::store::sinks::{MoveSink, Postponed};
 use crate::store::writer::Refusal;
 
 /// The position is written at most this often.
@@ -39,6 +40,8 @@ const DEGRADED_AFTER: u32 = 3;
 const SICK_TRIES: u32 = 5;
 /// Dead letters that are put back in one go.
 const AGAIN_MAX: usize = 50;
+/// Dead letters of which it is remembered how often they were tried in vain since they were put back.
+const AGAIN_KNOWN_MAX: usize = 10_000;
 /// Pause of a part that cannot write its position.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,6 +92,12 @@ struct Post {
     is_degraded: bool,
     /// An event behind one that is not taken, which was told out of turn.
     ahead: Option<i64>,
+    /// What it has taken a part of.
+    parts: Parts,
+    /// What it has no place for, as people were told.
+    lacking: Option<String>,
+    /// Tries in vain of dead letters that were put back, by their number.
+    again_vain: HashMap<i64, u32>,
 }
 
 impl Post {
@@ -105,6 +114,9 @@ impl Post {
             refused_count: 0,
             is_degraded: false,
             ahead: None,
+            parts: Parts::default(),
+            lacking: None,
+            again_vain: HashMap::new(),
         };
         post.reload().await?;
         post.count_forgotten().await?;
@@ -276,29 +288,58 @@ impl Post {
         Ok(self.send(events).await? != Answer::Delivered)
     }
 
-    /// Tells what somebody put back, at most once in a while.
+    /// Tells what somebody put back and is due, at most once in a while. One that is answered with an error waits for its
+    /// own next try and holds up no other.
     async fn tell_again(&mut self) -> Step<()> {
         if self.engine.clock.monotonic() < self.again_at {
             return Ok(());
         }
-        let mut rest = SAVE_EVERY;
-        for letter in self.engine.own.letters_again(&self.outlet.name, AGAIN_MAX).await? {
+        let (mut rest, mut failed_count) = (SAVE_EVERY, 0);
+        let due =
+            self.engine.own.letters_again(&self.outlet.name, self.engine.clock.now(), AGAIN_MAX).await?;
+        for letter in due {
+            let seq = letter.event.cursor.seq;
             match self.send(std::slice::from_ref(&letter.event)).await? {
                 Answer::Delivered => {
-                    self.unsaved.redelivered.push(letter.event.cursor.seq);
+                    self.again_vain.remove(&seq);
+                    self.unsaved.redelivered.push(seq);
                     self.count_delivered(1);
                 }
-                Answer::Refused { why } => self.bury(letter.event, &why, 1),
-                Answer::Later { why, after, .. } => {
+                Answer::Refused { why } => {
+                    self.again_vain.remove(&seq);
+                    self.bury(letter.event, &why, 1);
+                }
+                Answer::Later { why, after, blame: Blame::Message } => {
+                    self.postpone(seq, why, after);
+                    failed_count += 1;
+                }
+                Answer::Later { why, after, blame: Blame::Sink } => {
                     self.failed(&why).await?;
                     rest = self.rest(after);
                     break;
                 }
             }
             self.save().await?;
+            // The feed's own way must not wait for many of them.
+            if failed_count >= SICK_TRIES {
+                break;
+            }
         }
         self.again_at = self.engine.clock.monotonic() + rest;
         Ok(())
+    }
+
+    /// Gives a dead letter its next try.
+    fn postpone(&mut self, seq: i64, failure: String, asked: Option<Duration>) {
+        // Those that were given up meanwhile are in it for ever: no more than there may be letters.
+        if self.again_vain.len() > AGAIN_KNOWN_MAX {
+            self.again_vain.clear();
+        }
+        let vain = self.again_vain.entry(seq).or_default();
+        *vain = vain.saturating_add(1);
+        let vain = *vain;
+        let at = self.engine.clock.now().plus(self.pause_after(vain, asked));
+        self.unsaved.postponed.push(Postponed { seq, failure, at });
     }
 
     /// One try. A shutdown does not wait for it: what was not seen to be taken is told again by the next daemon.
@@ -310,18 +351,39 @@ impl Post {
         };
         let (asked, spans) = &spoken;
         let now = self.engine.clock.now();
-        let requests = self.outlet.target.requests(&Told { events, asked, spans, now });
+        let mut requests = self.outlet.target.requests(&Told { events, asked, spans, now });
+        let count = requests.len();
+        requests.retain(|request| self.parts.is_due(request.part, events));
+        let has_taken = requests.len() < count;
         tokio::select! {
-            answer = self.outlet.courier.send(requests, now) => {
+            sent = self.outlet.courier.send(requests, now) => {
                 points::reach("sink.sent");
+                let answer = self.parts.judge(events, has_taken, sent, self.seen);
+                self.tell_lack();
                 Ok(answer)
             }
             () = self.engine.shutdown.begun() => Err(Halt::Stopping),
         }
     }
 
+    /// Says what the sink has no place for, once.
+    fn tell_lack(&mut self) {
+        let lacking = self.parts.lacking();
+        if lacking == self.lacking {
+            return;
+        }
+        if let Some(lacking) = &lacking {
+            tracing::warn!(sink = self.outlet.name, "{lacking}; the rest is told");
+        }
+        self.lacking = lacking;
+        if !self.is_degraded {
+            self.report(HealthStatus::Ok, self.lacking.clone());
+        }
+    }
+
     fn done(&mut self, events: &[Event]) -> Step<()> {
         self.seen = self.seen.max(events.last().map_or(0, |event| event.cursor.seq));
+        self.parts.forget(self.seen);
         if self.engine.shutdown.is_begun() { Err(Halt::Stopping) } else { Ok(()) }
     }
 
@@ -332,7 +394,7 @@ impl Post {
             tracing::info!(sink = self.outlet.name, "the sink takes events again");
         }
         if std::mem::take(&mut self.is_degraded) {
-            self.report(HealthStatus::Ok, None);
+            self.report(HealthStatus::Ok, self.lacking.clone());
         }
     }
 
@@ -363,8 +425,12 @@ impl Post {
 
     /// How long to wait before the next try: longer each time, and as long as the sink asks.
     fn rest(&self, asked: Option<Duration>) -> Duration {
+        self.pause_after(self.vain_count, asked)
+    }
+
+    fn pause_after(&self, vain_count: u32, asked: Option<Duration>) -> Duration {
         let (first, last) = (Span::from_millis(PAUSE_FIRST_MILLIS), Span::from_millis(PAUSE_LAST_MILLIS));
-        let own = backoff::delay(first, last, 2.0, self.vain_count, self.engine.random.unit());
+        let own = backoff::delay(first, last, 2.0, vain_count, self.engine.random.unit());
         let own = Duration::from_millis(u64::try_from(own.millis()).unwrap_or(0));
         asked.map_or(own, |asked| asked.max(own))
     }
@@ -381,6 +447,7 @@ impl Post {
             || self.unsaved.delivered_count + self.unsaved.dropped_count > 0
             || !self.unsaved.dead.is_empty()
             || !self.unsaved.redelivered.is_empty()
+            || !self.unsaved.postponed.is_empty()
     }
 
     /// Writes what is new. While the store cannot, nothing more is told: it would be told again and again.

@@ -88,3 +88,26 @@ fn members_below_a_leader_are_remembered_when_they_are_asked_to_end() {
     assert_eq!(state.note_members(1, &[202], &all), [(102, 1_002), (202, 2_002)]);
     assert_eq!(state.owner(&stat(7, 102, 102, 1_003), None, (50, 50)), Some(1));
 }
+
+#[test]
+fn what_may_be_the_child_of_a_start_that_hangs_is_left_alone_and_nothing_else_is() {
+    let own = getpid().as_raw_nonzero().get();
+    let mut state = two();
+    state.growing.clear();
+    state.starting.insert(1, 5_000);
+    let (young, old, late) = (i32::MAX - 1, i32::MAX - 2, i32::MAX - 3);
+    let all = [
+        (young, stat(own, young, 50, 5_000)),
+        (old, stat(own, old, 50, 4_999)),
+        (late, stat(own, late, 50, 5_001 + BEGINS_WITHIN_TICKS)),
+    ];
+    assert_eq!(state.sort(&all), [(old, 4_999), (late, 5_001 + BEGINS_WITHIN_TICKS)]);
+    state.starting.clear();
+    assert_eq!(state.sort(&all[..1]), [(young, 5_000)]);
+    // What bears the mark of an attempt that runs is known at once.
+    let mut state = two();
+    state.starting.insert(1, 2_500);
+    assert_eq!(state.owner(&stat(own, 200, 50, 3_000), None, (50, 50)), Some(2));
+    assert!(state.know(young, &stat(own, 200, 50, 3_000)).is_some_and(|known| known.owners == [2]));
+    assert!(state.know(old, &stat(own, old, old, 3_000)).is_none());
+}

@@ -16,8 +16,9 @@ use tokio::sync::Mutex;
 use super::{ACQUIRE_TIMEOUT, Db, Durability, STATEMENT_CACHE};
 use crate::store::fault::{Fault, Result};
 
-/// Readers of one SQLite file. Each costs a thread and a page cache.
-const READERS: u32 = 3;
+/// Readers of one SQLite file. Each costs a thread and a page cache. One more than the queries that one token runs at once
+/// (half of `web`'s turns): a slow statement for each of them leaves one to the others.
+const READERS: u32 = 5;
 /// How long a change of state waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for output, which has a job waiting behind it and may be dropped.

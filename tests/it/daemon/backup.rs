@@ -285,6 +285,25 @@ fn a_restore_is_refused_over_a_daemon_or_a_store_and_moves_it_aside_when_it_is_t
 }
 
 #[test]
+fn a_backup_without_logs_does_not_get_those_of_another_store() {
+    let (daemon, id) = store_of_one();
+    let file = daemon.directory().join("b.tar");
+    done(&offline(&daemon.data(), &["backup", name(&file), "--without-logs"]));
+    let (mut other, same_id) = store_of_one();
+    assert_eq!(same_id, id, "the same numbers mean other jobs there");
+    fs::remove_file(other.data().join("beadle.db")).unwrap();
+    refused(&offline(&other.data(), &["restore", name(&file)]), "logs.db is there already");
+    let said = done(&offline(&other.data(), &["restore", name(&file), "--force"]));
+    assert!(said.contains("logs.db.before-restore-"), "{said}");
+    other.restart();
+    let job = other.graphql(JOB, json!({ "id": id }))["job"].take();
+    assert_eq!((&job["state"], &job["log"]["lines"]), (&json!("SUCCEEDED"), &json!([])), "{job}");
+    // Those of its own directory are its own.
+    let said = done(&offline(&daemon.data(), &["restore", name(&file), "--force"]));
+    assert!(!said.contains("logs.db"), "{said}");
+}
+
+#[test]
 fn a_restore_that_is_cut_off_keeps_the_daemon_from_beginning_an_empty_store() {
     let (mut daemon, id) = store_of_one();
     let file = daemon.directory().join("b.tar");

@@ -39,6 +39,7 @@ const FIRST_START: &[&str] =
 const ONCE: &[&str] = &["prune.committed", "prune.logs_removed"];
 /// Points that this walk does not reach, each with the test that does, or the reason.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("rescue.save", "needs a store whose file is gone: daemon::faults_files"),
     ("spool.keep", "needs a store that cannot be written: daemon::faults"),
     ("spool.replay", "needs a spool with results: daemon::faults"),
     ("spool.replayed", "needs a spool with results: daemon::faults"),

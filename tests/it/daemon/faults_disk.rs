@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use beadle::base::clock::Timestamp;
 use serde_json::json;
 
 use super::faults::{
@@ -132,6 +133,14 @@ fn a_foreign_lock_is_waited_for_then_refused_and_results_wait_for_its_end() {
     let back = until_back(&daemon, "back");
     let ended = daemon.wait_final(&running);
     assert_eq!(ended.job["failure"]["exitCode"], json!(4), "{}", ended.job);
+    let query =
+        "query ($id: ID!) { job(id: $id) { startedAt finishedAt attempts { nodes { finishedAt } } } }";
+    let job = daemon.graphql(query, json!({ "id": running }))["job"].take();
+    let at = |instant: &serde_json::Value| Timestamp::parse(&string(instant)).expect("an instant");
+    let ran = at(&job["finishedAt"]).since(at(&job["startedAt"]));
+    println!("foreign lock: a job of 3 s ran {ran:?}, and its end was stored later");
+    assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&ran), "{job}");
+    assert_eq!(job["attempts"]["nodes"][0]["finishedAt"], job["finishedAt"], "{job}");
     let mut ledger = clients.stop();
     ledger.done.insert("running".to_owned(), running);
     let figures = check(&daemon, &ledger, back);

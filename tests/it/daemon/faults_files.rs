@@ -69,7 +69,7 @@ fn rescued(daemon: &Daemon) -> PathBuf {
         fs::read_dir(daemon.data()).expect("it is there").map(|entry| entry.expect("it is there").path());
     let is_copy = |path: &PathBuf| {
         let name = path.display().to_string();
-        name.contains("beadle.db.rescued-") && !name.ends_with("-wal")
+        name.contains("beadle.db.rescued-") && !name.contains(".old-")
     };
     entries.filter(is_copy).max().expect("it was saved")
 }
@@ -121,4 +121,38 @@ fn a_store_that_is_replaced_by_another_file_takes_nothing_more() {
     daemon.start_or_words().unwrap_or_else(|words| panic!("{words}"));
     settle(&daemon, &ledger.done.values().cloned().collect());
     check(&daemon, &ledger, Duration::ZERO).print("replaced and rescued");
+}
+
+#[test]
+fn a_store_that_is_put_back_after_its_rescue_goes_on_without_a_restart() {
+    let mut daemon = Daemon::start_in_environment(&[
+        // The first try to save it fails.
+        ("BEADLE_TEST_POINTS", "rescue.save:1:fail"),
+        ("BEADLE_TEST_RESCUE_AGAIN_MS", "500"),
+    ]);
+    let (file, moved) = (daemon.data().join("beadle.db"), daemon.directory().join("aside"));
+    let clients = strike(&daemon, "rename", || fs::rename(&file, &moved).expect("one file system"));
+    until_down(&daemon, "store", "which is tried again");
+    until_down(&daemon, "store", "beadle.db.rescued-");
+    until_down(&daemon, "store", "put it back, and the daemon goes on");
+    fs::rename(&moved, &file).expect("one file system");
+    let back = until_back(&daemon, "back");
+    clients.until_done(5);
+    check(&daemon, &clients.stop(), back).print("put back after the rescue");
+    // Put back only when the daemon has ended, it lacks its journal: that is not passed over.
+    fs::remove_file(rescued(&daemon)).expect("it is there");
+    let clients = strike(&daemon, "rename again", || fs::rename(&file, &moved).expect("one file system"));
+    until_down(&daemon, "store", "beadle.db.rescued-");
+    let ledger = clients.stop();
+    daemon.kill9();
+    fs::rename(&moved, &file).expect("one file system");
+    let words = daemon.start_or_words().expect_err("what its journal holds would be lost");
+    assert!(words.contains("without its journal"), "{words}");
+    let journal =
+        fs::read_dir(daemon.data()).expect("it is there").filter_map(|entry| Some(entry.ok()?.path()));
+    let journal = journal.into_iter().find(|path| path.display().to_string().ends_with(".old-wal"));
+    fs::rename(journal.expect("it was set aside"), daemon.data().join("beadle.db-wal")).expect("it is there");
+    let began = now();
+    daemon.start_or_words().unwrap_or_else(|words| panic!("{words}"));
+    check(&daemon, &ledger, began.elapsed()).print("put back after the end");
 }

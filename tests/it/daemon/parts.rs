@@ -199,6 +199,40 @@ fn each_part_panics_in_turn_and_the_others_go_on() {
     );
 }
 
+#[test]
+fn output_that_is_lost_with_a_panic_of_the_recorder_is_counted_and_its_log_is_closed() {
+    let traps = TempDir::with_prefix("beadle-traps-").expect("a temporary directory can be made");
+    let (trap, gate) = (traps.path().join("recorder"), traps.path().join("gate"));
+    let points = format!("recorder.turn:{}:panic", trap.display());
+    let daemon = Daemon::start_in_environment(&[("BEADLE_TEST_POINTS", &points)]);
+    let ended = |id: &str| {
+        let state = daemon.wait_final(id).job["state"].clone();
+        assert_eq!(state, json!("SUCCEEDED"));
+        let query = "query ($id: ID!) { job(id: $id) { attempts { nodes { logBytes droppedLogBytes } }
+          log(first: 10) { lines { text stream } isComplete droppedBytes } } }";
+        daemon.graphql(query, json!({ "id": id }))["job"].take()
+    };
+    fs::write(&trap, "").expect("the trap is set");
+    let script = format!("echo lost; until [ -e {} ]; do sleep 0.05; done; echo kept", gate.display());
+    let id = daemon.enqueue(&["/bin/sh", "-c", &script]);
+    until("the recorder to panic", PATIENCE, || (!trap.exists()).then_some(()));
+    fs::write(&gate, "").expect("the gate is opened");
+    let job = ended(&id);
+    println!("a panic of the recorder: {job}");
+    assert_eq!(job["attempts"]["nodes"][0]["droppedLogBytes"], json!("5"), "{job}");
+    let log = &job["log"];
+    assert_eq!((&log["isComplete"], &log["droppedBytes"]), (&json!(true), &json!("5")), "{log}");
+    assert_eq!(log["lines"][0]["text"], json!("kept"), "{log}");
+    let row = health(&daemon)["recorder"].clone();
+    assert!(string(&row["lastError"]).contains("5 bytes of output were lost"), "{row}");
+    // The end of a log in its hand is tried again.
+    fs::write(&trap, "").expect("the trap is set");
+    let job = ended(&daemon.enqueue(&["/bin/true"]));
+    assert!(!trap.exists(), "it panicked with the end in its hand");
+    assert_eq!(job["log"]["isComplete"], json!(true), "{job}");
+    assert_eq!(job["attempts"]["nodes"][0]["droppedLogBytes"], json!("0"), "{job}");
+}
+
 fn done(traps: &TempDir) -> String {
     traps.path().join("done").display().to_string()
 }

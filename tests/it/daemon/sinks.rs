@@ -370,6 +370,39 @@ fn one_event_that_always_fails_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn what_was_put_back_and_fails_again_does_not_hold_up_what_was_put_back_later() {
+    let receiver = Receiver::start();
+    receiver.behave(|_| Reply::Status(422, ""));
+    let daemon = Daemon::start_with_file(&hook(&receiver));
+    let jobs = run_jobs(&daemon, 8);
+    wait_until(&daemon, "the dead letters", |row| row["deadLetterCount"] == json!("8"));
+    // All but the last two fail for ever, and new events are told meanwhile.
+    let good: Vec<String> = jobs[6..].to_vec();
+    let bad: Vec<String> = jobs[..6].to_vec();
+    let stays_bad = bad.clone();
+    receiver.behave(move |request| {
+        let status = if stays_bad.contains(&job_of(request)) { 500 } else { 200 };
+        Reply::Status(status, "")
+    });
+    let begun = now();
+    assert!(daemon.cli(&["sink", "retry", "hook"]).status.success());
+    let row = wait_until(&daemon, "those that can be taken", |row| row["deadLetterCount"] == json!("6"));
+    println!("what was put back behind 6 that always fail was taken after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let told: Vec<String> = receiver.received().iter().map(job_of).collect();
+    assert!(good.iter().all(|id| told.contains(id)));
+    run_jobs(&daemon, 1);
+    wait_until(&daemon, "a new event to be told", |row| row["deliveredCount"] == json!("3"));
+    // Each of the others is tried again at its own time.
+    let letters = row["deadLetters"]["nodes"].as_array().unwrap().clone();
+    assert!(letters.iter().all(|one| one["redeliverAt"].is_string()), "{row}");
+    wait_until(&daemon, "all of them to be tried again", |row| {
+        let letters = row["deadLetters"]["nodes"].as_array().unwrap();
+        letters.len() == 6 && letters.iter().all(|one| one["tryCount"].as_i64() >= Some(3))
+    });
+}
+
+#[test]
 fn what_the_feed_forgot_is_counted() {
     let mut receiver = Receiver::start();
     let mut daemon = Daemon::start_with_file(&hook(&receiver));

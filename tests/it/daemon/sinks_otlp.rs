@@ -147,6 +147,41 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_collector_without_a_place_for_spans_gets_each_log_record_once() {
+    for (status, is_for_ever) in [(404, true), (501, true), (500, false)] {
+        let receiver = Receiver::start();
+        let mut refused = 0;
+        receiver.behave(move |request| {
+            let is_spans = request.path.ends_with("/v1/traces");
+            refused += i32::from(is_spans);
+            let answers = is_for_ever || refused <= 2;
+            if is_spans && answers { Reply::Status(status, "") } else { Reply::Status(200, "") }
+        });
+        let daemon = Daemon::start_with_file(&settings(&receiver));
+        let jobs = [daemon.enqueue(&["/bin/true"]), daemon.enqueue(&["/bin/false"])];
+        for id in &jobs {
+            daemon.wait_final(id);
+        }
+        wait_told(&daemon);
+        let row = sink(&daemon, "otel");
+        assert_eq!((&row["deadLetterCount"], &row["droppedCount"]), (&json!("0"), &json!("0")), "{row}");
+        let (records, spans) = collected(&receiver);
+        let cursors: Vec<String> =
+            records.iter().map(|one| words(&one.attributes)["beadle.event.cursor"].clone()).collect();
+        let distinct: BTreeSet<&String> = cursors.iter().collect();
+        println!("traces answered with {status}: {} records, {} spans came", cursors.len(), spans.len());
+        assert_eq!(distinct.len(), cursors.len(), "a log record came twice");
+        assert!(cursors.len() >= 8, "{cursors:?}");
+        let answer = daemon.graphql("{ health { subsystems { name status message } } }", json!({}));
+        let rows = answer["health"]["subsystems"].as_array().cloned().unwrap_or_default();
+        let health = rows.into_iter().find(|row| row["name"] == json!("sink:otel")).expect("it has a row");
+        assert_eq!(health["status"], json!("OK"), "{health}");
+        let message = string(&health["message"]);
+        assert_eq!(message.contains("it takes no spans"), is_for_ever, "{health}");
+    }
+}
+
+#[test]
 fn every_event_of_the_feed_is_a_log_record() {
     let receiver = Receiver::start();
     let mut tries = 0;

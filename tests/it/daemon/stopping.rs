@@ -8,6 +8,7 @@ use std::time::Duration;
 use beadle::base::random::{Random, SystemRandom};
 use serde_json::{Value, json};
 
+use super::faults::{ForeignLock, Told, ask, status, until_back, until_down};
 use crate::support::daemon::{Daemon, Ended, string};
 use crate::support::program::{pids_with, program};
 use crate::support::sse::{End, Sse};
@@ -97,6 +98,36 @@ fn a_stop_waits_for_what_runs_and_starts_nothing_more() {
     assert_eq!(ended.job["state"], json!("SUCCEEDED"));
     assert_eq!(first_attempt(&ended)["outcome"], json!("SUCCEEDED"), "it was started before the restart");
     assert_eq!(ended.lines, [("STDOUT".to_owned(), "after the restart".to_owned())]);
+}
+
+#[test]
+fn stores_that_fail_during_the_drain_come_back_during_the_drain() {
+    let mut daemon = Daemon::start_with(&["--drain-timeout", "2m"]);
+    let gated = Gated::enqueue(&daemon, 0);
+    let _follow = gated.follow_until_started(&daemon);
+    let draining = "subscription { events(filter: {types: [WORKER_CHANGED]}) { events { type } } }";
+    let mut workers = daemon.subscribe(draining, &json!({}));
+    daemon.ask_to_stop();
+    workers.next().expect("the worker's change is told");
+    let lock = ForeignLock::take(&daemon.data().join("beadle.db"));
+    let told = ask(daemon.address(), daemon.token(), "locked", &["/bin/true"]);
+    assert!(matches!(&told, Told::Refused(why) if why.starts_with("STORE_LOCKED")), "{told:?}");
+    until_down(&daemon, "store", "STORE_LOCKED");
+    drop(lock);
+    let back = until_back(&daemon, "back");
+    let logs = daemon.data().join("logs.db");
+    fs::rename(&logs, daemon.directory().join("aside")).expect("one file system");
+    until_down(&daemon, "logs", "output is not kept");
+    let begun = now();
+    until("the log store to be begun anew", PATIENCE, || (status(&daemon, "logs") == "OK").then_some(()));
+    println!("during the drain: the store was back after {back:?}, the logs after {:?}", begun.elapsed());
+    gated.open();
+    let ended = daemon.wait_ended();
+    assert!(ended.success(), "{ended}");
+    daemon.restart();
+    let ended = daemon.wait_final(&gated.id);
+    assert_eq!(ended.job["state"], json!("SUCCEEDED"), "{:#}", ended.job);
+    assert!(ended.lines.iter().any(|(_, text)| text == "released"), "{:?}", ended.lines);
 }
 
 #[test]

@@ -175,6 +175,36 @@ fn stores_of_every_older_version_are_taken_over_after_a_copy() {
 }
 
 #[test]
+fn copies_that_cannot_be_removed_do_not_stop_a_start_and_are_told() {
+    let mut daemon = Daemon::start_on(|data| {
+        make_directory(data, 1, 1);
+        for year in 2021..2026 {
+            // Nobody can remove such a one as a file.
+            let name = format!("beadle-before-0001_init-{year}0101T000000Z.db");
+            fs::create_dir_all(data.join("backups").join(name)).unwrap();
+        }
+    });
+    check_taken_over(&daemon);
+    let query = "{ health { subsystems { name status message } } }";
+    let row = |daemon: &Daemon| {
+        let answer = daemon.graphql(query, json!({}));
+        let rows = answer["health"]["subsystems"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().find(|row| row["name"] == json!("backups"))
+    };
+    let told = row(&daemon).expect("it is told");
+    println!("copies that cannot be removed: {told}");
+    assert_eq!(told["status"], json!("DEGRADED"), "{told}");
+    assert!(told["message"].as_str().is_some_and(|words| words.contains("3 copies too many")), "{told}");
+    daemon.terminate();
+    for year in 2021..2026 {
+        let name = format!("beadle-before-0001_init-{year}0101T000000Z.db");
+        fs::remove_dir(daemon.data().join("backups").join(name)).unwrap();
+    }
+    daemon.restart();
+    assert_eq!(row(&daemon), None);
+}
+
+#[test]
 fn the_copy_of_an_older_store_can_be_restored_and_the_newest_three_stay() {
     let mut daemon = Daemon::start_on(|data| {
         make_directory(data, 1, 1);

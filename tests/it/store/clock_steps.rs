@@ -21,6 +21,7 @@ use beadle::domain::schedule::{
 };
 use beadle::domain::task::TaskRef;
 use beadle::domain::timing::Timing;
+use beadle::engine::supervisor::Ground;
 use beadle::engine::{Engine, EngineSettings, Parts, health, recorder, running, scheduler, spool};
 use beadle::store::schedules::ScheduleAction;
 use tokio::sync::Notify;
@@ -34,7 +35,9 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 /// An engine over the store of a hand, with the stage's clock.
 async fn engine(stage: &Stage, hand: &Hand) -> Engine {
     let logs = stage.hand.store().logs();
-    let (recorder, _) = recorder::channel(logs.clone(), stage.clock.clone(), 0);
+    let health = health::HealthBoard::default();
+    let ground = Ground { health, clock: stage.clock.clone(), random: stage.random.clone() };
+    let (recorder, _) = recorder::channel(logs.clone(), ground, 0);
     let spool = tempfile::tempdir().expect("a temporary directory can be made");
     let spool = spool::Spool::open(spool.path(), hand.reader.epoch()).expect("an empty directory");
     Engine::new(Parts {

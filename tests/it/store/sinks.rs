@@ -9,7 +9,7 @@ use beadle::domain::limits::{DEAD_LETTERS_MAX, SINK_BACKLOG_MAX};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::sink::{DeadLetter, Sink};
 use beadle::store::prune::{Horizon, Prune};
-use beadle::store::sinks::{ChangeLetters, LetterAction, ListSinks, MoveSink};
+use beadle::store::sinks::{ChangeLetters, LetterAction, ListSinks, MoveSink, Postponed};
 
 use super::stage::{Stage, T0, new_job, on_both};
 
@@ -125,12 +125,26 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         stage.apply(MoveSink { dead: three, ..moved(begin, begin + 3) }).await;
         assert_eq!(sink(&stage, "s").await.dead_letter_count.0, 3);
         let again = async || {
-            let letters = stage.reader().letters_again("s", 10).await.unwrap();
+            let letters = stage.reader().letters_again("s", T0.plus_millis(1_000), 10).await.unwrap();
             letters.iter().map(|letter| letter.event.cursor.seq - begin).collect::<Vec<_>>()
         };
         assert_eq!(again().await, [0; 0]);
         stage.apply(change(LetterAction::Redeliver, Some(vec![begin + 2]))).await;
         assert_eq!(again().await, [2]);
+        stage.apply(change(LetterAction::Redeliver, None)).await;
+        assert_eq!(again().await, [1, 2, 3]);
+        let later = |n, millis| {
+            let (seq, at) = (begin + n, T0.plus_millis(millis));
+            Postponed { seq, failure: "500".to_owned(), at }
+        };
+        // Each has its own next try, and holds up no other.
+        stage.apply(MoveSink { postponed: vec![later(1, 500)], ..moved(begin + 3, begin + 3) }).await;
+        assert_eq!(again().await, [2, 3, 1]);
+        stage.apply(MoveSink { postponed: vec![later(1, 1_001)], ..moved(begin + 3, begin + 3) }).await;
+        assert_eq!(again().await, [2, 3]);
+        let page = stage.reader().dead_letters("s", 0, 1).await.unwrap();
+        let first = &page.rows[0].1;
+        assert_eq!((first.try_count, first.failure.as_str()), (3, "500"));
         stage.apply(change(LetterAction::Redeliver, None)).await;
         assert_eq!(again().await, [1, 2, 3]);
         let refused = MoveSink {
@@ -143,7 +157,7 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         let page = stage.reader().dead_letters("s", 0, 10).await.unwrap();
         let tries: Vec<_> =
             page.rows.iter().map(|(_, one)| (one.event.cursor.seq - begin, one.try_count)).collect();
-        assert_eq!(tries, [(1, 2), (3, 1)]);
+        assert_eq!(tries, [(1, 4), (3, 1)]);
         assert_eq!(page.rows[0].1.event.job_id, event.job_id, "the event is whole");
         stage.apply(change(LetterAction::Discard, Some(vec![begin + 1]))).await;
         stage.apply(change(LetterAction::Discard, None)).await;
@@ -151,7 +165,7 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         let told = EventFilter { types: Some(vec![EventType::SinkChanged]), ..EventFilter::default() };
         let actions: Vec<_> =
             stage.events(&told).await.iter().map(|one| one.data.0["action"].clone()).collect();
-        assert_eq!(actions, ["REDELIVER", "REDELIVER", "DISCARD", "DISCARD"]);
+        assert_eq!(actions, ["REDELIVER", "REDELIVER", "REDELIVER", "DISCARD", "DISCARD"]);
         let nobody = ChangeLetters { sink: "nobody".to_owned(), ..change(LetterAction::Discard, None) };
         assert_eq!(stage.rejection(nobody).await.code, UserErrorCode::NotFound);
     });

@@ -201,6 +201,38 @@ fn the_end_of_an_attempt_that_has_ended_changes_nothing() {
 }
 
 #[test]
+fn a_result_that_waited_for_the_store_ended_when_it_ended() {
+    on_both(async |stage| {
+        let claimed = stage.running(new_job()).await;
+        let (ended_at, stored_at) = (T0.plus_millis(10), T0.plus_millis(5_000));
+        let ended = |at| Ended { at: Some(at), ..Ended::without_process(AttemptOutcome::Exited, "x") };
+        stage.pass_millis(5_000);
+        stage.apply(end_of(&claimed, ended(ended_at))).await;
+        let attempt = stage.reader().attempt(claimed.attempt).await.unwrap().unwrap();
+        let job = stage.job(claimed.job.id).await;
+        assert_eq!((attempt.finished_at, job.finished_at), (Some(ended_at), Some(ended_at)));
+        let told = events_of(&stage, claimed.job.id).await.pop().unwrap();
+        assert_eq!(told.at, stored_at, "the feed has the time of its commit");
+        // The clock was set back in between.
+        let claimed = stage.running(new_job()).await;
+        stage.apply(end_of(&claimed, ended(stored_at.plus_millis(60_000)))).await;
+        assert_eq!(stage.job(claimed.job.id).await.finished_at, Some(stored_at));
+    });
+}
+
+#[test]
+fn what_never_began_goes_back_to_its_queue_whatever_it_is() {
+    on_both(async |stage| {
+        let claimed = stage.running(NewJob { is_restartable: false, ..tried(1) }).await;
+        let lost = Ended::without_process(AttemptOutcome::Interrupted, "the answer was lost");
+        let settled = stage.apply(end_of(&claimed, Ended { is_unbegun: true, ..lost })).await;
+        assert_eq!(settled, Settled::Job(JobState::Queued));
+        let job = stage.job(claimed.job.id).await;
+        assert_eq!((job.try_count, job.finished_at), (0, None));
+    });
+}
+
+#[test]
 fn a_job_that_waits_is_cancelled_at_once() {
     on_both(async |stage| {
         let queued = stage.enqueue(new_job()).await;
