@@ -1,5 +1,7 @@
 // Owns the keyboard: which keys do what now. A screen adds its own with `useKeys`; `?` lists them all. Keys are silent
 // while somebody types and while a dialog is open.
+import { untrack } from 'svelte';
+
 export interface KeyAction {
   /** What it does, for the list. */
   readonly does: string;
@@ -60,5 +62,11 @@ export const keys = new Keys();
 
 /** The keys of a screen or a component, as long as it is there. */
 export function useKeys(map: () => KeyMap): void {
-  $effect(() => keys.add(map()));
+  $effect(() => {
+    const now = map();
+    const remove = untrack(() => keys.add(now));
+    return () => {
+      untrack(remove);
+    };
+  });
 }
