@@ -108,6 +108,12 @@ export function counted(value: number, noun: string, plural = `${noun}s`): strin
   return `${count(value)} ${value === 1 ? noun : plural}`;
 }
 
+const listFormat = new Intl.ListFormat('en');
+/** `a`, `a and b`, `a, b, and c`. */
+export function list(names: readonly string[]): string {
+  return listFormat.format(names);
+}
+
 /** An argument as a POSIX shell reads it. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

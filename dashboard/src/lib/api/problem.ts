@@ -13,6 +13,9 @@ export interface Problem {
   readonly at: number;
 }
 
+/** What is said of a token that the daemon refuses, on every transport. */
+export const UNKNOWN_TOKEN = 'The daemon does not take this token: it is unknown, revoked or expired.';
+
 interface Coded {
   readonly message: string;
   readonly extensions?: Record<string, unknown> | undefined;
@@ -38,9 +41,9 @@ export function problemOf(error: unknown): Problem {
     const first = error.graphQLErrors[0];
     if (first) {
       const problem = problemOfError(first);
-      return status === 401 ? { ...problem, kind: 'unauthenticated' } : problem;
+      return status === 401 ? unauthenticated(UNKNOWN_TOKEN) : problem;
     }
-    if (status === 401) return unauthenticated('The daemon does not take this token.');
+    if (status === 401) return unauthenticated(UNKNOWN_TOKEN);
     if (status !== undefined && status >= 400) {
       const message = `The daemon answered with status ${String(status)}.`;
       return { kind: 'refused', code: null, message, retryAfterMs: null, at: Date.now() };

@@ -3,7 +3,7 @@
 import { stringifyDocument, type TypedDocumentNode } from '@urql/core';
 import { createClient, type Client } from 'graphql-ws';
 import { access } from './access.svelte';
-import { noAnswer, problemOfError, type Problem } from './problem';
+import { noAnswer, problemOfError, UNKNOWN_TOKEN, type Problem } from './problem';
 
 /** The first wait before a new try; it doubles up to the last. */
 const RETRY_FIRST_MS = 250;
@@ -153,7 +153,7 @@ class Following<Data, Variables extends Record<string, unknown>> {
     const code = closeCode(error);
     if (code === 4401 || code === 4403) {
       this.stop();
-      access.refuse('The daemon does not take this token: it is unknown, revoked or expired.');
+      access.refuse(UNKNOWN_TOKEN);
       return;
     }
     this.#release();
