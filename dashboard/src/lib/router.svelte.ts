@@ -166,10 +166,8 @@ export interface Query<Parts> {
 }
 
 /** The filters of a screen, kept in the address: `const filters = useQuery({ state: several(states), text })`. */
-export function useQuery<Parts extends Record<string, Part<never>>>(parts: {
-  [Key in keyof Parts]: Parts[Key];
-}): Query<Parts> {
-  const each = Object.entries(parts) as unknown as [string, Part<unknown>][];
+export function useQuery<Parts extends object>(parts: Parts): Query<Parts> {
+  const each = Object.entries(parts) as [string, Part<unknown>][];
   const values = $derived(
     Object.fromEntries(each.map(([key, part]) => [key, part.read(router.query.get(key))])) as Values<Parts>,
   );

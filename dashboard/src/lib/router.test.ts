@@ -1,6 +1,6 @@
 // Owns the tests of addresses.
 import { expect, it } from 'vitest';
-import { choice, flag, href, match, several, whole, words } from './router.svelte';
+import { choice, flag, href, match, router, several, text, useQuery, whole, words } from './router.svelte';
 
 it.each([
   ['/', 'now', null],
@@ -30,4 +30,19 @@ it('filters leave out what is as by default', () => {
   expect([flag.read('1'), flag.write(false)]).toEqual([true, null]);
   expect([whole.read('12'), whole.read('-1'), whole.read(null)]).toEqual([12, null, null]);
   expect(words.read(words.write(['a,b', '100%']))).toEqual(['a,b', '100%']);
+});
+
+it('filters are read from the address and written to it, and Back undoes them', () => {
+  history.replaceState(null, '', '/jobs?state=RUNNING&other=1');
+  router.start();
+  const filters = useQuery({ state: several(['QUEUED', 'RUNNING']), text, tab: choice(['log', 'output']) });
+  expect(filters.values).toEqual({ state: ['RUNNING'], text: '', tab: 'log' });
+  filters.set({ state: ['QUEUED', 'RUNNING'], tab: 'output' });
+  expect(location.pathname + location.search).toBe('/jobs?state=QUEUED%2CRUNNING&other=1&tab=output');
+  expect(filters.values.tab).toBe('output');
+  filters.set({ text: 'dep' }, 'replace');
+  expect(filters.href({ text: '', tab: 'log' })).toBe('/jobs?state=QUEUED%2CRUNNING&other=1');
+  history.replaceState(null, '', '/jobs/job_4');
+  dispatchEvent(new PopStateEvent('popstate'));
+  expect(router.route).toEqual({ name: 'job', parameter: 'job_4' });
 });

@@ -2,7 +2,7 @@
 // `change`, `on`, `row`. The order of states is `feed.ts`, the things are `rows.svelte.ts`.
 import { untrack } from 'svelte';
 import type { AnyVariables, TypedDocumentNode } from '@urql/core';
-import { ask, listenToDates, mutate } from '$lib/api/client';
+import { ask, listenToDates, mutate, type Answer } from '$lib/api/client';
 import type { EventCursor } from '$lib/api/graphql';
 import type { Problem } from '$lib/api/problem';
 import { follow } from '$lib/api/socket';
@@ -10,7 +10,7 @@ import { viewer } from '$lib/api/viewer.svelte';
 import { clock } from './clock.svelte';
 import { Feed, type Batch, type EventFilter, type LiveEvent } from './feed';
 import { eventsDocument, openingDocument, refreshDocument } from './fragments';
-import { Load, type Positioned } from './load.svelte';
+import { askInOrder, Load, type Positioned } from './load.svelte';
 import { Rows } from './rows.svelte';
 
 /** Frames are not drawn in a hidden page; events are applied all the same. */
@@ -157,6 +157,14 @@ class Live {
     return load;
   }
 
+  /** Asks once, such as for the next page of a list; the rows of the answer live on as all do. */
+  once<Data extends Positioned, Variables extends AnyVariables>(
+    document: TypedDocumentNode<Data, Variables>,
+    variables: Variables,
+  ): Promise<Answer<Data>> {
+    return askInOrder(this.#feed, document, variables);
+  }
+
   /** Changes something; the things in the answer are on the page when it returns. */
   async change<Data, Variables extends AnyVariables>(
     document: TypedDocumentNode<Data, Variables>,
@@ -231,9 +239,7 @@ class Live {
   }
 
   async #refresh(id: string): Promise<void> {
-    const asked = this.#feed.asking();
-    const { data } = await ask(refreshDocument, { id });
-    if (data) this.#feed.answer(asked, data, data.eventCursor);
+    await this.once(refreshDocument, { id });
   }
 
   #turn(connection: Connection): void {

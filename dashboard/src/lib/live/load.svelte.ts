@@ -1,7 +1,7 @@
 // Owns one question of one screen: its answer, its failure, and when it is asked again. It keeps the last answer while
 // the next one is under way, so that a screen never flickers to empty.
 import type { AnyVariables, TypedDocumentNode } from '@urql/core';
-import { ask } from '$lib/api/client';
+import { ask, type Answer } from '$lib/api/client';
 import type { EventCursor } from '$lib/api/graphql';
 import type { Problem } from '$lib/api/problem';
 import type { Feed } from './feed';
@@ -82,27 +82,34 @@ export class Load<Data extends Positioned, Variables extends AnyVariables> {
     this.#isAsking = true;
     this.#isWanted = false;
     this.#askedAt = Date.now();
-    void this.#run(this.#number, 1);
+    void this.#run(this.#number);
   }
 
-  async #run(number: number, tries: number): Promise<void> {
+  async #run(number: number): Promise<void> {
     const variables = this.#variables;
     if (variables === null) return;
-    const asked = this.feed.asking();
-    const { data, problem } = await ask(this.document, variables);
+    const { data, problem } = await askInOrder(this.feed, this.document, variables, () => number === this.#number);
     if (number !== this.#number) return;
-    if (problem) this.problem = problem;
-    else {
-      const taken = this.feed.answer(asked, data, data.eventCursor, tries >= TRIES_MAX);
-      if (taken === null) {
-        await this.#run(number, tries + 1);
-        return;
-      }
-      this.data = taken;
-      this.problem = null;
-    }
+    if (data) this.data = data;
+    this.problem = problem;
     this.isLoading = false;
     this.#isAsking = false;
     if (this.#isWanted) this.touch();
+  }
+}
+
+/** Asks, and brings the answer to the rows; again when the feed has overrun it. What nobody waits for is not brought. */
+export async function askInOrder<Data extends Positioned, Variables extends AnyVariables>(
+  feed: Feed,
+  document: TypedDocumentNode<Data, Variables>,
+  variables: Variables,
+  isWaitedFor: () => boolean = () => true,
+): Promise<Answer<Data>> {
+  for (let tries = 1; ; tries += 1) {
+    const asked = feed.asking();
+    const answer = await ask(document, variables);
+    if (answer.data === null || !isWaitedFor()) return answer;
+    const data = feed.answer(asked, answer.data, answer.data.eventCursor, tries >= TRIES_MAX);
+    if (data !== null) return { data, problem: null };
   }
 }
