@@ -1,6 +1,7 @@
 //! The composition root: opens, wires, starts and stops. It alone knows every floor, and holds no rule.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::store::{Refusal, Store, Writer};
 use crate::web::{self, DoorConfig};
 
 pub mod admin;
+mod banner;
 mod daemon;
 mod doctor;
 mod door;
@@ -44,6 +46,7 @@ mod hosting;
 
 use door::Door;
 
+pub use crate::exec::browse;
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
 /// After the grace: how long the end of what was killed may take.
@@ -75,7 +78,7 @@ pub fn run(settings: Settings) -> Result<(), String> {
 async fn run_until_signal(settings: Settings) -> Result<(), String> {
     let mut signals = Signals::listen()?;
     let daemon = start(settings, Handlers::default(), Role::Program).await?;
-    banner(&daemon);
+    banner::print(&daemon);
     service::ready();
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
@@ -123,7 +126,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     if lost > 0 {
         tracing::warn!(lost, "attempts of a dead daemon were ended as LOST");
     }
-    let url = format!("http://{address}");
+    let url = format!("http://{}", reachable(address));
     let address_file = settings.data_dir.join("address");
     write_private(&address_file, &format!("{url}\n"))?;
     points::reach("start.address_written");
@@ -324,8 +327,30 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     }
 }
 
+/// The address that a client on this machine takes for one that stands for all addresses: none may be called by that name.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, listening.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listening.port()).into(),
+        _ => listening,
+    }
+}
+
+/// The token in the data directory.
+struct AdminToken {
+    secret: String,
+    is_revoked: bool,
+}
+
+impl std::fmt::Debug for AdminToken {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminToken").field("is_revoked", &self.is_revoked).finish_non_exhaustive()
+    }
+}
+
 /// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
-async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String> {
+async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<AdminToken, String> {
     let path = data_dir.join("admin.token");
     let secret = match std::fs::read_to_string(&path) {
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
@@ -340,9 +365,11 @@ async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String>
     };
     let digest = digest(&secret);
     let asked = |fault: crate::store::Fault| fault.to_string();
+    let mut is_revoked = false;
     // One that was revoked stays so: only a file that is gone makes a new token.
     if engine.reader.knows_token(&digest).await.map_err(asked)? {
-        if engine.reader.viewer(&digest, engine.clock.now()).await.map_err(asked)?.is_none() {
+        is_revoked = engine.reader.viewer(&digest, engine.clock.now()).await.map_err(asked)?.is_none();
+        if is_revoked {
             let file = path.display();
             tracing::warn!(
                 "the token in {file} was revoked; remove the file and start again to get a new one"
@@ -353,7 +380,7 @@ async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<String, String>
         let put = PutToken { name: "admin".to_owned(), digest, grants };
         engine.writer.apply(put).await.map_err(refusal)?;
     }
-    Ok(secret)
+    Ok(AdminToken { secret, is_revoked })
 }
 
 /// Writes a file that only we may read, whole or not at all.
@@ -368,20 +395,6 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
         std::fs::rename(&draft, path)
     };
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
-}
-
-fn banner(daemon: &RunningDaemon) {
-    assert!(!daemon.admin_token().is_empty(), "a daemon without a token would let nobody in");
-    let (url, data) = (daemon.url(), daemon.data_dir().display());
-    let mut out = std::io::stdout().lock();
-    // Nobody may be reading: that is no reason to stop.
-    let _ = writeln!(
-        out,
-        "Beadle {version}\n  listening on {url}\n  GraphQL at   {url}/graphql (POST, SSE, WebSocket)\n  \
-         data in      {data}\n  token in     {data}/admin.token\n  try          beadle run --follow -- echo hello",
-        version = env!("CARGO_PKG_VERSION"),
-    );
-    let _ = out.flush();
 }
 
 /// The signals that stop the daemon, listened to from the beginning.

@@ -10,11 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::{hosting, start};
+use super::{AdminToken, hosting, start};
 use crate::base::settings::{DATA_DIR, Settings, Sources, cores};
 use crate::base::shutdown::Shutdown;
+use crate::domain::link;
 use crate::engine::watchdog::Role;
 use crate::exec::{Handler, HandlerContext, Handlers};
+use crate::web;
 
 /// A whole daemon inside a Rust program: the same API, on an address of its own, over a data directory of its own.
 /// One process may hold several.
@@ -182,7 +184,7 @@ pub struct RunningDaemon {
     pub(super) address: SocketAddr,
     pub(super) url: String,
     pub(super) data_dir: PathBuf,
-    pub(super) admin_token: String,
+    pub(super) admin_token: AdminToken,
     pub(super) shutdown: Shutdown,
     pub(super) ended: CancellationToken,
 }
@@ -193,7 +195,7 @@ impl RunningDaemon {
         self.address
     }
 
-    /// The same as a URL, without a path: `http://127.0.0.1:7878`.
+    /// The same as a URL for clients on this machine, without a path: `http://127.0.0.1:7878`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -205,7 +207,14 @@ impl RunningDaemon {
 
     /// The secret of the token that may do everything; it also stands in `admin.token` in the data directory.
     pub fn admin_token(&self) -> &str {
-        &self.admin_token
+        &self.admin_token.secret
+    }
+
+    /// The link that opens the dashboard with the admin token, and is as secret as it; `None` when that token was revoked,
+    /// or the program was built without the dashboard.
+    pub fn dashboard_link(&self) -> Option<String> {
+        let token = Some(&self.admin_token).filter(|token| !token.is_revoked && web::has_dashboard())?;
+        Some(link::with_token(&self.url, &token.secret))
     }
 
     /// Stops in order: starts nothing more, lets what runs finish within the drain timeout, and stops the rest.

@@ -16,6 +16,16 @@ pub fn is_present() -> bool {
     variable("NOTIFY_SOCKET").is_some()
 }
 
+/// Whether what we print goes into the service manager's log, which others may read. It names the file by device and inode:
+/// the variable alone may have been meant for a program that started us.
+pub fn keeps_output() -> bool {
+    let Some(journal) = variable("JOURNAL_STREAM") else {
+        return false;
+    };
+    let output = rustix::fs::fstat(std::io::stdout());
+    output.is_ok_and(|output| journal == format!("{}:{}", output.st_dev, output.st_ino))
+}
+
 /// How often the service manager wants a sign of life at least; `None` when it wants none.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()

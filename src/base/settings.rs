@@ -26,9 +26,16 @@ pub const DATA_DIR: &str = "data_dir";
 
 /// The longest settings file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Variables with our prefix that are no settings: those of the client, and those that a job is given.
-const OTHER_VARIABLES: [&str; 6] =
-    ["BEADLE_URL", "BEADLE_TOKEN", "BEADLE_JOB_ID", "BEADLE_ATTEMPT", "BEADLE_COOKIE", "BEADLE_REPORT"];
+/// Variables with our prefix that are no settings: those of the client, those that a job is given, and the build's.
+const OTHER_VARIABLES: [&str; 7] = [
+    "BEADLE_URL",
+    "BEADLE_TOKEN",
+    "BEADLE_JOB_ID",
+    "BEADLE_ATTEMPT",
+    "BEADLE_COOKIE",
+    "BEADLE_REPORT",
+    "BEADLE_DASHBOARD",
+];
 /// Variables of tests.
 const TEST_PREFIX: &str = "BEADLE_TEST_";
 

@@ -7,7 +7,7 @@ use clap::Command;
 /// Commands by what they are for. One that no group names stands in the last but one.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["run", "follow", "wait", "logs", "why", "cancel", "retry", "hold", "release", "update"]),
-    ("Look", &["status", "top", "jobs", "job", "next", "events", "health"]),
+    ("Look", &["status", "open", "top", "jobs", "job", "next", "events", "health"]),
     ("Define", &["task", "schedule", "plan", "apply", "import"]),
     ("Operate", &["queue", "incidents", "token", "sink", "serve", "config", "schema", "completions"]),
     ("In a job", &["report"]),

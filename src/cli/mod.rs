@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -23,6 +23,7 @@ mod incidents;
 mod input;
 mod jobs;
 mod logs;
+mod open;
 mod outcome;
 mod output;
 mod pages;
@@ -64,6 +65,8 @@ pub struct Daemon {
     pub serve: fn(Settings) -> Result<(), String>,
     /// The public schema in the schema language.
     pub sdl: fn() -> String,
+    /// Shows a local page in the user's browser.
+    pub browse: fn(&Path) -> Result<(), String>,
 }
 
 /// A task daemon you talk to in GraphQL.
@@ -101,6 +104,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Show the daemon at a glance
     Status(status::StatusArgs),
+    /// Print the link to the dashboard with the token in it, and open it
+    Open(open::OpenArgs),
     /// Show what runs now and how far it is, drawn anew every second
     Top(top::TopArgs),
     /// List the next due times of all schedules
@@ -268,6 +273,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Wait(args) => watch::wait(context, &args),
         Command::Logs(args) => logs::logs(context, &args),
         Command::Status(args) => status::status(context, &args),
+        Command::Open(args) => open::open(context, &args),
         Command::Top(args) => top::top(context, &args),
         Command::Next(args) => upcoming::next(context, &args),
         Command::Why(args) => why::why(context, &args),

@@ -92,6 +92,11 @@ impl Client {
         &self.url
     }
 
+    /// The token that is shown there.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Runs a query or a mutation and gives its `data`.
     ///
     /// # Errors

@@ -90,6 +90,7 @@ documents! {
     TOKEN_CREATE = "token_create";
     TOKEN_REVOKE = "token_revoke";
     TOP = "top";
+    VIEWER = "viewer";
 }
 
 /// The rows of one page to ask for, and where it begins.

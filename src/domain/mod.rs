@@ -24,6 +24,7 @@ pub mod incident;
 pub mod job;
 pub mod lifecycle;
 pub mod limits;
+pub mod link;
 pub mod log;
 pub mod mask;
 pub mod new_job;

@@ -16,6 +16,7 @@
 //! 6. What outlives the daemon is found at the next start, by the cookie in its environment.
 
 mod account;
+mod browser;
 mod cgroup;
 mod command;
 mod dependencies;
@@ -35,6 +36,7 @@ mod trees;
 mod tests;
 
 pub use account::Exit;
+pub use browser::browse;
 pub use cgroup::{AttemptLimits, Cgroup, Leaf};
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};

@@ -174,6 +174,6 @@ async fn answer<B: Backend>(
         request.extensions_mut().insert(peer);
         router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
     };
-    harden(response.headers_mut());
+    harden(&mut response);
     response
 }

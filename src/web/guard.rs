@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 
 use super::errors::{Code, Refusal};
 use super::limits::TOKEN_BYTES_MAX;
+use super::pages::is_page;
 use crate::domain::trace::TraceContext;
 
 /// Which names this daemon answers to and which pages may talk to it.
@@ -66,8 +67,8 @@ impl Gate {
             }
             _ => return Err(foreign()),
         };
-        // Following a link to the start page is the one thing another site may make a browser do.
-        let is_link = uri.path() == "/" && !headers.contains_key(header::ORIGIN);
+        // Following a link to a page is the one thing another site may make a browser do.
+        let is_link = is_page(uri.path()) && !headers.contains_key(header::ORIGIN);
         let site = headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
         match site {
             None | Some(b"same-origin" | b"none") => Ok(()),
@@ -218,7 +219,12 @@ mod tests {
         assert_eq!(from("/graphql", "none"), 200);
         for site in ["cross-site", "same-site", "nonsense", ""] {
             assert_eq!(from("/graphql", site), 403, "{site}");
-            assert_eq!(from("/", site), 200, "{site}");
+            for path in ["/", "/playground", "/jobs", "/jobs/job_12"] {
+                assert_eq!(from(path, site), 200, "{path} {site}");
+            }
+            for path in ["/assets/index.js", "/jobsite", "//jobs", "/logs/12", "/metrics"] {
+                assert_eq!(from(path, site), 403, "{path} {site}");
+            }
         }
         let dev =
             [("host", "localhost:7878"), ("origin", "http://dev.lan:5173"), ("sec-fetch-site", "cross-site")];

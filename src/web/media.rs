@@ -75,7 +75,8 @@ fn read_range(range: &str) -> Option<(Media, u8, u16)> {
     (quality > 0).then_some((media, specificity, quality))
 }
 
-fn thousandths(weight: &str) -> Option<u16> {
+/// A weight between 0 and 1, with three places at most.
+pub fn thousandths(weight: &str) -> Option<u16> {
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
     if part.len() > 3 || !part.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;

@@ -1,8 +1,9 @@
 //! The front door of the daemon: HTTP, event streams and web sockets on one path, with one guard in front of
-//! the executor. Only this module names axum, hyper and tungstenite. It knows no job and no store: it asks
+//! the executor, and the dashboard's pages. Only this module names axum, hyper and tungstenite. It knows no job and no store: it asks
 //! the floors below through [`Backend`] and must never decide for them.
 
 mod accept;
+mod coding;
 mod document;
 mod download;
 mod errors;
@@ -14,6 +15,7 @@ mod logins;
 mod media;
 mod metrics;
 mod operation;
+mod pages;
 mod request;
 mod socket;
 mod sse;
@@ -26,6 +28,8 @@ mod turns;
 mod tests_download;
 #[cfg(test)]
 mod tests_http;
+#[cfg(test)]
+mod tests_pages;
 #[cfg(test)]
 mod tests_socket;
 #[cfg(test)]
@@ -49,6 +53,11 @@ use crate::domain::log::LogStream;
 pub use accept::Entrance;
 pub use download::{LogRefusal, LogText};
 pub use limits::Limits;
+
+/// Whether the dashboard was built into this program.
+pub fn has_dashboard() -> bool {
+    !pages::EMBEDDED.is_empty()
+}
 
 /// Whether a token is known cannot be told now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

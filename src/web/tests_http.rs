@@ -215,12 +215,13 @@ async fn other_spellings_of_a_path_are_no_path() {
 }
 
 #[tokio::test]
-async fn health_says_little_and_the_page_loads_nothing() {
+async fn health_says_little_and_the_page_loads_nothing_foreign() {
     let door = open().await;
     assert_eq!(door.get("/healthz", "").await.body, "ok\n");
     assert_eq!(door.get("/readyz", "").await.body, "ready\n");
     let page = door.get("/", "sec-fetch-site: cross-site\r\n").await;
-    assert!(page.status == 200 && page.head.contains("default-src 'none'; frame-ancestors 'none'"));
+    assert!(page.status == 200 && page.head.contains("default-src 'none'; "), "{}", page.head);
+    assert!(page.head.contains("frame-ancestors 'none'") && !page.head.contains("unsafe-eval"));
     let sdl = door.get("/schema.graphql", AUTH).await;
     assert!(sdl.status == 200 && sdl.body.contains("jobEnqueue("));
     door.shutdown.cancel();

@@ -23,17 +23,12 @@ use super::request::Parameters;
 use super::{
     Backend, download,
     errors::{Answer, Code, Refusal},
-    metrics, socket, sse,
+    metrics, pages, socket, sse,
 };
 use crate::base::{clock::within, task};
 use crate::domain::resume::LastEventId;
 
-const START_PAGE: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Beadle</title>\n\
-<h1>Beadle</h1>\n<p>A task daemon you talk to in GraphQL. The API is at <code>/graphql</code> (POST, event streams, \
-<code>graphql-transport-ws</code>), its schema at <code>/schema.graphql</code>. Both need \
-<code>Authorization: Bearer TOKEN</code>.</p>\n</html>\n";
-
-/// Nothing may be loaded, framed or submitted from the pages served here.
+/// Nothing may be loaded, framed or submitted from what is no page of the dashboard.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
@@ -41,28 +36,35 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 /// Every path of the daemon.
 pub fn routes<B: Backend>(door: Arc<Door<B>>) -> Router {
     Router::new()
-        .route("/", get(async || text("text/html; charset=utf-8", START_PAGE)))
         .route("/healthz", get(async || text("text/plain; charset=utf-8", "ok\n")))
         .route("/readyz", get(readyz::<B>))
         .route("/metrics", get(metrics::metrics::<B>))
         .route("/schema.graphql", get(schema::<B>))
         .route("/graphql", any(graphql::<B>))
         .route("/logs/{attempt}", get(download::log::<B>))
+        .merge(pages::routes(pages::EMBEDDED))
         .fallback(async || refused(Refusal::new(Code::NotFound, "no such path"), Media::Json))
         .with_state(door)
 }
 
-/// The headers that every answer carries.
-pub fn harden(headers: &mut HeaderMap) {
+/// The headers that every answer carries. How long it may be kept and what it may do as a page are the strictest, unless
+/// the answer itself says otherwise.
+pub fn harden(response: &mut Response) {
+    let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
+    let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(PAGE_POLICY);
+    // Here it would be the length of what the client has.
+    if is_unchanged {
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// A refusal as an HTTP answer.

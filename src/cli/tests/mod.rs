@@ -10,6 +10,7 @@ use crate::client::fake::{End, FakeDaemon, Reply};
 mod conversation;
 mod following;
 mod looking;
+mod opening;
 mod parameters;
 mod planning;
 mod surface;
@@ -36,7 +37,11 @@ const IMPATIENT: Patience =
     Patience { request: Duration::from_millis(50), stream: Duration::from_millis(50), ..PATIENT };
 
 pub fn no_daemon() -> Daemon {
-    Daemon { serve: |_| Err("not in this test".to_owned()), sdl: || "type Query { x: Int }\n".to_owned() }
+    Daemon {
+        serve: |_| Err("not in this test".to_owned()),
+        sdl: || "type Query { x: Int }\n".to_owned(),
+        browse: |_| Err("not in this test".to_owned()),
+    }
 }
 
 /// Runs `words` (split at spaces) with these variables and nothing else.

@@ -4,6 +4,11 @@ use super::answers;
 use serde::Deserialize;
 
 answers! {
+    /// Who calls.
+    Viewer {
+        /// The token's name.
+        token_name: String,
+    }
     /// One thing that a token may do.
     Grant {
         /// `READ`, ...

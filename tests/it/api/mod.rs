@@ -13,6 +13,7 @@ mod memory;
 mod metrics;
 mod node;
 mod own_jobs;
+pub mod pages;
 mod pressure;
 mod routes;
 mod schema;

@@ -7,6 +7,7 @@ mod cli_look;
 mod cli_site;
 mod crash;
 mod crash_points;
+mod dashboard;
 mod dependencies;
 mod descriptors;
 mod doctor;

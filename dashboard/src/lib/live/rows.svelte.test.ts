@@ -1,0 +1,62 @@
+// Owns the tests of the things that the page holds: one object each, and no change where nothing changed.
+import { flushSync } from 'svelte';
+import { expect, it } from 'vitest';
+import { History } from './history';
+import { Rows } from './rows.svelte';
+import type { EventCursor } from '$lib/api/graphql';
+
+it('a thing is one object wherever it stands', () => {
+  const rows = new Rows();
+  const first = rows.adopt({ jobs: [{ id: 'job_1', queue: { id: 'queue_1', name: 'default' } }] });
+  const second = rows.adopt({ queue: { id: 'queue_1', waitingCount: 3 } });
+  expect(second.queue).toBe(first.jobs[0]?.queue);
+  expect(first.jobs[0]?.queue).toMatchObject({ name: 'default', waitingCount: 3 });
+});
+
+it('what shows a field runs again only when that field changes', () => {
+  const rows = new Rows();
+  const { job } = rows.adopt({
+    job: { id: 'job_1', state: 'RUNNING', progress: { fraction: 0.1 }, labels: [{ key: 'a' }] },
+  });
+  const states: string[] = [];
+  const fractions: number[] = [];
+  const stop = $effect.root(() => {
+    $effect(() => {
+      states.push(job.state);
+    });
+    $effect(() => {
+      fractions.push(job.progress.fraction);
+    });
+  });
+  flushSync();
+  rows.patch({ id: 'job_1', state: 'RUNNING', progress: { fraction: 0.1 }, labels: [{ key: 'a' }] });
+  flushSync();
+  rows.patch({ id: 'job_1', state: 'RUNNING', progress: { fraction: 0.2 }, labels: [{ key: 'a' }] });
+  flushSync();
+  stop();
+  expect(states).toEqual(['RUNNING']);
+  expect(fractions).toEqual([0.1, 0.2]);
+});
+
+it('a patch makes no new thing but reaches those inside of unknown ones', () => {
+  const rows = new Rows();
+  const { queue } = rows.adopt({ queue: { id: 'queue_1', name: 'default' } });
+  rows.patch({ id: 'job_5', queue: { id: 'queue_1', name: 'renamed' } });
+  expect(rows.get('job_5')).toBeUndefined();
+  expect(queue.name).toBe('renamed');
+});
+
+it('history is bounded and gives the newest of each shape', () => {
+  const history = new History(100);
+  const cursor = (number: number) => `c${String(number)}` as EventCursor;
+  for (let number = 0; number < 1_000; number += 1) {
+    history.note(cursor(number), { id: `job_${String(number)}`, queue: { id: 'queue_1', waitingCount: number } });
+  }
+  expect(history.size).toBeLessThanOrEqual(101);
+  expect(history.place(cursor(10))).toBeUndefined();
+  const place = history.place(cursor(998)) ?? 0;
+  expect(history.toldBehind('queue_1', place)).toEqual([{ id: 'queue_1', waitingCount: 999 }]);
+  expect(history.toldBehind('queue_1', place + 1)).toEqual([]);
+  history.note(cursor(1_000), { id: 'queue_1', name: 'default', waitingCount: 4 });
+  expect(history.toldBehind('queue_1', place)).toHaveLength(2);
+});

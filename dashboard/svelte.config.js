@@ -1,0 +1,4 @@
+// Owns how Svelte compiles: runes everywhere.
+export default {
+  compilerOptions: { runes: true },
+};
