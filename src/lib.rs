@@ -38,6 +38,7 @@
 //! - [`exec`]: all processes, and the calls of the program's own functions (`exec::handler`) in their place.
 //!   `exec::trees` adopts what attempts grow beyond their process groups, knows whose it is, ends it with its attempt
 //!   and reaps it; `exec::cgroup` does the same exactly where a part of the control group tree is delegated.
+//!   `exec::starter` starts processes on threads of its own, for a start may hang.
 //! - [`notify`]: how an event is written for each kind of sink, and the one HTTP client that sends it;
 //!   [`notify::address`] says which networks it may call. It keeps no queue and decides about no next try.
 //! - [`engine`]: dispatcher, runner, recorder, scheduler, reaper, retention, feed, supervisor, sinks.
@@ -47,6 +48,8 @@
 //! - [`graphql`]: the schema: relations, mutations, subscriptions. [`graphql::access`] holds two tables: the grant of
 //!   each root field, and what is open to a token that sees its own jobs only. Both deny what is not listed.
 //! - [`web`]: the front door: HTTP, event streams, `WebSocket`, whole logs (`web::download`), one guard for all.
+//!   `web::turns` shares the turns of queries among tokens; `web::pages` serves the dashboard, which `build/` makes of
+//!   `dashboard/` and puts into the program. The page is a client like any other (`dashboard/README.md`).
 //! - [`app`]: the composition root; [`Daemon`] is the same for Rust programs. [`client`] and [`cli`] know the daemon
 //!   only by its public API; `cli::site` owns definition files and never talks to it.
 //!
@@ -91,7 +94,9 @@
 //! ([`base::service`]), and ends a program whose runtime is stuck. A start that the machine cannot give now waits
 //! ([`engine::starting`]), and so does the door ([`base::descriptors`]). [`engine::quarantine`] decides about jobs
 //! that may have killed the daemon, by the rule of [`domain::quarantine`]. An attempt ends when nothing of it is
-//! left, so a process that cannot be killed keeps it running and shows in the health row `processes`.
+//! left, so a process that cannot be killed keeps it running and shows in the health row `processes`; a start that
+//! hangs shows in `starts`, and [`engine::slow_start`] heeds cancel and timeout meanwhile. Parts end when the shutdown
+//! begins, the watches over the stores when the drain has ended.
 //!
 //! ## Faults of the store
 //! A commit that fails shows at the [`store::breaker`]: from then on every change is refused at once and no disk is
@@ -142,6 +147,7 @@
 //! 22. A migration is all or nothing, and a copy comes before it (`daemon::upgrade`). A restored store is another
 //!     store: new cursors, new ids (`daemon::backup`).
 //! 23. The daemon's numbers agree with what was committed (`daemon::metrics`).
+//! 24. No start of a process holds up another one (`daemon::hanging_starts`).
 //!
 //! ## Adding things
 //! - *A statement*: a const above its function, and its name in the file's `STATEMENTS`.
@@ -160,6 +166,8 @@
 //! - *A part*: `Supervisor::keep` in `app::start_parts`, a point at the top of its turn, and its panic in
 //!   `daemon::parts`.
 //! - *A setting*: its row in `base::settings::table`. One of sinks: its word in `base::settings::sinks`, read there.
+//! - *A screen of the dashboard*: its folder in `dashboard/src/screens`; the rail, the keys and the addresses follow. The
+//!   first part of its address also stands in `web::pages`.
 //! - *A kind of sink*: its `SinkKind` with its keys, a file in [`notify`] and its `Target`, its default in
 //!   `SinkFilter`.
 //! - *A field of what ends an attempt*: with `#[serde(default)]`, so that a spool of the version before can be read.
