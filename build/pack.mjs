@@ -1,9 +1,10 @@
 // Owns how built files are packed for the program: each one compressed as well as it can be (brotli and gzip beside the
 // file, left out where they save too little) and listed with its media type and a tag of its content.
 // Usage: node pack.mjs DIST DIGEST. The list is written last: where it stands, everything else is there.
+// What was compressed once is kept beside the packages: most files of a build are those of the build before.
 
 import { createHash } from 'node:crypto';
-import { readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
@@ -35,6 +36,7 @@ if (!dist || !digest) {
   throw new Error('usage: node pack.mjs DIST DIGEST');
 }
 const list = join(dist, '.packed');
+const kept = join(dist, '..', 'node_modules', '.cache', 'beadle-pack');
 
 /** Files that were built: not hidden, and not packed by a run before. */
 async function built() {
@@ -53,13 +55,31 @@ function mediaType(path) {
   return known;
 }
 
-async function put(path, end, plain, packed) {
+/** What `compress` makes of the file with this tag, from the kept ones when it is there. */
+async function packed(tag, end, compress) {
+  const path = join(kept, tag + end);
+  const known = await readFile(path).catch(() => undefined);
+  if (known) return known;
+  const made = await compress();
+  // Where nothing can be kept, it is made again the next time.
+  const keep = async () => {
+    await mkdir(kept, { recursive: true });
+    await writeFile(`${path}.${process.pid}`, made);
+    await rename(`${path}.${process.pid}`, path);
+  };
+  await keep().catch(() => undefined);
+  return made;
+}
+
+async function put(path, plain, tag, end, compress) {
+  const made = await packed(tag, end, compress);
   const target = join(dist, path + end);
-  await (packed.length <= plain.length * WORTHWHILE ? writeFile(target, packed) : rm(target, { force: true }));
+  await (made.length <= plain.length * WORTHWHILE ? writeFile(target, made) : rm(target, { force: true }));
 }
 
 async function pack(path) {
   const plain = await readFile(join(dist, path));
+  const tag = createHash('sha256').update(plain).digest('hex').slice(0, TAG_LENGTH);
   const best = {
     params: {
       [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
@@ -68,10 +88,9 @@ async function pack(path) {
   };
   const type = mediaType(path);
   await Promise.all([
-    promisify(brotliCompress)(plain, best).then((packed) => put(path, '.br', plain, packed)),
-    promisify(gzip)(plain, { level: constants.Z_BEST_COMPRESSION }).then((packed) => put(path, '.gz', plain, packed)),
+    put(path, plain, tag, '.br', () => promisify(brotliCompress)(plain, best)),
+    put(path, plain, tag, '.gz', () => promisify(gzip)(plain, { level: constants.Z_BEST_COMPRESSION })),
   ]);
-  const tag = createHash('sha256').update(plain).digest('hex').slice(0, TAG_LENGTH);
   return [path, type, tag].join('\t');
 }
 

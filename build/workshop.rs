@@ -57,10 +57,12 @@ impl Workshop {
 
     /// Builds them.
     pub fn work(&self, sources: &Sources) -> Result<(), String> {
+        // Those of the sources serve the copy too, which is newer than they are.
+        let has_packages = is_installed(&self.home);
         if self.place != self.home {
-            self.bring(sources).map_err(|error| cannot_write(&self.place, &error))?;
+            self.bring(sources, has_packages).map_err(|error| cannot_write(&self.place, &error))?;
         }
-        if !is_installed(&self.place) {
+        if !has_packages {
             self.run("npm", &["ci", "--include=dev", "--ignore-scripts", "--no-audit", "--no-fund"])?;
         }
         self.run("npm", &["run", "build"])?;
@@ -68,8 +70,8 @@ impl Workshop {
         self.run("node", &[&packer.to_string_lossy(), &dist.to_string_lossy(), &self.digest])
     }
 
-    /// A copy of the sources where we may write, with the packages that were installed for them.
-    fn bring(&self, sources: &Sources) -> io::Result<()> {
+    /// A copy of the sources where we may write, with a link to the packages that were installed for them.
+    fn bring(&self, sources: &Sources, has_packages: bool) -> io::Result<()> {
         if self.place.exists() {
             fs::remove_dir_all(&self.place)?;
         }
@@ -83,7 +85,7 @@ impl Workshop {
         if let Some(above) = self.place.parent() {
             fs::copy(self.root.join(SCHEMA), above.join(SCHEMA))?;
         }
-        if is_installed(&self.home) {
+        if has_packages {
             symlink(self.home.join("node_modules"), self.place.join("node_modules"))?;
         }
         Ok(())

@@ -23,7 +23,7 @@ const policy = [
   "img-src 'self' data:",
   "font-src 'self'",
   "connect-src 'self'",
-  "worker-src 'self' blob:",
+  "worker-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",
@@ -45,7 +45,17 @@ export default defineConfig({
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     sourcemap: false,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: pages },
+    // The playground's editor is one large piece, which its page alone loads.
+    chunkSizeWarningLimit: 3_000,
+    rolldownOptions: {
+      input: pages,
+      onwarn: (warning, warn) => {
+        // React's packages say which of their files are for browsers only: all are, here.
+        if (warning.code !== 'MODULE_LEVEL_DIRECTIVE') warn(warning);
+      },
+    },
   },
+  // The threads of the playground's editor: files of ours, as modules.
+  worker: { format: 'es' },
   test: { include: ['src/**/*.test.ts'], environment: 'happy-dom' },
 });

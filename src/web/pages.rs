@@ -46,11 +46,11 @@ pub const SCREENS: [&str; 8] =
 /// Files there have their content's digest in their names: they never change.
 const HASHED: &str = "/assets/";
 
-/// What a page may do. It talks to us alone; styles in attributes are what charts and editors need; workers of the
-/// playground's editor may come as blobs.
+/// What a page may do: load our files, and talk to us alone. Styles in attributes are what charts and the playground's
+/// editor need. The dashboard's own preview (`dashboard/vite.config.ts`) says the same.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-     font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; \
+     font-src 'self'; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
 

@@ -43,7 +43,7 @@ async function inCoding(path, coding) {
 
 const sizes = { br: 0, gzip: 0, identity: 0 };
 const seen = new Set();
-const waiting = ['/'];
+const waiting = ['/', '/playground'];
 while (waiting.length > 0) {
   const path = waiting.pop();
   if (seen.has(path)) continue;

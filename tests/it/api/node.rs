@@ -22,7 +22,7 @@ fn obstacle() -> Option<&'static str> {
     if !has_node {
         return Some("there is no Node.js on the PATH");
     }
-    let is_installed = project().join("node_modules/graphql/package.json").exists();
+    let is_installed = project().join("node_modules/playwright-core/package.json").exists();
     (!is_installed).then_some("run npm ci in tests/node")
 }
 

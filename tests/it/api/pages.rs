@@ -1,9 +1,12 @@
 //! The dashboard as the program serves it: to everybody under our names, as it was built, in every coding, and with what
 //! keeps a page to this daemon.
 
+use std::fs;
+use std::path::Path;
+
 use beadle::base::environment::variable;
 
-use crate::api::node::script;
+use crate::api::node::{root, script};
 use crate::api::wire::{Answer, exchange, request};
 use crate::support::daemon::Daemon;
 use crate::support::program::shown;
@@ -93,6 +96,54 @@ fn what_is_not_there_is_not_found_and_foreign_names_see_nothing() {
 fn first_script(page: &str) -> String {
     let (_, rest) = page.split_once(" src=\"").expect("the page has a script");
     rest.split('"').next().expect("the name ends").to_owned()
+}
+
+/// The paths of the dashboard as its router writes them.
+fn routes() -> Vec<String> {
+    let router = root().join("dashboard/src/lib/router.svelte.ts");
+    let text = fs::read_to_string(router).expect("the dashboard has a router");
+    let (_, rest) = text.split_once("export const paths = {").expect("it lists its paths");
+    let (list, _) = rest.split_once('}').expect("the list ends");
+    list.split('\'').skip(1).step_by(2).map(|path| path.replace(':', "some-")).collect()
+}
+
+#[test]
+fn every_screen_of_the_router_has_an_address() {
+    if !is_built() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let index = get(&daemon, "/", &[]).body;
+    let routes = routes();
+    assert!(routes.len() > 10, "{routes:?}");
+    for path in routes {
+        assert_eq!(get(&daemon, &path, &[]).body, index, "{path}");
+    }
+}
+
+/// Debian's browser; `None`, with a printed line, when there is none here.
+fn chromium() -> Option<&'static str> {
+    let found =
+        ["/usr/bin/chromium", "/usr/bin/google-chrome"].into_iter().find(|path| Path::new(path).exists());
+    if found.is_none() {
+        assert!(variable("CI").as_deref() != Some("true"), "CI=true, but there is no Chromium");
+        println!("skipped: there is no /usr/bin/chromium");
+    }
+    found
+}
+
+#[test]
+fn the_playground_runs_in_a_browser_and_breaks_no_policy() {
+    if !is_built() {
+        return;
+    }
+    let (Some(mut script), Some(browser)) = (script("playground.mjs"), chromium()) else { return };
+    let daemon = Daemon::start();
+    let run = script.env("URL", daemon.url()).env("TOKEN", daemon.token()).env("CHROMIUM", browser);
+    let output = run.env("HOME", daemon.directory()).output().expect("node starts");
+    assert!(output.status.success(), "{}\n--- daemon\n{}", shown(&output), daemon.log());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("9 of 9 checks passed"), "{}", shown(&output));
 }
 
 #[test]
