@@ -188,7 +188,7 @@ function resolved(written: Schema, root: Schema): { schema: Schema; isNullable: 
       ? branches.filter((branch) => isObject(branch) && branch['type'] !== 'null')
       : [];
     if (!Array.isArray(branches) || real.length !== 1 || branches.length === 1 || !isObject(real[0])) break;
-    const { anyOf: _any, oneOf: _one, ...others } = schema;
+    const others = Object.fromEntries(Object.entries(schema).filter(([key]) => key !== 'anyOf' && key !== 'oneOf'));
     isNullable = true;
     schema = { ...real[0], ...others };
   }

@@ -131,7 +131,8 @@ export function draftOf(name: string, revision: Revision): TaskDraft {
     exitCodes: (retryPolicy.exitCodes ?? []).join(' '),
     signals: (retryPolicy.signals ?? []).join(' '),
     retriesTemporaryFailure: retryPolicy.retriesTemporaryFailure,
-    parametersSchema: revision.parametersSchema == null ? '' : JSON.stringify(revision.parametersSchema, null, 2),
+    parametersSchema:
+      (revision.parametersSchema ?? null) === null ? '' : JSON.stringify(revision.parametersSchema, null, 2),
   };
 }
 

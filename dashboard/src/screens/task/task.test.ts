@@ -113,7 +113,47 @@ test('a script and a handler keep their own fields', () => {
 });
 
 test('a revision is a file for apply', () => {
-  expect(fileOf('deploy', plain)).toMatchInlineSnapshot();
+  expect(fileOf('deploy', plain)).toMatchInlineSnapshot(`
+    "tasks:
+      deploy:
+        description: "Brings a release: to the servers."
+        command:
+          - sh
+          - "-c"
+          - "echo \\"a b\\"\\nexit 1"
+          - "{{a}}"
+        working_directory: /srv
+        environment:
+          A: x y
+        environment_from:
+          - KEY
+        inherit_environment:
+          - LANG
+          - TZ
+        queue: deploy
+        priority: 50
+        concurrency_limit: 2
+        timeout: 1m30s
+        max_timeout: 1h
+        retry:
+          max_attempts: 3
+          initial_delay: 30s
+          factor: 1.5
+          retry_on: [EXITED, LOST]
+          exit_codes: [1, 75]
+          retries_temporary_failure: true
+        is_restartable: false
+        merge_output: true
+        parameters_schema: {
+            "type": "object",
+            "properties": {
+              "a": {
+                "type": "string"
+              }
+            }
+          }
+    "
+  `);
   const script = { ...plain.command, argv: [], script: 'set -eu\n\necho hi\n', shell: '/bin/sh' };
   expect(linesOf({ ...plain, command: script }).slice(1, 6)).toEqual([
     'script: |',

@@ -57,7 +57,9 @@ function retryLines(policy: Revision['retryPolicy']): string[] {
     ...(policy.maxAttempts === 1 ? [] : [`max_attempts: ${String(policy.maxAttempts)}`]),
     ...length('initial_delay', policy.initialDelay, '5s'),
     ...length('max_delay', policy.maxDelay, '10m'),
-    ...(policy.factor === 2 ? [] : [`factor: ${policy.factor.toFixed(Number.isInteger(policy.factor) ? 1 : 2)}`]),
+    ...(policy.factor === 2
+      ? []
+      : [`factor: ${Number.isInteger(policy.factor) ? policy.factor.toFixed(1) : String(policy.factor)}`]),
     ...(policy.retryOn === null ? [] : [`retry_on: [${policy.retryOn.join(', ')}]`]),
     ...(policy.exitCodes === null ? [] : [`exit_codes: [${policy.exitCodes.join(', ')}]`]),
     ...(policy.signals === null ? [] : [`signals: [${policy.signals.join(', ')}]`]),
@@ -89,10 +91,8 @@ function pair(name: string, text: string): string[] {
 
 /** Whether a text can stand as it is, line by line. */
 function isBlock(text: string): boolean {
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what a block must not hold
-  return (
-    text.includes('\n') && !/^\s/.test(text) && !/[\u0000-\u0008\u000b-\u001f\u007f\u0085\u2028\u2029\ufeff]/.test(text)
-  );
+  const others = text.replace(/[\n\t]/g, '');
+  return text.includes('\n') && !/^\s/.test(text) && !/[\p{Cc}\u2028\u2029\ufeff]/u.test(others);
 }
 
 /** A text on one line: JSON's quotes are YAML's, and a plain word needs none. */
