@@ -1,4 +1,4 @@
-// Owns how a length of time is read that somebody types: the short form `1m 30s`, or ISO 8601. Pure.
+// Owns lengths of time as people type and read them: `1m 30s`, `PT1M30S`; in words `5 s`, `1 min 30 s`. Pure.
 import { duration, millisecondsOf } from './format';
 
 const UNITS = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const;
@@ -29,13 +29,32 @@ export function typedLength(iso: string | null): string {
   const ms = iso === null ? null : millisecondsOf(iso);
   if (ms === null) return '';
   if (lengthOf(duration(ms)) === ms) return duration(ms);
+  return parts(ms).join(' ') || '0s';
+}
+
+export const LENGTH_HINT = 'Write 90s, 1m 30s, 2h or 1d.';
+
+/** What is said of a text that is no length. */
+export const NO_LENGTH = 'This is no length of time: write 90s, 1m30s, 2h or 1d.';
+
+/** The short form that the daemon reads: `1m30s`, exact. */
+export function lengthText(ms: number): string {
+  return parts(ms).join('') || '0s';
+}
+
+/** In words with spaces, exact: `5 s`, `1 min 30 s`, `2 h`. */
+export function lengthWords(ms: number): string {
+  const word = (part: string) =>
+    part.replace(/^(\d+)(\D+)$/, (_, n: string, unit: string) => `${n} ${unit === 'm' ? 'min' : unit}`);
+  return parts(ms).map(word).join(' ') || '0 s';
+}
+
+/** Days, hours and so on down to milliseconds. */
+function parts(ms: number): string[] {
   let rest = ms;
-  const parts = Object.entries(UNITS).flatMap(([unit, size]) => {
+  return Object.entries(UNITS).flatMap(([unit, size]) => {
     const whole = unit === 'w' ? 0 : Math.floor(rest / size);
     rest -= whole * size;
     return whole === 0 ? [] : [`${String(whole)}${unit}`];
   });
-  return parts.join(' ') || '0s';
 }
-
-export const LENGTH_HINT = 'Write 90s, 1m 30s, 2h or 1d.';
