@@ -30,7 +30,9 @@ fn tell(story: &str, daemon: &mut Daemon) {
     if !is_built() {
         return;
     }
-    let (Some(mut script), Some(browser)) = (script(&format!("browser/{story}.mjs")), chromium()) else { return };
+    let (Some(mut script), Some(browser)) = (script(&format!("browser/{story}.mjs")), chromium()) else {
+        return;
+    };
     fs::create_dir_all(shots()).expect("the tests' directory can be written");
     let begun = now();
     let mut child = script

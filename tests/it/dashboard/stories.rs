@@ -42,3 +42,9 @@ fn a_page_outlives_the_daemon_under_it_without_being_loaded_again() {
 fn the_first_load_is_small_and_every_screen_can_be_read_by_everybody() {
     tell("everybody", &mut Daemon::start());
 }
+
+#[test]
+#[ignore = "it writes pictures into docs, to be looked at"]
+fn pictures_are_taken_of_every_screen() {
+    tell("pictures", &mut Daemon::start());
+}

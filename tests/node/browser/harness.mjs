@@ -11,7 +11,7 @@ export const base = process.env.URL ?? 'http://127.0.0.1:7878';
 export const token = process.env.TOKEN ?? '';
 export const link = process.env.LINK ?? `${base}/#token=${token}`;
 /// For everything that is waited for, on a busy machine.
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 60_000);
 
 const faults = [];
 const answers = createInterface({ input: process.stdin });
