@@ -44,7 +44,14 @@ const flagOf = (word: string) => word.toLowerCase().replaceAll('_', '-');
 
 /** Only what differs from the defaults is written. */
 export function putCommand(input: PutInput): string[] {
-  const argv = ['beadle', 'schedule', 'put', input.name, '--task', 'name' in input.task ? input.task.name : input.task.id];
+  const argv = [
+    'beadle',
+    'schedule',
+    'put',
+    input.name,
+    '--task',
+    'name' in input.task ? input.task.name : input.task.id,
+  ];
   if ('every' in input.timing) argv.push('--every', shortLength(input.timing.every));
   else argv.push('--cron', input.timing.cron);
   if (input.timeZone && input.timeZone !== 'UTC') argv.push('--time-zone', input.timeZone);
