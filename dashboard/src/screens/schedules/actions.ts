@@ -44,9 +44,16 @@ const flagOf = (word: string) => word.toLowerCase().replaceAll('_', '-');
 
 /** Only what differs from the defaults is written. */
 export function putCommand(input: PutInput): string[] {
-  const argv = ['beadle', 'schedule', 'put', input.name, '--task', input.task.name ?? ''];
-  if (input.timing.every) argv.push('--every', shortLength(input.timing.every));
-  if (input.timing.cron) argv.push('--cron', input.timing.cron);
+  const argv = [
+    'beadle',
+    'schedule',
+    'put',
+    input.name,
+    '--task',
+    'name' in input.task ? input.task.name : input.task.id,
+  ];
+  if ('every' in input.timing) argv.push('--every', shortLength(input.timing.every));
+  else argv.push('--cron', input.timing.cron);
   if (input.timeZone && input.timeZone !== 'UTC') argv.push('--time-zone', input.timeZone);
   if (input.jitter && lengthOf(input.jitter) !== 0) argv.push('--jitter', shortLength(input.jitter));
   if (input.misfire && input.misfire !== 'RUN_ONCE') argv.push('--misfire', flagOf(input.misfire));
