@@ -22,8 +22,8 @@ describe('a change in words', () => {
     const queue = tell({
       type: 'QUEUE_CHANGED',
       taskName: null,
-      data: { action: 'PAUSE', reason: 'new disk' },
-      subject: { __typename: 'Queue', id: 'queue_1', name: 'deploy' },
+      data: { action: 'PAUSE', queue: 'deploy', reason: 'new disk' },
+      subject: null,
     });
     expect(queue).toEqual({ did: 'paused the queue', thing: 'deploy', more: '“new disk”' });
   });

@@ -70,7 +70,15 @@ export function tell(event: Told): Words {
   ].filter((part) => part !== null);
   return {
     did: `${verbs[act] ?? act.toLowerCase().replaceAll('_', ' ')} ${nouns[event.type] ?? ''}`.trim(),
-    thing: text('token') ?? text('title') ?? text('sink') ?? name ?? text('name') ?? event.subject?.id ?? '',
+    thing:
+      text('token') ??
+      text('title') ??
+      text('sink') ??
+      text('queue') ??
+      name ??
+      text('name') ??
+      event.subject?.id ??
+      '',
     more: more.length === 0 ? null : more.join(', '),
   };
 }
