@@ -22,8 +22,8 @@ describe('a change in words', () => {
     const queue = tell({
       type: 'QUEUE_CHANGED',
       taskName: null,
-      data: { action: 'PAUSE', reason: 'new disk' },
-      subject: { __typename: 'Queue', id: 'queue_1', name: 'deploy' },
+      data: { action: 'PAUSE', queue: 'deploy', reason: 'new disk' },
+      subject: null,
     });
     expect(queue).toEqual({ did: 'paused the queue', thing: 'deploy', more: '“new disk”' });
   });
@@ -35,6 +35,15 @@ describe('a change in words', () => {
       subject: null,
     });
     expect(told).toEqual({ did: 'sent on the sink', thing: 'ops', more: null });
+  });
+  it('tells why the daemon opened an incident again, and not what somebody noted before', () => {
+    const data = { change: 'REGRESSED', title: 'sync: refused', note: 'fixed' };
+    const subject = { __typename: 'Incident', id: 'incident_1' };
+    expect(tell({ type: 'INCIDENT_CHANGED', taskName: 'sync', data, subject })).toEqual({
+      did: 'reopened the incident',
+      thing: 'sync: refused',
+      more: 'it came back',
+    });
   });
   it('does not stumble over data that is no object', () => {
     expect(tell({ type: 'TASK_CHANGED', taskName: 'a', data: null, subject: null })).toMatchObject({ thing: 'a' });

@@ -38,9 +38,16 @@ const verbs: Readonly<Record<string, string>> = {
   ACKNOWLEDGED: 'acknowledged',
   RESOLVED: 'resolved',
   IGNORED: 'ignored',
-  REGRESSED: 'saw again',
-  ESCALATED: 'saw grow',
-  REOPENED: 'opened again',
+  REGRESSED: 'reopened',
+  ESCALATED: 'raised',
+  REOPENED: 'reopened',
+};
+
+/** What the daemon does by itself, and why. The note that stands on the incident is of before. */
+const reasons: Readonly<Record<string, string>> = {
+  REGRESSED: 'it came back',
+  ESCALATED: 'it has grown tenfold',
+  REOPENED: 'it was ignored until now',
 };
 
 const nouns: Partial<Record<EventType, string>> = {
@@ -62,6 +69,7 @@ export function tell(event: Told): Words {
   const reason = text('reason') ?? text('note');
   const until = text('until');
   const assignee = text('assignee');
+  const ownReason = reasons[act];
   const more = [
     revision === null ? null : `revision ${String(revision)}`,
     assignee === null ? null : `for ${assignee}`,
@@ -70,7 +78,15 @@ export function tell(event: Told): Words {
   ].filter((part) => part !== null);
   return {
     did: `${verbs[act] ?? act.toLowerCase().replaceAll('_', ' ')} ${nouns[event.type] ?? ''}`.trim(),
-    thing: text('token') ?? text('title') ?? text('sink') ?? name ?? text('name') ?? event.subject?.id ?? '',
-    more: more.length === 0 ? null : more.join(', '),
+    thing:
+      text('token') ??
+      text('title') ??
+      text('sink') ??
+      text('queue') ??
+      name ??
+      text('name') ??
+      event.subject?.id ??
+      '',
+    more: ownReason ?? (more.length === 0 ? null : more.join(', ')),
   };
 }

@@ -96,9 +96,6 @@ export const auditDocument = graphql(`
           ... on Schedule {
             name
           }
-          ... on Queue {
-            name
-          }
         }
       }
     }

@@ -8,16 +8,16 @@ const empty = { verbs: {}, readsOwn: false, cancelsOwn: false, enqueueTasks: '',
 describe('grants in words', () => {
   it('says what a token of a pipeline may do', () => {
     const grants = [grant('ENQUEUE', ['deploy-*']), grant('READ', null, true), grant('CANCEL', null, true)];
-    expect(inWords(grants)).toBe('May see its own jobs, start deploy-*, and cancel its own jobs');
+    expect(inWords(grants)).toBe('see its own jobs, start deploy-*, and cancel its own jobs');
   });
   it('says everything for an administrator, and nothing for none', () => {
-    expect(inWords([grant('READ'), grant('ADMIN')])).toBe('May do everything, tokens too');
-    expect(inWords([])).toBe('May do nothing');
+    expect(inWords([grant('READ'), grant('ADMIN')])).toBe('do everything, tokens too');
+    expect(inWords([])).toBe('do nothing');
   });
   it('names the tasks whose jobs may be cancelled', () => {
-    expect(inWords([grant('CANCEL', ['a', 'b'])])).toBe('May cancel jobs of a and b');
-    expect(inWords([grant('CANCEL', ['a'], true)])).toBe('May cancel its own jobs of a');
-    expect(inWords([grant('CANCEL')])).toBe('May cancel every job');
+    expect(inWords([grant('CANCEL', ['a', 'b'])])).toBe('cancel jobs of a and b');
+    expect(inWords([grant('CANCEL', ['a'], true)])).toBe('cancel its own jobs of a');
+    expect(inWords([grant('CANCEL')])).toBe('cancel every job');
   });
 });
 

@@ -10,12 +10,12 @@ export interface GrantLike {
 
 const ORDER: readonly GrantVerb[] = ['ADMIN', 'READ', 'ENQUEUE', 'CANCEL', 'OPERATE', 'COMMAND'];
 
-/** `May see its own jobs, enqueue deploy-* and change tasks, …`: what a token may do, in one sentence without its dot. */
+/** `see its own jobs, start deploy-*, and cancel its own jobs`: what stands behind "may". */
 export function inWords(grants: readonly GrantLike[]): string {
-  if (grants.length === 0) return 'May do nothing';
-  if (grants.some((grant) => grant.verb === 'ADMIN')) return 'May do everything, tokens too';
+  if (grants.length === 0) return 'do nothing';
+  if (grants.some((grant) => grant.verb === 'ADMIN')) return 'do everything, tokens too';
   const sorted = [...grants].sort((left, right) => ORDER.indexOf(left.verb) - ORDER.indexOf(right.verb));
-  return `May ${list(sorted.map(phrase))}`;
+  return list(sorted.map(phrase));
 }
 
 function phrase({ verb, tasks, ownJobsOnly }: GrantLike): string {
