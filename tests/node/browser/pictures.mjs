@@ -9,7 +9,7 @@ const docs = fileURLToPath(new URL('../../../docs/', import.meta.url));
 const README = { width: 1200, height: 800 };
 
 await story('pictures', async (browser) => {
-  const all = screens(await seed());
+  const all = screens(await seed({ hasNap: true }));
   await mkdir(`${docs}pictures`, { recursive: true });
   for (const [width, height] of [[1440, 1000], [360, 740]]) {
     const page = await open(browser, { viewport: { width, height }, reducedMotion: 'reduce', timezoneId: 'Europe/Berlin' });

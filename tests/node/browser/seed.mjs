@@ -1,7 +1,7 @@
 // A small company's night, made through the API: work of every state, every reason to wait, three kinds of failures,
 // due times that were skipped, and a log of 50,000 lines in colours. Seen by pictures and by the check that everybody
 // can read the screens.
-import { ask, change, enqueue, putTask, script, until } from './harness.mjs';
+import { ask, change, enqueue, please, putTask, script, until } from './harness.mjs';
 
 const tasks = [
   {
@@ -102,12 +102,32 @@ async function schedules() {
   await put('invoices', 'send-invoices', { cron: '30 18 * * *' }, { isPaused: true });
 }
 
-/// Fills the daemon; gives the jobs and incidents that are worth a look.
-export async function seed() {
+/// Due times that were missed while the daemon was away.
+async function nap() {
+  await change('schedulePut', 'SchedulePutInput', 'schedule { id }', {
+    name: 'heartbeat',
+    task: { name: 'report' },
+    timing: { every: 'PT1S' },
+    misfire: 'SKIP',
+    overlap: 'ALLOW',
+  });
+  const ticks = 'query { schedule(ref: {name: "heartbeat"}) { ticks(first: 5) { edges { node { outcome } } } } }';
+  const outcomes = async () => (await ask(ticks)).schedule.ticks.edges.map((edge) => edge.node.outcome);
+  await until('some ticks', async () => (await outcomes()).length > 3);
+  await please('kill');
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  await please('start');
+  await until('what was missed', async () => (await outcomes()).some((outcome) => outcome !== 'STARTED'));
+  await change('schedulePause', 'SchedulePauseInput', 'schedule { id }', { ref: { name: 'heartbeat' }, reason: 'a new probe does it' });
+}
+
+/// Fills the daemon; gives the jobs and incidents that are worth a look. `hasNap` stops the daemon for some seconds.
+export async function seed({ hasNap = false } = {}) {
   await change('queuePut', 'QueuePutInput', 'queue { id }', { name: 'deploy', concurrencyLimit: 1 });
   await change('queuePut', 'QueuePutInput', 'queue { id }', { name: 'mail' });
   for (const task of tasks) await putTask(task);
   await putTask({ ...tasks[5], description: 'Counts what was sold, by country.', timeout: 'PT5M' });
+  if (hasNap) await nap();
   await schedules();
   const { long, failed } = await past();
   const running = await ofTask('deploy', { parameters: { service: 'web', host: 'web-3' }, labels: [{ key: 'release', value: '2026.11' }] });
@@ -123,7 +143,7 @@ export async function seed() {
   });
   const refused = incidents.find((incident) => incident.title.includes('connection refused'))?.id ?? incidents[0].id;
   await change('incidentAcknowledge', 'IncidentAcknowledgeInput', 'incident { id }', {
-    id: incidents.find((incident) => incident.id !== refused).id,
+    id: incidents.find((incident) => incident.title.includes('template not found'))?.id ?? incidents[1].id,
     assignee: 'mira',
     note: 'The template was renamed on Tuesday.',
   });
