@@ -13,11 +13,16 @@ export interface Due {
   readonly at: number;
   readonly iso: string;
   readonly isJob: boolean;
-  /** The schedule's zone, where it is another one than the reader's. */
-  readonly zone: string | null;
+  /** By the clocks of the schedule's zone, which is named where it is another one than the reader's. */
+  readonly local: string;
 }
 
-export function nextOf(schedules: readonly NowSchedule[], jobs: readonly LaterJob[], ownZone: string): Due[] {
+export function nextOf(
+  schedules: readonly NowSchedule[],
+  jobs: readonly LaterJob[],
+  ownZone: string,
+  now: number,
+): Due[] {
   const due: Due[] = schedules.flatMap(({ id, name, nextDueAt, timeZone }) =>
     nextDueAt === null
       ? []
@@ -28,7 +33,7 @@ export function nextOf(schedules: readonly NowSchedule[], jobs: readonly LaterJo
           at: Date.parse(nextDueAt),
           iso: nextDueAt,
           isJob: false,
-          zone: timeZone === 'UTC' || timeZone === ownZone ? null : timeZone,
+          local: localTime(Date.parse(nextDueAt), timeZone === 'UTC' ? ownZone : timeZone, ownZone, now),
         },
   );
   for (const job of jobs) {
@@ -40,8 +45,22 @@ export function nextOf(schedules: readonly NowSchedule[], jobs: readonly LaterJo
       at: Date.parse(job.runAt),
       iso: job.runAt,
       isJob: true,
-      zone: null,
+      local: localTime(Date.parse(job.runAt), ownZone, ownZone, now),
     });
   }
   return due.sort((left, right) => left.at - right.at || left.name.localeCompare(right.name)).slice(0, SHOWN);
+}
+
+const DAY_MS = 86_400_000;
+
+/** `06:00 Europe/Berlin`, with the day of the week when it is more than a day away. */
+export function localTime(at: number, zone: string, ownZone: string, now: number): string {
+  const format = new Intl.DateTimeFormat('en-GB', {
+    timeZone: zone,
+    hour: '2-digit',
+    minute: '2-digit',
+    ...(at - now > DAY_MS ? { weekday: 'short' } : {}),
+    ...(at - now > 6 * DAY_MS ? { day: 'numeric', month: 'short' } : {}),
+  });
+  return zone === ownZone ? format.format(at) : `${format.format(at)} ${zone}`;
 }

@@ -36,10 +36,11 @@ describe('what comes next', () => {
     const due = nextOf(
       [schedule('late', '2026-11-26T11:00:00Z'), schedule('paused', null), schedule('soon', '2026-11-26T10:01:00Z')],
       [later],
-      'Europe/Paris',
+      'Europe/Lisbon',
+      NOW,
     );
     expect(due.map(({ name }) => name)).toEqual(['soon', 'job_9 report', 'late']);
-    expect(due[0]?.zone).toBe('Europe/Berlin');
+    expect(due.map(({ local }) => local)).toEqual(['11:01 Europe/Berlin', '10:05', '12:00 Europe/Berlin']);
   });
 });
 

@@ -32,7 +32,7 @@ export function sentenceOf(facts: Facts): Word[] {
   }
   if (next) {
     words.push({ text: ', next: ' }, { text: next.name, href: next.href });
-    words.push({ text: next.at <= now ? ' now' : ` ${relative(next.at, now)}` });
+    words.push({ text: next.at - now <= 1_000 ? ' now' : ` ${relative(next.at, now)}` });
   }
   words.push(...incidentWords(facts), { text: '.' });
   return words;

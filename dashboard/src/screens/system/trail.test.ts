@@ -27,7 +27,7 @@ describe('the kinds', () => {
 describe('an event in words', () => {
   it('says what became of what', () => {
     expect(eventWords(event('TASK_CHANGED', { action: 'PUT', revision: 3 }, { taskName: 'web' }))).toBe(
-      'web, put, revision 3',
+      'put, revision 3',
     );
     expect(eventWords(event('QUEUE_CHANGED', { action: 'PAUSED', queue: 'mail', reason: 'moved' }))).toBe(
       'mail, paused, moved',

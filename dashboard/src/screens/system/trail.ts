@@ -50,7 +50,7 @@ export function eventWords(event: Said): string {
   const done = (said('action') ?? said('change') ?? '').toLowerCase().replaceAll('_', ' ');
   switch (event.type) {
     case 'TASK_CHANGED':
-      return join(event.taskName, done, said('revision') && `revision ${said('revision') ?? ''}`);
+      return join(done, said('revision') && `revision ${said('revision') ?? ''}`);
     case 'SCHEDULE_CHANGED':
       return join(said('name') ?? said('schedule'), done, said('reason'));
     case 'QUEUE_CHANGED':
