@@ -44,7 +44,7 @@ export const jobCountsDocument = graphql(`
   }
 `);
 
-/** Why the rows that are seen wait. */
+/** Why the rows that are seen wait, and what those that failed were counted into. */
 export const waitsDocument = graphql(
   `
     query JobWaits($ids: [ID!], $first: Int!, $isNeeded: Boolean!) {
@@ -52,6 +52,9 @@ export const waitsDocument = graphql(
       jobs(first: $first, filter: { ids: $ids }) @include(if: $isNeeded) {
         nodes {
           ...JobWait
+          incident {
+            id
+          }
         }
       }
     }

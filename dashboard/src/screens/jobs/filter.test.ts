@@ -1,8 +1,7 @@
 // Owns the tests of the filters: the address, what the daemon is asked, which told job fits, which event moves a list.
 import { describe, expect, it } from 'vitest';
 import type { JobState } from '$lib/api/graphql';
-import { cliOf, fits, isNarrow, jobFilter, NO_FILTERS, range, type Filters } from './filter';
-import { moves } from './list.svelte';
+import { cliOf, fits, isNarrow, jobFilter, moves, NO_FILTERS, range, type Filters } from './filter';
 import { filterWords, tokensOf } from './tokens';
 
 const NOW = Date.parse('2026-11-26T12:00:00Z');

@@ -1,7 +1,8 @@
 // Owns the filters of the jobs screen: how they stand in the address, what the daemon is asked with them, whether a job
-// that the feed tells of fits, and how the CLI says the same. Pure.
+// that the feed tells of fits and moves the list, and how the CLI says the same. Pure.
 import type { JobState } from '$lib/api/graphql';
-import { commandLine } from '$lib/format';
+import { commandLine, shellWord } from '$lib/format';
+import type { LiveEvent } from '$lib/live/feed';
 import type { JobRow } from '$lib/live/fragments';
 import { choice, optional, several, text, words, type Part } from '$lib/router.svelte';
 import type { JobFilter, JobOrder } from './documents';
@@ -20,6 +21,7 @@ export const STATES = [
   'EXPIRED',
   'SKIPPED',
 ] as const satisfies readonly JobState[];
+export const WAITING = ['QUEUED', 'SCHEDULED', 'BLOCKED', 'HELD', 'RETRYING'] as const;
 export const FINAL: readonly JobState[] = ['SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED'];
 export const isFinal = (state: JobState): boolean => FINAL.includes(state);
 export const ORIGINS = ['API', 'SCHEDULE', 'RETRY'] as const;
@@ -59,12 +61,17 @@ export const range: Part<Range | null> = {
 
 export const SORTS = ['newest', 'oldest', 'next', 'finished', 'priority'] as const;
 export type Sort = (typeof SORTS)[number];
-export const sorts: Record<Sort, { words: string; order: JobOrder }> = {
-  newest: { words: 'Newest first', order: { field: 'CREATED_AT', direction: 'DESC' } },
-  oldest: { words: 'Oldest first', order: { field: 'CREATED_AT', direction: 'ASC' } },
-  next: { words: 'Earliest start first', order: { field: 'RUN_AT', direction: 'ASC' } },
-  finished: { words: 'Last finished first', order: { field: 'FINISHED_AT', direction: 'DESC' } },
-  priority: { words: 'Highest priority first', order: { field: 'PRIORITY', direction: 'DESC' } },
+/** Some orders are of some states only, unless others are chosen: what has not ended has no place among what ended. */
+export const sorts: Record<Sort, { words: string; order: JobOrder; states: readonly JobState[] }> = {
+  newest: { words: 'Newest first', order: { field: 'CREATED_AT', direction: 'DESC' }, states: [] },
+  oldest: { words: 'Oldest first', order: { field: 'CREATED_AT', direction: 'ASC' }, states: [] },
+  next: { words: 'Waiting, next to start first', order: { field: 'RUN_AT', direction: 'ASC' }, states: WAITING },
+  finished: { words: 'Ended, last one first', order: { field: 'FINISHED_AT', direction: 'DESC' }, states: FINAL },
+  priority: {
+    words: 'Not ended, highest priority first',
+    order: { field: 'PRIORITY', direction: 'DESC' },
+    states: ['RUNNING', ...WAITING],
+  },
 };
 
 /** The filters as `useQuery` reads them. A label is written `key=value`. */
@@ -111,9 +118,9 @@ export const NO_FILTERS: Filters = {
 
 /** Whether anything but the state is filtered. */
 export function isNarrow(filters: Filters): boolean {
-  return Object.values({ ...filters, state: [] }).some(
-    (value) => value !== null && (Array.isArray(value) ? value.length > 0 : value !== ''),
-  );
+  const { text, task, queue, label, origin, created, finished, incident, schedule } = filters;
+  const lists: readonly (readonly string[])[] = [task, queue, label, origin];
+  return text !== '' || lists.some((list) => list.length > 0) || [created, finished, incident, schedule].some(Boolean);
 }
 
 /** `key=value`; a text without a sign is a key with an empty value. */
@@ -191,6 +198,28 @@ function holdsText(job: Facts, wanted: string): boolean {
   return hay.some((text) => text?.toLowerCase().includes(needle));
 }
 
+export interface Wanted {
+  readonly filters: Filters;
+  readonly sort: Sort;
+}
+
+/** Whether an event may put a job into the list, out of it or elsewhere in it. */
+export function moves(
+  event: Pick<LiveEvent, 'type'>,
+  fit: 'yes' | 'no' | 'unknown',
+  isListed: boolean,
+  { filters, sort }: Wanted,
+): boolean {
+  if (fit === 'no') return isListed;
+  if (event.type === 'JOB_CREATED') return !isListed;
+  const isFixed = sort === 'newest' || sort === 'oldest';
+  if (isListed) return !isFixed && fit === 'yes';
+  // A job that is not loaded, as it would have been before: only what the event may have changed brings it here.
+  const dependsOnState =
+    filters.state.length > 0 || filters.finished !== null || filters.text !== '' || filters.incident !== null;
+  return dependsOnState || !isFixed;
+}
+
 /** The list in the words of the CLI, and what its flags cannot say. */
 export function cliOf(filters: Filters): { argv: string[]; unsaid: string[] } {
   const each = (flag: string, values: readonly string[]) => values.flatMap((value) => [flag, value]);
@@ -214,4 +243,21 @@ export function cliOf(filters: Filters): { argv: string[]; unsaid: string[] } {
     ] as const
   ).flatMap(([name, isSet]) => (isSet ? [name] : []));
   return { argv, unsaid };
+}
+
+/** A bulk action in the words of the CLI. It has no flag for some filters and takes one id at a time. */
+export function cliOfBulk(verb: 'cancel' | 'retry', filter: JobFilter, max: number): string {
+  const { ids, states, tasks, queues, labels, ...rest } = filter;
+  if (ids) return ids.map((id) => `beadle ${verb} ${id}`).join('\n');
+  const flags: [string, string][] = [
+    ...(states ?? []).map((state): [string, string] => ['--state', state.toLowerCase()]),
+    ...(tasks ?? []).map((task): [string, string] => ['--task', task]),
+    ...(queues ?? []).map((queue): [string, string] => ['--queue', queue]),
+    ...(labels ?? []).map(({ key, value }): [string, string] => ['--label', `${key}=${value}`]),
+  ];
+  const every = flags.length > 0 ? '' : verb === 'cancel' ? ' --all' : ' --failed';
+  const words = flags.map(([flag, value]) => ` ${flag} ${shellWord(value)}`).join('');
+  const unsaid = Object.keys(rest).map((key) => key.replace(/Id$/, ''));
+  const remark = unsaid.length === 0 ? '' : ` # not said here, the command has no flag for it: ${unsaid.join(', ')}`;
+  return `beadle ${verb}${every}${words} --max ${String(max)}${remark}`;
 }

@@ -7,7 +7,7 @@ import type { LiveEvent } from '$lib/live/feed';
 import type { JobRow } from '$lib/live/fragments';
 import { live } from '$lib/live/live.svelte';
 import { jobsDocument, type JobFilter } from './documents';
-import { fits, jobFilter, sorts, type Filters, type Sort } from './filter';
+import { fits, jobFilter, moves, sorts, type Wanted } from './filter';
 import { EMPTY, ofPage, withHead, withNext, type Listed, type Page } from './pages';
 
 const TYPES = ['JOB_CREATED', 'JOB_STATE_CHANGED'] as const;
@@ -20,32 +20,8 @@ const TOP_PX = 120;
 /** As many are counted as new. */
 export const NEWS_MAX = 999;
 
-interface Asked {
-  readonly filters: Filters;
-  readonly sort: Sort;
+interface Asked extends Wanted {
   readonly filter: JobFilter;
-}
-
-/** Whether an event may put a job into the list, out of it or elsewhere in it. */
-export function moves(
-  event: Pick<LiveEvent, 'type'>,
-  fit: 'yes' | 'no' | 'unknown',
-  isListed: boolean,
-  { filters, sort }: Pick<Asked, 'filters' | 'sort'>,
-): boolean {
-  if (fit === 'no') return isListed;
-  if (event.type === 'JOB_CREATED') return !isListed;
-  const isFixed = sort === 'newest' || sort === 'oldest';
-  if (isListed) return !isFixed && fit === 'yes';
-  // A job that is not loaded, as it would have been before: only what the event may have changed brings it here.
-  const dependsOnState =
-    filters.state.length > 0 || filters.finished !== null || filters.text !== '' || filters.incident !== null;
-  return dependsOnState || !isFixed;
-}
-
-export interface Wanted {
-  readonly filters: Filters;
-  readonly sort: Sort;
 }
 
 /** Make one while a component is made: it ends with the component. */
@@ -56,7 +32,8 @@ export class JobList {
   /** Whether jobs may fit of which the page cannot know it. */
   isUnsure = $state(false);
   readonly #asked = $derived.by((): Asked => {
-    const { filters, sort } = this.wanted();
+    const { filters: chosen, sort } = this.wanted();
+    const filters = chosen.state.length > 0 ? chosen : { ...chosen, state: sorts[sort].states };
     // A range of the last hours begins where it began when it was asked for.
     return { filters, sort, filter: untrack(() => jobFilter(filters, clock.exact())) };
   });

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { ofPage, withHead, withNext } from './pages';
 import { everything, extended, IDS_MAX, isSelected, NOTHING, ofLoaded, toggled } from './selection';
-import { touchedBy, waitOf } from './words';
+import { touchedBy, waitOf, within } from './words';
 
 const page = (ids: string, hasNextPage = true) => ({
   nodes: [...ids].map((id) => ({ id })),
@@ -75,6 +75,7 @@ it('a bulk action says what it will touch and what it will leave', () => {
     words: '4 new jobs are made: 3 failed and 1 cancelled. 8 jobs stay as they are: 4 succeeded and 4 have not ended.',
   });
   expect(touchedBy('retry', counts, ['SUCCEEDED']).count).toBe(8);
+  expect(touchedBy('cancel', within(counts, ['RUNNING', 'FAILED']), []).count).toBe(1);
   const none = { ...counts, failed: 0, cancelled: 0, running: 0, held: 0, scheduled: 0, succeeded: 0 };
   expect(touchedBy('retry', none, []).words).toBe('There is nothing to do.');
 });

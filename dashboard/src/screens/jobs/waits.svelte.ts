@@ -1,5 +1,5 @@
-// Owns why the rows that are seen wait: one question for all of them, asked again when something may have changed it.
-// The answer comes to the rows themselves, as `blockers`.
+// Owns why the rows that are seen wait, and the incidents of those that failed: one question for all of them, asked
+// again when something may have changed it. The answer comes to the rows themselves, as `blockers` and `incident`.
 import { untrack } from 'svelte';
 import { live } from '$lib/live/live.svelte';
 import { waitsDocument } from './documents';

@@ -5,7 +5,7 @@ import { commandLine, count, counted, list } from '$lib/format';
 import type { JobRow, JobWait } from '$lib/live/fragments';
 import { jobStates } from '$lib/ui/states';
 import type { jobCountsDocument } from './documents';
-import { STATES } from './filter';
+import { STATES, WAITING } from './filter';
 
 export type Counts = ResultOf<typeof jobCountsDocument>['jobCounts'];
 type Counted = Exclude<keyof Counts, 'isCapped'>;
@@ -24,8 +24,6 @@ export function sumOf(counts: Counts, states: readonly JobState[]): number {
   return states.reduce((sum, state) => sum + countOf(counts, state), 0);
 }
 
-export const WAITING = ['QUEUED', 'SCHEDULED', 'BLOCKED', 'HELD', 'RETRYING'] as const;
-
 /** Why it waits, in the daemon's words. */
 export function waitOf(job: Partial<Pick<JobWait, 'blockers'>>): string {
   const [first, ...others] = job.blockers ?? [];
@@ -39,6 +37,12 @@ export function failureOf({ failure }: Pick<JobRow, 'failure'>): { code: string;
   if (failure === null) return null;
   const code = failure.exitCode !== null ? `exit ${String(failure.exitCode)}` : (failure.signal ?? '');
   return { code, line: failure.errorLine ?? failure.message };
+}
+
+/** The same counts, of these states only; of all when none is named. */
+export function within(counts: Counts, states: readonly JobState[]): Counts {
+  const others = states.length === 0 ? [] : STATES.filter((state) => !states.includes(state));
+  return { ...counts, ...Object.fromEntries(others.map((state) => [state.toLowerCase(), 0])) };
 }
 
 export type BulkVerb = 'cancel' | 'retry';
