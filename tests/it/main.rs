@@ -3,6 +3,7 @@
 
 mod api;
 mod daemon;
+mod dashboard;
 mod embedded;
 mod examples;
 mod sim;

@@ -122,7 +122,7 @@ fn every_screen_of_the_router_has_an_address() {
 }
 
 /// Debian's browser; `None`, with a printed line, when there is none here.
-fn chromium() -> Option<&'static str> {
+pub fn chromium() -> Option<&'static str> {
     let found =
         ["/usr/bin/chromium", "/usr/bin/google-chrome"].into_iter().find(|path| Path::new(path).exists());
     if found.is_none() {

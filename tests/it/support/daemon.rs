@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::machine::{self, Place};
 use super::printed::{address_in, gather, text};
 use super::program::{kill_all_with, program, program_path};
+use super::ready::is_ready;
 use super::sse::{End, Sse};
 use super::wait::{PATIENCE, now, span, until};
 
@@ -198,6 +199,11 @@ impl Daemon {
     /// What the present daemon has written to its standard error.
     pub fn log(&self) -> String {
         self.running.as_ref().map(|one| text(&one.stderr)).unwrap_or_default()
+    }
+
+    /// What the present daemon has written to its standard output: its banner.
+    pub fn banner(&self) -> String {
+        self.running.as_ref().map(|one| text(&one.stdout)).unwrap_or_default()
     }
 
     /// Kills the daemon at once: no signal handler, no flush.
@@ -485,13 +491,6 @@ pub fn send(address: &str, token: &str, query: &str, variables: &Value) -> Resul
     let status = answer.status();
     let text = answer.body_mut().read_to_string().map_err(|why| why.to_string())?;
     serde_json::from_str(&text).map_err(|why| format!("{status}: {why}: {text}"))
-}
-
-/// Whether `http://ADDRESS/readyz` says so.
-fn is_ready(address: &str) -> bool {
-    let agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().new_agent();
-    agent.get(format!("http://{address}/readyz")).call().is_ok()
 }
 
 /// A JSON string's text; empty for anything else.

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod postgres;
 pub mod printed;
 pub mod program;
+pub mod ready;
 pub mod receiver;
 pub mod sse;
 pub mod wait;

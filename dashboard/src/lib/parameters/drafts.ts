@@ -1,0 +1,174 @@
+// Owns what somebody has typed into a form of parameters, and the object that it stands for. A draft is a text for
+// each field, by its JSON pointer: empty means that the parameter is left out. Pure.
+import { isObject, plain, pointer, type ParameterField } from './fields';
+
+export type Drafts = Record<string, string>;
+
+export interface Collected {
+  readonly value: Record<string, unknown>;
+  /** What is wrong, by JSON pointer. */
+  readonly errors: Readonly<Record<string, string>>;
+}
+
+const NEEDED = 'This is needed.';
+
+/** The drafts that a form begins with: the given values, else the presets of the schema. */
+export function draftsOf(fields: readonly ParameterField[], given: Readonly<Record<string, unknown>> = {}): Drafts {
+  const drafts: Drafts = {};
+  for (const field of fields) {
+    const name = field.path.at(-1) ?? '';
+    const value = name in given ? given[name] : field.preset;
+    if (field.kind === 'group') Object.assign(drafts, draftsOf(field.fields, isObject(value) ? value : {}));
+    else drafts[pointer(field.path)] = draftOf(field, value);
+  }
+  return drafts;
+}
+
+function draftOf(field: Exclude<ParameterField, { kind: 'group' }>, value: unknown): string {
+  if (value === undefined) return '';
+  switch (field.kind) {
+    case 'fixed':
+      return '';
+    case 'choice':
+      return optionIndex(field.options, value);
+    case 'pick':
+      return (Array.isArray(value) ? value : [])
+        .map((each) => optionIndex(field.options, each))
+        .filter(Boolean)
+        .join(',');
+    case 'list':
+      return Array.isArray(value) ? value.map(plain).join('\n') : '';
+    case 'json':
+      return JSON.stringify(value, null, 2);
+    default:
+      return value === null ? '' : plain(value);
+  }
+}
+
+function optionIndex(options: readonly { value: unknown }[], value: unknown): string {
+  const written = JSON.stringify(value);
+  const index = options.findIndex((option) => JSON.stringify(option.value) === written);
+  return index < 0 ? '' : String(index);
+}
+
+/** The object that the drafts stand for, and what is wrong with them. */
+export function collect(fields: readonly ParameterField[], drafts: Drafts): Collected {
+  const value: Record<string, unknown> = {};
+  const errors: Record<string, string> = {};
+  for (const field of fields) {
+    const name = field.path.at(-1) ?? '';
+    if (field.kind === 'group') {
+      const inner = collect(field.fields, drafts);
+      // One that may be left out is, while nothing was typed into it and it would not do as it is.
+      const isUntouched = !field.isNeeded && sameDrafts(draftsOf([field]), drafts);
+      if (isUntouched && (Object.keys(inner.errors).length > 0 || Object.keys(inner.value).length === 0)) continue;
+      value[name] = inner.value;
+      Object.assign(errors, inner.errors);
+      continue;
+    }
+    const read = readDraft(field, drafts[pointer(field.path)] ?? '');
+    if ('error' in read) errors[pointer(field.path)] = read.error;
+    else if (read.value !== undefined) value[name] = read.value;
+  }
+  return { value, errors };
+}
+
+function sameDrafts(some: Drafts, all: Drafts): boolean {
+  return Object.entries(some).every(([key, draft]) => all[key] === draft);
+}
+
+type Read = { readonly value: unknown } | { readonly error: string };
+
+function readDraft(field: Exclude<ParameterField, { kind: 'group' }>, draft: string): Read {
+  if (field.kind === 'fixed') return { value: field.value };
+  if (draft.trim() === '' && field.kind !== 'text') return emptied(field);
+  switch (field.kind) {
+    case 'text':
+      if (draft !== '') return { value: draft };
+      // Without a word the daemon would put the preset back that somebody has just removed.
+      return typeof field.preset === 'string' && field.preset !== '' ? { value: '' } : emptied(field);
+    case 'number':
+      return readNumber(draft, field.isWhole, field.least, field.most);
+    case 'flag':
+      return { value: draft === 'true' };
+    case 'choice':
+      return { value: field.options[Number(draft)]?.value };
+    case 'pick':
+      return { value: draft.split(',').map((index) => field.options[Number(index)]?.value) };
+    case 'list':
+      return readLines(draft, field.item);
+    case 'json':
+      return readJson(draft);
+  }
+}
+
+function emptied(field: ParameterField): Read {
+  // The daemon adds the preset of what is left out, except within a group.
+  if (field.kind === 'pick' && Array.isArray(field.preset) && field.preset.length > 0) return { value: [] };
+  if (field.kind === 'list' && Array.isArray(field.preset) && field.preset.length > 0) return { value: [] };
+  if (!field.isNeeded) return { value: undefined };
+  if (field.kind === 'flag') return { value: false };
+  if (field.kind === 'list' || field.kind === 'pick') return { value: [] };
+  return { error: NEEDED };
+}
+
+function readNumber(draft: string, isWhole: boolean, least: number | null, most: number | null): Read {
+  const text = draft.trim();
+  const value = Number(text);
+  if (!/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) || !Number.isFinite(value)) {
+    return { error: 'This is not a number.' };
+  }
+  if (isWhole && !Number.isInteger(value)) return { error: 'This is not a whole number.' };
+  if (isWhole && !Number.isSafeInteger(value)) return { error: 'This is too large for the form: write it as JSON.' };
+  if (least !== null && value < least) return { error: `This is less than ${String(least)}.` };
+  if (most !== null && value > most) return { error: `This is more than ${String(most)}.` };
+  return { value };
+}
+
+function readLines(draft: string, item: 'text' | 'whole' | 'number'): Read {
+  const lines = draft.split('\n').filter((line) => line.trim() !== '');
+  if (item === 'text') return { value: lines.map((line) => line.trim()) };
+  const values: unknown[] = [];
+  for (const line of lines) {
+    const read = readNumber(line, item === 'whole', null, null);
+    if ('error' in read) return { error: `${line.trim()}: ${read.error}` };
+    values.push(read.value);
+  }
+  return { value: values };
+}
+
+/** A JSON text. */
+export function readJson(text: string): Read {
+  try {
+    return { value: JSON.parse(text) as unknown };
+  } catch (error) {
+    return { error: `This is not JSON: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+/** What the daemon said is wrong with parameters, by JSON pointer: it names all of it in one message. */
+export function refusedParameters(message: string, path: readonly string[]): Record<string, string> {
+  const errors: Record<string, string> = {};
+  for (const part of message.split(/; (?=\/)/)) {
+    const found = /^(\/\S*) (.+)$/s.exec(part);
+    if (found) errors[found[1] ?? ''] ??= sentence(found[2] ?? '');
+  }
+  const first = pointer(path);
+  if (Object.keys(errors).length === 0 && first !== '') errors[first] = sentence(message);
+  return errors;
+}
+
+function sentence(text: string): string {
+  const words = text.replace(/^does not fit: /, 'It does not fit: ').replace(/^is /, 'It is ');
+  return /[.!?]$/.test(words) ? words : `${words}.`;
+}
+
+/** The field that an error belongs to: the one at the pointer, else the nearest one above it. */
+export function homeOf(errorPointer: string, drafts: Drafts): string | null {
+  let at = errorPointer;
+  while (at !== '') {
+    if (at in drafts) return at;
+    at = at.slice(0, at.lastIndexOf('/'));
+  }
+  return null;
+}

@@ -1,0 +1,275 @@
+// Owns what the job screen asks and changes. The command and the attempts stand under names of their own here, because
+// the events of the feed bring smaller ones.
+import { graphql, type ResultOf } from '$lib/api/graphql';
+import { jobRow, jobWait } from '$lib/live/fragments';
+
+export const attemptPart = graphql(`
+  fragment AttemptPart on Attempt @_unmask {
+    id
+    number
+    outcome
+    failure {
+      message
+      errorLine
+      isRetryable
+    }
+    ran {
+      program
+      directory
+      environmentNames
+      environmentCount
+      host
+      cgroup
+    }
+    pid
+    exitCode
+    signal
+    startedAt
+    finishedAt
+    userTime
+    systemTime
+    peakMemoryBytes
+    logBytes
+    droppedLogBytes
+    incident {
+      id
+      title
+      status
+    }
+    worker {
+      id
+      name
+    }
+  }
+`);
+export type AttemptPart = ResultOf<typeof attemptPart>;
+
+/** A job as a node of the graph. */
+const graphNode = graphql(`
+  fragment GraphNode on Job @_unmask {
+    id
+    state
+    stopRequestedAt
+    command {
+      argv
+      script
+      handler
+    }
+    task {
+      id
+      name
+    }
+  }
+`);
+
+export const jobDocument = graphql(
+  `
+    query Job($id: ID!) {
+      eventCursor
+      job(id: $id) {
+        ...JobRow
+        taskRevision
+        traceId
+        uniqueKey
+        timeout
+        idleTimeout
+        killGrace
+        maxTimeout
+        isRestartable
+        onDependencyFailure
+        parameters
+        output
+        retryPolicy {
+          maxAttempts
+          initialDelay
+          maxDelay
+          factor
+        }
+        whole: command {
+          argv
+          script
+          shell
+          handler
+          workingDirectory
+          environment {
+            name
+            isSecret
+            value
+          }
+          inheritEnvironment
+        }
+        every: attempts(first: 200) {
+          nodes {
+            ...AttemptPart
+          }
+          pageInfo {
+            hasNextPage
+          }
+        }
+        retryOf {
+          ...GraphNode
+        }
+        incident {
+          id
+          title
+          status
+        }
+        schedule {
+          id
+          name
+        }
+        before: dependsOn(first: 12) {
+          ...GraphNode
+          before: dependsOn(first: 12) {
+            ...GraphNode
+          }
+        }
+        after: dependants(first: 12) {
+          ...GraphNode
+          after: dependants(first: 12) {
+            ...GraphNode
+          }
+        }
+      }
+    }
+  `,
+  [jobRow, attemptPart, graphNode],
+);
+export type JobPart = NonNullable<ResultOf<typeof jobDocument>['job']>;
+
+export const waitDocument = graphql(
+  `
+    query JobWhy($id: ID!) {
+      eventCursor
+      job(id: $id) {
+        ...JobWait
+      }
+    }
+  `,
+  [jobWait],
+);
+
+export const historyDocument = graphql(`
+  query JobHistory($id: ID!, $after: EventCursor, $types: [EventType!]) {
+    eventCursor
+    events(first: 200, after: $after, filter: { jobIds: [$id], types: $types }) {
+      cursor
+      hasMorePastEvents
+      events {
+        cursor
+        type
+        at
+        actor
+        peer
+        data
+      }
+    }
+  }
+`);
+
+export const cancelDocument = graphql(
+  `
+    mutation CancelJob($input: JobCancelInput!) {
+      jobCancel(input: $input) {
+        job {
+          ...JobRow
+        }
+        cursor
+        userErrors {
+          code
+          message
+          path
+        }
+      }
+    }
+  `,
+  [jobRow],
+);
+
+export const retryDocument = graphql(
+  `
+    mutation RetryJob($input: JobRetryInput!) {
+      jobRetry(input: $input) {
+        job {
+          ...JobRow
+        }
+        cursor
+        userErrors {
+          code
+          message
+          path
+        }
+      }
+    }
+  `,
+  [jobRow],
+);
+
+export const holdDocument = graphql(
+  `
+    mutation HoldJob($input: JobHoldInput!) {
+      jobHold(input: $input) {
+        job {
+          ...JobRow
+        }
+        cursor
+        userErrors {
+          code
+          message
+          path
+        }
+      }
+    }
+  `,
+  [jobRow],
+);
+
+export const releaseDocument = graphql(
+  `
+    mutation ReleaseJob($input: JobReleaseInput!) {
+      jobRelease(input: $input) {
+        job {
+          ...JobRow
+        }
+        cursor
+        userErrors {
+          code
+          message
+          path
+        }
+      }
+    }
+  `,
+  [jobRow],
+);
+
+export const updateDocument = graphql(
+  `
+    mutation UpdateJob($input: JobUpdateInput!) {
+      jobUpdate(input: $input) {
+        job {
+          ...JobRow
+        }
+        cursor
+        userErrors {
+          code
+          message
+          path
+        }
+      }
+    }
+  `,
+  [jobRow],
+);
+
+export const queueNamesDocument = graphql(`
+  query QueueNames {
+    eventCursor
+    queues(first: 200) {
+      nodes {
+        id
+        name
+      }
+    }
+  }
+`);

@@ -1,0 +1,67 @@
+// Owns what the log asks: pages of an attempt, its newest lines, its live tail, and where a text stands in it. The
+// attempt is asked without its id on purpose: lines are no things that live on, and the page keeps few of them.
+import { graphql, type ResultOf } from '$lib/api/graphql';
+
+export const logBatch = graphql(`
+  fragment LogBatchParts on LogBatch @_unmask {
+    cursor
+    hasMore
+    isComplete
+    droppedBytes
+    isForgotten
+    lines {
+      cursor
+      at
+      stream
+      text
+      isTruncated
+      droppedBefore
+    }
+  }
+`);
+export type LogBatch = ResultOf<typeof logBatch>;
+
+export const pageDocument = graphql(
+  `
+    query LogPage($attempt: ID!, $first: Int!, $after: LogCursor, $streams: [LogStream!], $grep: String) {
+      eventCursor
+      node(id: $attempt) {
+        __typename
+        ... on Attempt {
+          log(first: $first, after: $after, streams: $streams, grep: $grep) {
+            ...LogBatchParts
+          }
+        }
+      }
+    }
+  `,
+  [logBatch],
+);
+
+export const endDocument = graphql(
+  `
+    query LogEnd($attempt: ID!, $last: Int!, $grep: String) {
+      eventCursor
+      node(id: $attempt) {
+        __typename
+        ... on Attempt {
+          log(last: $last, grep: $grep) {
+            ...LogBatchParts
+          }
+        }
+      }
+    }
+  `,
+  [logBatch],
+);
+
+export const tailDocument = graphql(
+  `
+    subscription LogTail($job: ID!, $attempt: Int!, $after: LogCursor, $streams: [LogStream!], $grep: String) {
+      jobLog(id: $job, attempt: $attempt, after: $after, streams: $streams, grep: $grep) {
+        ...LogBatchParts
+      }
+    }
+  `,
+  [logBatch],
+);

@@ -1,0 +1,317 @@
+// Owns the lines of one attempt as the page holds them: windows of a log of any size. It asks for what is seen, keeps
+// the windows used last, and follows the end while the attempt runs. It must never hold more than CHARACTERS_MAX.
+import { untrack } from 'svelte';
+import { follow } from '$lib/api/socket';
+import type { Problem } from '$lib/api/problem';
+import { live } from '$lib/live/live.svelte';
+import { carryBehind } from './ansi';
+import { endDocument, pageDocument, tailDocument, type LogBatch } from './documents';
+import { Gaps } from './gaps';
+import { linesBefore, positionBehind } from './position';
+import type { Line, Row, Source, Stream } from './source';
+
+/** Lines of one window. */
+export const WINDOW = 250;
+/** Windows and characters that are kept at most. */
+const WINDOWS_MAX = 60;
+const CHARACTERS_MAX = 12_000_000;
+/** Lines that are asked for at first. */
+const LAST = 400;
+/** A scrollbar that is dragged asks only where it rests. */
+const REST_MS = 60;
+
+interface Window {
+  readonly lines: (Line | undefined)[];
+  isWhole: boolean;
+  isAsked: boolean;
+  characters: number;
+}
+
+export interface LogOf {
+  readonly jobId: string;
+  readonly attemptId: string;
+  readonly number: number;
+}
+
+export class Lines implements Source {
+  /** Lines so far, those that were not kept included. */
+  end = $state.raw(0);
+  /** The last line was seen and nothing follows. */
+  isComplete = $state.raw(false);
+  /** The whole log made room for newer ones; then so many bytes are gone. */
+  forgottenBytes = $state.raw<number | null>(null);
+  problem = $state.raw<Problem | null>(null);
+  isOpen = $state.raw(false);
+  /** The tail is lost and comes back by itself. */
+  isCut = $state.raw(false);
+
+  readonly gaps = new Gaps();
+  /** Changes whenever a row may be another one. */
+  #version = $state.raw(0);
+  #windows = new Map<number, Window>();
+  #carries = new Map<Stream, string>();
+  #stop: (() => void) | null = null;
+  #isClosed = false;
+  #frame: number | null = null;
+  #rest: ReturnType<typeof setTimeout> | undefined;
+  #isBisecting = false;
+  /** Windows that could not be read; they are asked again when the connection is back. */
+  #failed = new Set<number>();
+
+  constructor(readonly of: LogOf) {}
+
+  /** Reads the end and follows it. */
+  async open(): Promise<void> {
+    this.problem = null;
+    const { data, problem } = await live.once(endDocument, { attempt: this.of.attemptId, last: LAST, grep: null });
+    if (this.#isClosed) return;
+    const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
+    if (!log) {
+      this.problem = problem;
+      return;
+    }
+    this.#take(log);
+    this.isOpen = true;
+    if (!log.isComplete) this.#follow();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#stop?.();
+    clearTimeout(this.#rest);
+    if (this.#frame !== null) cancelAnimationFrame(this.#frame);
+    this.#windows.clear();
+  }
+
+  /** The daemon answers again. */
+  retry(): void {
+    if (!this.isOpen && this.problem) void this.open();
+    this.#failed.clear();
+    this.#changed();
+  }
+
+  get count(): number {
+    void this.#version;
+    return this.gaps.rows(this.end);
+  }
+
+  row(index: number): Row | null {
+    void this.#version;
+    const number = this.gaps.lineOf(index);
+    const gap = this.gaps.at(number);
+    if (gap) return { kind: 'gap', ...gap };
+    return this.#windows.get(Math.floor(number / WINDOW))?.lines[number % WINDOW] ?? null;
+  }
+
+  rowOf(line: number): number {
+    return this.gaps.rowOf(line);
+  }
+
+  lineOf(row: number): number {
+    return this.gaps.lineOf(row);
+  }
+
+  want(from: number, to: number): void {
+    const first = Math.floor(this.gaps.lineOf(Math.max(0, from)) / WINDOW);
+    const last = Math.floor(this.gaps.lineOf(Math.max(0, to)) / WINDOW);
+    clearTimeout(this.#rest);
+    const missing: number[] = [];
+    for (let index = first; index <= last; index += 1) {
+      const window = this.#windows.get(index);
+      if (window) this.#use(index, window);
+      const isOpen = !window?.isWhole && !window?.isAsked && !this.#failed.has(index);
+      if (isOpen && this.#isLacking(index, from, to)) missing.push(index);
+      // A gap is one row: the windows within it are not looked at.
+      const gap = this.gaps.at((index + 1) * WINDOW);
+      if (gap) index = Math.max(index, Math.floor(gap.to / WINDOW) - 1);
+    }
+    if (missing.length === 0) return;
+    this.#rest = setTimeout(() => {
+      for (const index of missing) void this.#bring(index);
+    }, REST_MS);
+  }
+
+  /** Whether a row that is seen is not at hand. */
+  #isLacking(index: number, from: number, to: number): boolean {
+    const start = Math.max(index * WINDOW, this.gaps.lineOf(Math.max(0, from)));
+    const end = Math.min((index + 1) * WINDOW, this.gaps.lineOf(to) + 1, this.end);
+    for (let line = start; line < end; line += 1) {
+      if (!this.#windows.get(index)?.lines[line % WINDOW] && !this.gaps.at(line)) return true;
+    }
+    return false;
+  }
+
+  async #bring(index: number): Promise<void> {
+    const window = this.#window(index);
+    if (window.isWhole || window.isAsked) return;
+    window.isAsked = true;
+    const start = index * WINDOW;
+    const end = start + WINDOW;
+    const carries = this.#carriesBefore(index);
+    for (let at = start; at < end;) {
+      const after = positionBehind(this.of.attemptId, at);
+      const variables = { attempt: this.of.attemptId, first: end - at, after, streams: null, grep: null };
+      const { data, problem } = await live.once(pageDocument, variables);
+      if (this.#isClosed) return;
+      const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
+      this.problem = problem;
+      if (!log) {
+        this.#failed.add(index);
+        break;
+      }
+      const next = this.#put(log, at, carries);
+      if (next === at) {
+        // Nothing is kept from here to the end as it is known.
+        if (!log.hasMore) this.gaps.add({ from: at, to: Math.min(end, this.end), bytes: 0 });
+        break;
+      }
+      at = next;
+      window.isWhole = at >= end;
+    }
+    window.isAsked = false;
+    this.#use(index, window);
+    this.#changed();
+  }
+
+  /** Puts a page that was asked for behind `at`. Returns where it ended. */
+  #put(log: LogBatch, at: number, carries: Map<Stream, string>): number {
+    let expected = at;
+    for (const line of log.lines) {
+      const number = linesBefore(line.cursor) - 1;
+      if (number > expected) this.#gap(expected, number, Number(line.droppedBefore));
+      this.#set(number, line, carries);
+      expected = number + 1;
+    }
+    return expected;
+  }
+
+  #set(number: number, line: LogBatch['lines'][number], carries: Map<Stream, string>): void {
+    const carry = carries.get(line.stream) ?? '';
+    const after = carryBehind(carry, line.text);
+    if (after !== carry) carries.set(line.stream, after);
+    const window = this.#window(Math.floor(number / WINDOW));
+    if (window.lines[number % WINDOW] === undefined) window.characters += line.text.length;
+    const { at, stream, text, isTruncated } = line;
+    window.lines[number % WINDOW] = { kind: 'line', number, at, stream, text, carry, isTruncated };
+  }
+
+  /** The looks that the window before leaves on. */
+  #carriesBefore(index: number): Map<Stream, string> {
+    const carries = new Map<Stream, string>();
+    for (const line of this.#windows.get(index - 1)?.lines ?? []) {
+      if (line) carries.set(line.stream, carryBehind(line.carry, line.text));
+    }
+    return carries;
+  }
+
+  #gap(from: number, to: number, bytes: number): void {
+    if (!this.gaps.add({ from, to, bytes })) return;
+    const gap = this.gaps.at(from);
+    if (gap && gap.from > 0 && !this.#isKnown(gap.from - 1)) void this.#bisect(gap.from);
+  }
+
+  #isKnown(line: number): boolean {
+    return this.#windows.get(Math.floor(line / WINDOW))?.lines[line % WINDOW] !== undefined;
+  }
+
+  /** Looks where the gap that reaches up to a line begins, by halves: the daemon tells only what is behind a position. */
+  async #bisect(upTo: number): Promise<void> {
+    if (this.#isBisecting) return;
+    this.#isBisecting = true;
+    let [kept, lost] = [-1, upTo];
+    while (lost - kept > 1) {
+      const middle = Math.floor((kept + lost) / 2);
+      const after = positionBehind(this.of.attemptId, middle);
+      const variables = { attempt: this.of.attemptId, first: 1, after, streams: null, grep: null };
+      const { data } = await live.once(pageDocument, variables);
+      if (this.#isClosed) return;
+      const line = data?.node?.__typename === 'Attempt' ? data.node.log.lines[0] : undefined;
+      if (!line) break;
+      if (linesBefore(line.cursor) - 1 === middle) kept = middle;
+      else lost = middle;
+    }
+    this.#isBisecting = false;
+    if (this.gaps.add({ from: lost, to: upTo, bytes: 0 })) this.#changed();
+  }
+
+  /** The newest lines: of the first answer, or told by the tail. */
+  #take(log: LogBatch): void {
+    const end = linesBefore(log.cursor);
+    const [first] = log.lines;
+    if (log.isForgotten) this.forgottenBytes = Number(log.droppedBytes);
+    else if (first) {
+      const number = linesBefore(first.cursor) - 1;
+      const dropped = Number(first.droppedBefore);
+      const start = this.isOpen ? Math.min(this.end, number) : number;
+      if (!this.isOpen && dropped > 0 && number > 0) this.#gap(number - 1, number, dropped);
+      this.#put(log, start, this.#carries);
+    }
+    this.end = Math.max(this.end, end);
+    this.isComplete = log.isComplete;
+    this.#changed();
+  }
+
+  #follow(): void {
+    this.#stop = follow(tailDocument, {
+      variables: () => ({
+        job: this.of.jobId,
+        attempt: this.of.number,
+        after: positionBehind(this.of.attemptId, this.end),
+        streams: null,
+        grep: null,
+      }),
+      next: ({ jobLog }) => {
+        this.#take(jobLog);
+      },
+      started: () => {
+        this.isCut = false;
+      },
+      lost: () => {
+        this.isCut = true;
+      },
+      refused: (problem) => {
+        if (problem.code === 'SLOW_CONSUMER') return 'again';
+        this.problem = problem;
+        return 'stop';
+      },
+      complete: () => {
+        this.isComplete = true;
+      },
+    });
+  }
+
+  #window(index: number): Window {
+    const known = this.#windows.get(index);
+    if (known) return known;
+    const window: Window = { lines: [], isWhole: false, isAsked: false, characters: 0 };
+    this.#windows.set(index, window);
+    this.#forget();
+    return window;
+  }
+
+  #use(index: number, window: Window): void {
+    this.#windows.delete(index);
+    this.#windows.set(index, window);
+  }
+
+  /** Lets go of the windows that were not used for longest. */
+  #forget(): void {
+    let characters = 0;
+    for (const window of this.#windows.values()) characters += window.characters;
+    for (const [index, window] of this.#windows) {
+      if (this.#windows.size <= 4) break;
+      if (this.#windows.size <= WINDOWS_MAX && characters <= CHARACTERS_MAX) break;
+      if (window.isAsked) continue;
+      characters -= window.characters;
+      this.#windows.delete(index);
+    }
+  }
+
+  /** One picture for all that comes within a frame. */
+  #changed(): void {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.#version = untrack(() => this.#version) + 1;
+    });
+  }
+}

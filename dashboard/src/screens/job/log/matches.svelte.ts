@@ -1,0 +1,126 @@
+// Owns the lines that a search or a stream takes: found by the daemon from the beginning on, page by page, and live at
+// the end. It must never hold more than MATCHES_MAX.
+import { follow } from '$lib/api/socket';
+import type { LogCursor } from '$lib/api/graphql';
+import type { Problem } from '$lib/api/problem';
+import { live } from '$lib/live/live.svelte';
+import { carryBehind } from './ansi';
+import { pageDocument, tailDocument, type LogBatch } from './documents';
+import type { LogOf } from './lines.svelte';
+import { linesBefore } from './position';
+import type { Line, Row, Source, Stream } from './source';
+
+/** Matching lines that are kept at most. */
+export const MATCHES_MAX = 20_000;
+/** Matching lines that are looked for without being asked for. */
+const AHEAD = 1_000;
+const PAGE = 1_000;
+
+export class Matches implements Source {
+  rows = $state.raw<readonly Line[]>([]);
+  isSearching = $state.raw(true);
+  /** Everything was looked at. */
+  isComplete = $state.raw(false);
+  problem = $state.raw<Problem | null>(null);
+  #cursor: LogCursor | null = null;
+  #wanted = AHEAD;
+  #carries = new Map<Stream, string>();
+  #isClosed = false;
+  #stop: (() => void) | null = null;
+
+  constructor(
+    readonly of: LogOf,
+    readonly grep: string,
+    readonly streams: readonly Stream[],
+  ) {}
+
+  open(): void {
+    void this.#search();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#stop?.();
+  }
+
+  get count(): number {
+    return this.rows.length;
+  }
+
+  row(index: number): Row | null {
+    return this.rows[index] ?? null;
+  }
+
+  want(_from: number, to: number): void {
+    if (this.isSearching || this.isComplete || this.#stop || this.rows.length >= MATCHES_MAX) return;
+    if (to < this.rows.length - AHEAD / 2) return;
+    this.#wanted = this.rows.length + AHEAD;
+    void this.#search();
+  }
+
+  rowOf(line: number): number {
+    let [low, high] = [0, this.rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.rows[middle]?.number ?? 0) < line) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  lineOf(row: number): number {
+    return this.rows[row]?.number ?? 0;
+  }
+
+  get #filter() {
+    return { streams: this.streams.length > 0 ? [...this.streams] : null, grep: this.grep || null };
+  }
+
+  async #search(): Promise<void> {
+    this.isSearching = true;
+    while (this.rows.length < Math.min(this.#wanted, MATCHES_MAX)) {
+      const variables = { attempt: this.of.attemptId, first: PAGE, after: this.#cursor, ...this.#filter };
+      const { data, problem } = await live.once(pageDocument, variables);
+      if (this.#isClosed) return;
+      const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
+      this.problem = problem;
+      if (!log) break;
+      this.#take(log);
+      if (log.hasMore) continue;
+      if (log.isComplete) this.isComplete = true;
+      else this.#follow();
+      break;
+    }
+    this.isSearching = false;
+  }
+
+  #take(log: LogBatch): void {
+    this.#cursor = log.cursor;
+    if (log.lines.length === 0) return;
+    const more = log.lines.map((line): Line => {
+      const carry = this.#carries.get(line.stream) ?? '';
+      // Between matches of a search lie lines that were not seen: their looks are not known.
+      this.#carries.set(line.stream, this.grep === '' ? carryBehind(carry, line.text) : '');
+      const { at, stream, text, isTruncated } = line;
+      return { kind: 'line', number: linesBefore(line.cursor) - 1, at, stream, text, carry, isTruncated };
+    });
+    this.rows = [...this.rows, ...more].slice(0, MATCHES_MAX);
+  }
+
+  #follow(): void {
+    this.#stop = follow(tailDocument, {
+      variables: () => ({ job: this.of.jobId, attempt: this.of.number, after: this.#cursor, ...this.#filter }),
+      next: ({ jobLog }) => {
+        this.#take(jobLog);
+      },
+      refused: (problem) => {
+        if (problem.code === 'SLOW_CONSUMER') return 'again';
+        this.problem = problem;
+        return 'stop';
+      },
+      complete: () => {
+        this.isComplete = true;
+      },
+    });
+  }
+}

@@ -1,0 +1,50 @@
+//! The stories, each on a daemon of its own. What they claim stands in their scripts.
+
+use super::tell;
+use crate::support::daemon::Daemon;
+
+#[test]
+fn the_banner_link_leads_in_and_a_task_runs_from_its_form_with_its_progress_and_log_live() {
+    tell("run", &mut Daemon::start());
+}
+
+#[test]
+fn a_wrong_token_is_refused_in_words_and_a_reading_one_sees_no_button_that_it_may_not_press() {
+    tell("tokens", &mut Daemon::start());
+}
+
+#[test]
+fn a_running_job_is_stopped_and_repeated_from_its_page() {
+    tell("stop", &mut Daemon::start());
+}
+
+#[test]
+fn a_failing_task_becomes_an_incident_that_is_resolved() {
+    tell("incident", &mut Daemon::start());
+}
+
+#[test]
+fn a_paused_queue_says_its_reason_on_the_jobs_that_wait() {
+    tell("pause", &mut Daemon::start());
+}
+
+#[test]
+fn a_schedule_is_changed_with_its_due_times_shown_before() {
+    tell("schedule", &mut Daemon::start());
+}
+
+#[test]
+fn a_page_outlives_the_daemon_under_it_without_being_loaded_again() {
+    tell("restart", &mut Daemon::start());
+}
+
+#[test]
+fn the_first_load_is_small_and_every_screen_can_be_read_by_everybody() {
+    tell("everybody", &mut Daemon::start());
+}
+
+#[test]
+#[ignore = "it writes pictures into docs, to be looked at"]
+fn pictures_are_taken_of_every_screen() {
+    tell("pictures", &mut Daemon::start());
+}
