@@ -2,6 +2,7 @@
 import { graphql, type ResultOf } from '$lib/api/graphql';
 import type { Problem } from '$lib/api/problem';
 import { follow } from '$lib/api/socket';
+import { viewer } from '$lib/api/viewer.svelte';
 
 const healthDocument = graphql(`
   subscription Health {
@@ -27,8 +28,10 @@ export type Part = Health['subsystems'][number];
 export function useHealth(): { readonly now: Health | null; readonly problem: Problem | null } {
   let now = $state.raw<Health | null>(null);
   let problem = $state.raw<Problem | null>(null);
-  $effect(() =>
-    follow(healthDocument, {
+  $effect(() => {
+    // A token that sees its own jobs only is not told.
+    if (viewer.seesOwnJobsOnly) return undefined;
+    return follow(healthDocument, {
       variables: () => ({}),
       next: ({ health }) => {
         now = health;
@@ -38,8 +41,8 @@ export function useHealth(): { readonly now: Health | null; readonly problem: Pr
         problem = why;
         return why.code === 'FORBIDDEN' ? 'stop' : 'again';
       },
-    }),
-  );
+    });
+  });
   return {
     get now() {
       return now;

@@ -22,11 +22,11 @@ export const systemDocument = graphql(
       daemon {
         version
         startedAt
-        storeEngine
-        pollInterval
-        handlers
-        storeBytes
-        logBytes
+        storeEngine @include(if: $seesAll)
+        pollInterval @include(if: $seesAll)
+        handlers @include(if: $seesAll)
+        storeBytes @include(if: $seesAll)
+        logBytes @include(if: $seesAll)
       }
       oldest: events(first: 1) {
         events {
