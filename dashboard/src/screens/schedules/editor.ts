@@ -144,6 +144,8 @@ export function previewSlip(message: string): { readonly field: FieldName | null
 }
 
 /** All refusals of parameters stand at the one field that holds them. */
-export function atFields<Error extends { readonly path: readonly string[] | null }>(errors: readonly Error[]): Error[] {
+export function atFields<Refusal extends { readonly path: readonly string[] | null }>(
+  errors: readonly Refusal[],
+): Refusal[] {
   return errors.map((error) => (error.path?.[0] === 'parameters' ? { ...error, path: ['parameters'] } : error));
 }
