@@ -11,7 +11,7 @@ mod grants;
 mod incidents;
 mod memory;
 mod metrics;
-mod node;
+pub mod node;
 mod own_jobs;
 pub mod pages;
 mod pressure;

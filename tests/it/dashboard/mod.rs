@@ -84,7 +84,7 @@ fn link(banner: &str) -> String {
 
 fn fulfil(wish: &str, daemon: &mut Daemon) {
     match wish {
-        "kill" => daemon.kill(),
+        "kill" => daemon.kill9(),
         "start" => daemon.restart(),
         _ => panic!("nobody knows how to {wish}"),
     }
