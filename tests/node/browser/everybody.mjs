@@ -56,7 +56,13 @@ await story('everybody', async (browser) => {
     await page.emulateMedia({ colorScheme });
     for (const [name, path] of Object.entries(all)) {
       await settle(page, () => visit(page, path));
-      found.push(...(await troubles(page, options)).map((trouble) => `${name}, ${colorScheme}: ${trouble}`));
+      let standing = await troubles(page, options);
+      // The page lives: what was exchanged while axe looked at it is looked at again.
+      if (standing.length > 0) {
+        await settle(page, async () => undefined);
+        standing = await troubles(page, options);
+      }
+      found.push(...standing.map((trouble) => `${name}, ${colorScheme}: ${trouble}`));
     }
   }
   step(`${Object.keys(all).length} screens were looked at in light and dark`);
