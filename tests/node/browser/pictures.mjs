@@ -6,7 +6,7 @@ import { link, open, step, story, visit } from './harness.mjs';
 import { screens, seed, settle } from './seed.mjs';
 
 const docs = fileURLToPath(new URL('../../../docs/', import.meta.url));
-const README = { width: 1200, height: 800 };
+const README = { width: 1440, height: 1000 };
 
 await story('pictures', async (browser) => {
   const all = screens(await seed({ hasNap: true }));

@@ -61,7 +61,7 @@ await story('run', async (browser) => {
   );
   await output.getByText('shipping web-3').waitFor();
   await shows('25');
-  await page.getByText('uploading').first().waitFor();
+  await page.locator('.progress').getByText('uploading').first().waitFor();
   await writeFile(`${place}/go-on`, '');
   await output.getByText('layer two is there').waitFor();
   await shows('75');
