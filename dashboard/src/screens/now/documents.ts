@@ -106,6 +106,7 @@ export const nowDocument = graphql(
       workers(first: 50) @include(if: $seesAll) {
         nodes {
           id
+          name
           status
           slots
           busySlots

@@ -36,6 +36,7 @@ export const systemDocument = graphql(
       workers(first: 50) @include(if: $seesAll) {
         nodes {
           id
+          name
           status
           slots
           busySlots
