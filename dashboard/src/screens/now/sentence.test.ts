@@ -40,7 +40,7 @@ describe('the sentence', () => {
   });
 
   it('says that every slot is busy when no queue holds the jobs', () => {
-    const worker = { id: 'worker_1', status: 'ONLINE' as const, slots: 4, busySlots: 4 };
+    const worker = { id: 'worker_1', name: 'host:1', status: 'ONLINE' as const, slots: 4, busySlots: 4 };
     expect(said({ running: 4, waiting: 9, workers: [worker] })).toBe(
       '4 running, 9 waiting because all 4 slots are busy.',
     );
