@@ -7,7 +7,7 @@
 // cannot know on which side C lies, because the feed ran on too far since the question, the question is asked again.
 import type { EventCursor, EventType } from '$lib/api/graphql';
 import { History } from './history';
-import { isThing, type Fields, type Rows } from './rows.svelte';
+import { isThing, OPAQUE, type Fields, type Rows } from './rows.svelte';
 
 /** Events that may wait for their frame. */
 export const PENDING_MAX = 1_000;
@@ -230,7 +230,7 @@ function collect(tree: unknown, into = new Map<string, Fields>()): Map<string, F
   else if (typeof tree === 'object' && tree !== null) {
     const fields = tree as Fields;
     if (isThing(fields)) into.set(fields.id, { ...into.get(fields.id), ...fields });
-    for (const key of Object.keys(fields)) collect(fields[key], into);
+    for (const key of Object.keys(fields)) if (!OPAQUE.has(key)) collect(fields[key], into);
   }
   return into;
 }

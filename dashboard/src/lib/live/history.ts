@@ -1,7 +1,7 @@
 // Owns the last stretch of the feed that the page has seen: which cursors, in which order, and of each thing the newest
 // state that they told. Cursors are opaque, so "behind" is asked here and nowhere else. Bounded by CURSORS_MAX.
 import type { EventCursor } from '$lib/api/graphql';
-import { isThing, type Fields } from './rows.svelte';
+import { isThing, OPAQUE, type Fields } from './rows.svelte';
 
 /** Positions of the feed that are remembered. */
 export const CURSORS_MAX = 5_000;
@@ -63,7 +63,7 @@ export class History {
       this.#told.delete(fields.id);
       this.#told.set(fields.id, shapes);
     }
-    for (const key of Object.keys(fields)) this.#remember(fields[key], place);
+    for (const key of Object.keys(fields)) if (!OPAQUE.has(key)) this.#remember(fields[key], place);
   }
 
   #trim(): void {

@@ -1,8 +1,10 @@
 // Owns the tests of the things that the page holds: one object each, and no change where nothing changed.
+import { readFileSync } from 'node:fs';
+import { buildSchema, getNamedType, isObjectType } from 'graphql';
 import { flushSync } from 'svelte';
 import { expect, it } from 'vitest';
 import { History } from './history';
-import { Rows } from './rows.svelte';
+import { OPAQUE, Rows } from './rows.svelte';
 import type { EventCursor } from '$lib/api/graphql';
 
 it('a thing is one object wherever it stands', () => {
@@ -59,4 +61,32 @@ it('history is bounded and gives the newest of each shape', () => {
   expect(history.toldBehind('queue_1', place + 1)).toEqual([]);
   history.note(cursor(1_000), { id: 'queue_1', name: 'default', waitingCount: 4 });
   expect(history.toldBehind('queue_1', place)).toHaveLength(2);
+});
+
+it('JSON that looks like a thing is none', () => {
+  const rows = new Rows();
+  const { attempt } = rows.adopt({ attempt: { id: 'attempt_1', worker: { id: 'worker_1', name: 'host:1' } } });
+  const fact = { id: 'attempt_1', worker: 'worker_1' };
+  const { events, job } = rows.adopt({
+    events: [{ cursor: 'c', data: fact }],
+    job: { id: 'job_1', parameters: fact, output: { deep: [fact] } },
+  });
+  rows.patch({ subject: { id: 'job_1', output: fact }, data: fact });
+  expect(attempt.worker.name).toBe('host:1');
+  expect(events[0]?.data).toEqual(fact);
+  expect(job.output).toEqual(fact);
+});
+
+it('every field of JSON is known as one', () => {
+  const schema = buildSchema(readFileSync('../schema.graphql', 'utf8'));
+  const found = new Map<string, Set<boolean>>();
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue;
+    for (const field of Object.values(type.getFields())) {
+      const seen = found.get(field.name) ?? new Set<boolean>();
+      found.set(field.name, seen.add(getNamedType(field.type).name === 'JSON'));
+    }
+  }
+  expect([...OPAQUE].sort()).toEqual([...found.keys()].filter((name) => found.get(name)?.has(true)).sort());
+  expect([...OPAQUE].filter((name) => found.get(name)?.has(false))).toEqual([]);
 });

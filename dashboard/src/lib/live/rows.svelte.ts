@@ -9,6 +9,9 @@ export type Guard = (id: string) => ReadonlySet<string> | undefined;
 
 const noGuard: Guard = () => undefined;
 
+/** Fields of JSON: nothing in them is a thing of ours, whatever it looks like. */
+export const OPAQUE: ReadonlySet<string> = new Set(['data', 'output', 'parameters', 'parametersSchema']);
+
 export function isThing(value: unknown): value is Fields & { id: string } {
   return isObject(value) && typeof value['id'] === 'string';
 }
@@ -46,7 +49,7 @@ export class Rows {
     if (!isObject(value)) return value;
     if (isThing(value)) return this.#assign(this.#held(value.id), value, undefined);
     const copy: Fields = {};
-    for (const key of Object.keys(value)) copy[key] = this.#adopt(value[key]);
+    for (const key of Object.keys(value)) copy[key] = this.#below(key, value[key]);
     return copy;
   }
 
@@ -55,7 +58,11 @@ export class Rows {
     if (!isObject(value)) return;
     const row = isThing(value) ? this.get(value.id) : undefined;
     if (row) this.#assign(row, value, guard(value['id'] as string));
-    else for (const key of Object.keys(value)) this.#patch(value[key], guard);
+    else for (const key of Object.keys(value)) if (!OPAQUE.has(key)) this.#patch(value[key], guard);
+  }
+
+  #below(key: string, value: unknown): unknown {
+    return OPAQUE.has(key) ? value : this.#adopt(value);
   }
 
   #held(id: string): Fields {
@@ -70,7 +77,7 @@ export class Rows {
   #assign(row: Fields, fields: Fields, except: ReadonlySet<string> | undefined): Fields {
     for (const key of Object.keys(fields)) {
       if (except?.has(key)) continue;
-      const next = this.#adopt(fields[key]);
+      const next = this.#below(key, fields[key]);
       if (!(key in row) || !isSame(row[key], next)) row[key] = next;
     }
     return row;
