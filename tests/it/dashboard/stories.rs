@@ -39,7 +39,6 @@ fn a_page_outlives_the_daemon_under_it_without_being_loaded_again() {
 }
 
 #[test]
-#[ignore = "it was red at times by a fault that is mended since: let it in when it was seen green often enough"]
 fn the_first_load_is_small_and_every_screen_can_be_read_by_everybody() {
     tell("everybody", &mut Daemon::start());
 }

@@ -4,7 +4,8 @@ import type { IncidentStatus } from '$lib/api/graphql';
 import { may } from '$lib/api/viewer.svelte';
 import { copyAs, type CopyAs } from '$lib/copy-as';
 import type { IncidentRow } from '$lib/live/fragments';
-import { acknowledgeDocument, ignoreDocument, resolveDocument } from './documents';
+import { acknowledgeDocument } from '$lib/incidents/changes';
+import { ignoreDocument, resolveDocument } from './documents';
 
 export type Action = 'acknowledge' | 'resolve' | 'ignore' | 'retry';
 

@@ -66,25 +66,6 @@ export const sampleDocument = graphql(`
   }
 `);
 
-export const acknowledgeDocument = graphql(
-  `
-    mutation AcknowledgeIncident($input: IncidentAcknowledgeInput!) {
-      incidentAcknowledge(input: $input) {
-        incident {
-          ...IncidentRow
-        }
-        cursor
-        userErrors {
-          code
-          message
-          path
-        }
-      }
-    }
-  `,
-  [incidentRow],
-);
-
 export const resolveDocument = graphql(
   `
     mutation ResolveIncident($input: IncidentResolveInput!) {

@@ -1,7 +1,7 @@
 // Owns the words for a job in a list: its name, what stands beside it by its state, and what a bulk action will touch.
 // Pure.
 import type { ResultOf } from '$lib/api/graphql';
-import { commandLine, count, counted, list } from '$lib/format';
+import { count, counted, list } from '$lib/format';
 import type { JobRow, JobWait } from '$lib/live/fragments';
 import { jobStates } from '$lib/ui/states';
 import type { jobCountsDocument } from './documents';
@@ -10,11 +10,6 @@ import { STATES, WAITING } from './filter';
 export type Counts = ResultOf<typeof jobCountsDocument>['jobCounts'];
 type Counted = Exclude<keyof Counts, 'isCapped'>;
 export type JobState = (typeof STATES)[number];
-
-/** The task's name, else the command. */
-export function nameOf(job: Pick<JobRow, 'task' | 'command'>): string {
-  return job.task?.name ?? commandLine(job.command);
-}
 
 export function countOf(counts: Counts, state: JobState): number {
   return counts[state.toLowerCase() as Counted];

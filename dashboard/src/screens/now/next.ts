@@ -1,5 +1,5 @@
 // Owns what comes next on Now: due times of schedules and jobs that wait for their time, in one order. Pure.
-import { commandLine } from '$lib/format';
+import { nameOf } from '$lib/jobs/words';
 import { href } from '$lib/router.svelte';
 import type { LaterJob, NowSchedule } from './documents';
 
@@ -40,7 +40,7 @@ export function nextOf(
     if (job.state !== 'SCHEDULED') continue;
     due.push({
       key: job.id,
-      name: `${job.id} ${job.task?.name ?? commandLine(job.command)}`,
+      name: `${job.id} ${nameOf(job)}`,
       href: href('job', { id: job.id }),
       at: Date.parse(job.runAt),
       iso: job.runAt,
