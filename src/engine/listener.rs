@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::base::clock::Timestamp;
+use crate::base::settings::cores;
 use crate::domain::error_line::ErrorLine;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::mask::{MaskedStream, Masks};
@@ -16,10 +17,7 @@ use crate::exec::{FLOOD_BYTES, Heard, MAX_PIECE_BYTES, Piece, ReportChannel, Str
 use crate::store::claim::Claimed;
 
 /// Floods that are taken in at the same time: they leave half of the machine to everything else.
-static FLOOD_TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Semaphore::new((cores / 2).max(1))
-});
+static FLOOD_TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((cores() / 2).max(1)));
 
 /// What was seen of the output.
 #[derive(Debug, Default)]
