@@ -2,6 +2,7 @@
 //! It knows nothing of jobs, and must never use a module of a higher floor.
 
 pub mod asker;
+pub mod background;
 pub mod clock;
 pub mod descriptors;
 pub mod environment;

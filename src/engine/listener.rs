@@ -1,23 +1,18 @@
 //! Owns listening to a running attempt: its output goes to the recorder and its reports are added up. Secrets
 //! are hidden here, before anything is handed on. It must never fail or hold up a job.
 
-use std::sync::LazyLock;
-
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use crate::base::background;
 use crate::base::clock::Timestamp;
-use crate::base::settings::cores;
 use crate::domain::error_line::ErrorLine;
 use crate::domain::log::{LogStream, NewLine};
 use crate::domain::mask::{MaskedStream, Masks};
 use crate::domain::report::Reported;
 use crate::exec::{FLOOD_BYTES, Heard, MAX_PIECE_BYTES, Piece, ReportChannel, Stream};
 use crate::store::claim::Claimed;
-
-/// Floods that are taken in at the same time: they leave half of the machine to everything else.
-static FLOOD_TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new((cores() / 2).max(1)));
 
 /// What was seen of the output.
 #[derive(Debug, Default)]
@@ -37,9 +32,15 @@ pub struct Listener<'a> {
     channel: Option<ReportChannel>,
     told: watch::Sender<Reported>,
     alive: watch::Sender<bool>,
+    ear: Ear,
+    listened: Listened,
+}
+
+/// What is remembered of the output so far.
+#[derive(Debug, Default)]
+struct Ear {
     masked: [MaskedStream; 2],
     error_line: ErrorLine,
-    listened: Listened,
 }
 
 impl<'a> Listener<'a> {
@@ -51,16 +52,7 @@ impl<'a> Listener<'a> {
         channel: Option<ReportChannel>,
         (told, alive): (watch::Sender<Reported>, watch::Sender<bool>),
     ) -> Listener<'a> {
-        Listener {
-            engine,
-            claimed,
-            channel,
-            told,
-            alive,
-            masked: <_>::default(),
-            error_line: ErrorLine::default(),
-            listened: Listened::default(),
-        }
+        Listener { engine, claimed, channel, told, alive, ear: Ear::default(), listened: Listened::default() }
     }
 
     /// Listens until the process is `over` and everything that it said before was heard.
@@ -101,30 +93,21 @@ impl<'a> Listener<'a> {
         }
         let bytes: usize =
             pieces.iter().map(|piece| piece.bytes.len() + usize::from(piece.is_line_end)).sum();
-        let is_flood = bytes >= FLOOD_BYTES;
-        let turn = if is_flood { FLOOD_TURNS.acquire().await.ok() } else { None };
         self.listened.bytes += i64::try_from(bytes).unwrap_or(0);
-        let mut lines = Vec::with_capacity(pieces.len());
-        {
-            let reported = self.told.borrow();
-            for piece in pieces {
-                hide(reported.masks(), &mut self.masked, piece, &mut lines);
-            }
-        }
-        self.look_for_errors(&lines);
-        drop(turn);
+        let lines = if bytes >= FLOOD_BYTES {
+            let (mut ear, masks) = (std::mem::take(&mut self.ear), self.told.borrow().masks().clone());
+            let (ear, lines) = background::run(move || {
+                let lines = ear.take(pieces, &masks);
+                (ear, lines)
+            })
+            .await;
+            self.ear = ear;
+            lines
+        } else {
+            self.ear.take(pieces, self.told.borrow().masks())
+        };
         self.hand_on(lines).await;
         self.alive.send_replace(false);
-        if is_flood {
-            // Every other task comes before the next part of a flood.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn look_for_errors(&mut self, lines: &[NewLine]) {
-        for line in lines {
-            self.error_line.hear(line.stream, &line.bytes, line.is_line_end);
-        }
     }
 
     async fn hand_on(&mut self, lines: Vec<NewLine>) {
@@ -145,7 +128,9 @@ impl<'a> Listener<'a> {
         let mut lines = Vec::new();
         let remark = {
             let reported = self.told.borrow();
-            for (stream, masked) in [LogStream::Stdout, LogStream::Stderr].into_iter().zip(&mut self.masked) {
+            for (stream, masked) in
+                [LogStream::Stdout, LogStream::Stderr].into_iter().zip(&mut self.ear.masked)
+            {
                 cut(&masked.finish(reported.masks()), (now, stream), &mut lines);
             }
             reported.remark()
@@ -154,12 +139,30 @@ impl<'a> Listener<'a> {
             let (stream, bytes) = (LogStream::System, remark.into_bytes());
             lines.push(NewLine { at: now, stream, bytes, is_line_end: true });
         }
-        self.look_for_errors(&lines);
+        self.ear.look_for_errors(&lines);
         self.hand_on(lines).await;
         let reported = self.told.borrow();
-        self.listened.error_line = self.error_line.pick().map(|line| reported.masks().hide(&line));
+        self.listened.error_line = self.ear.error_line.pick().map(|line| reported.masks().hide(&line));
         drop(reported);
         self.listened
+    }
+}
+
+impl Ear {
+    /// The pieces as lines for the log, without secrets.
+    fn take(&mut self, pieces: Vec<Piece>, masks: &Masks) -> Vec<NewLine> {
+        let mut lines = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            hide(masks, &mut self.masked, piece, &mut lines);
+        }
+        self.look_for_errors(&lines);
+        lines
+    }
+
+    fn look_for_errors(&mut self, lines: &[NewLine]) {
+        for line in lines {
+            self.error_line.hear(line.stream, &line.bytes, line.is_line_end);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChu
 
 /// How long lines are gathered before they are written and pushed together.
 const GATHER: Duration = Duration::from_millis(20);
-/// Bytes that end the gathering early.
+/// Bytes that end the gathering: a turn should not take long.
 const GATHER_BYTES: usize = 1024 * 1024;
 /// Lines and bytes that end a chunk: a reader unpacks a chunk whole.
 const CHUNK_LINES: usize = 4_096;
@@ -248,9 +248,9 @@ impl RecorderLoop {
         let mut bytes = message_bytes(&first);
         let mut is_urgent = matches!(first, Message::End { .. });
         self.hand.messages.push_back(first);
-        loop {
+        while bytes < GATHER_BYTES {
             let left = until.saturating_duration_since(self.clock.monotonic());
-            let next = if is_urgent || left.is_zero() || bytes >= GATHER_BYTES {
+            let next = if is_urgent || left.is_zero() {
                 self.queue.try_recv().ok()
             } else {
                 clock::within(left, self.queue.recv()).await.flatten()
@@ -259,9 +259,6 @@ impl RecorderLoop {
             bytes += message_bytes(&next);
             is_urgent |= matches!(next, Message::End { .. });
             self.hand.messages.push_back(next);
-            if bytes >= 4 * GATHER_BYTES {
-                return;
-            }
         }
     }
 
@@ -381,7 +378,8 @@ impl Open {
                 part.push(line);
             }
             let dropped_before = std::mem::take(&mut self.gap);
-            let chunk = NewChunk { attempt, first_line: self.next_line, lines: part, dropped_before };
+            let chunk =
+                NewChunk { attempt, first_line: self.next_line, lines: Arc::new(part), dropped_before };
             self.add(&chunk);
             chunks.push(chunk);
         }

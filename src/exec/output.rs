@@ -12,11 +12,12 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::background;
 use crate::base::clock::{Clock, Timestamp, within};
 
 /// Bytes read at once; a pipe holds as many.
 pub const CHUNK_BYTES: usize = 64 * 1024;
-/// Output that comes in parts this large at once is a flood.
+/// Output that comes in parts this large at once is a flood: it is taken in where it holds up nobody.
 pub const FLOOD_BYTES: usize = CHUNK_BYTES / 2;
 /// Longest piece; a longer line is cut.
 pub const MAX_PIECE_BYTES: usize = 16 * 1024;
@@ -89,8 +90,15 @@ pub(super) async fn read(
     clock: Arc<dyn Clock>,
 ) -> DrainReport {
     let mut reader = Reader { sources, batches, batch: Vec::new(), full: Vec::new(), drain: None, clock };
+    let mut read = 0;
     while reader.is_open() && !reader.is_drained() {
-        let read = match reader.next(&ended).await {
+        read = match reader.next(&ended).await {
+            Event::Readable(at) if read >= FLOOD_BYTES => {
+                let apart = background::run(move || (reader.take_chunk(at), reader));
+                let read;
+                (read, reader) = apart.await;
+                read
+            }
             Event::Readable(at) => reader.take_chunk(at),
             Event::Ended => {
                 reader.begin_drain();
@@ -100,12 +108,7 @@ pub(super) async fn read(
         };
         reader.flush_quiet_tails();
         reader.send().await;
-        if read >= FLOOD_BYTES {
-            // Every other task comes before the next part of a flood.
-            tokio::task::yield_now().await;
-        } else {
-            tokio::task::coop::consume_budget().await;
-        }
+        tokio::task::coop::consume_budget().await;
     }
     reader.finish().await
 }

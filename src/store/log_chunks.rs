@@ -9,7 +9,7 @@ use crate::domain::log::{LogCursor, LogLine, LogStream, NewLine};
 use crate::domain::scalars::BigInt;
 
 /// Bytes beside those of the line: instant (8), stream (1), whether a newline ended it (1), length (4).
-const LINE_HEAD_BYTES: usize = 14;
+pub(super) const LINE_HEAD_BYTES: usize = 14;
 
 /// Each line: its head, its bytes; then LZ4.
 pub(super) fn pack(lines: &[NewLine]) -> Vec<u8> {

@@ -9,11 +9,11 @@ use super::db::{Db, Kind, Sql, Tx};
 use super::fault::Result;
 use super::log_care::LogGuard;
 pub use super::log_chunks::Chunk;
-use super::log_chunks::{pack, shown};
+use super::log_chunks::{LINE_HEAD_BYTES, pack, shown};
 use super::page;
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::base::points;
+use crate::base::{background, points};
 use crate::domain::id::AttemptId;
 use crate::domain::limits::{
     LOG_PAGE_BYTES_MAX, LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR,
@@ -23,6 +23,9 @@ use crate::domain::scalars::BigInt;
 
 /// Bytes of a log that are kept from its beginning, whatever follows.
 pub const HEAD_BYTES: i64 = 1024 * 1024;
+
+/// Bytes, before they are packed, that are packed apart from what somebody waits for.
+const PACKED_APART_BYTES: usize = 64 * 1024;
 
 const INSERT: Sql = Sql::both(
     "INSERT INTO log_chunks (attempt_id, first_line, line_count, byte_count, dropped_before, written_at_us, body)
@@ -89,7 +92,7 @@ pub struct NewChunk {
     /// Number of the first line, from 0.
     pub first_line: i64,
     /// The lines; never empty.
-    pub lines: Vec<NewLine>,
+    pub lines: Arc<Vec<NewLine>>,
     /// Bytes of output right before it that were not kept.
     pub dropped_before: i64,
 }
@@ -195,9 +198,10 @@ impl Logs {
     }
 
     async fn try_write(&self, turn: &LogTurn, now: Timestamp) -> Result<()> {
+        let bodies = pack_all(&turn.chunks).await;
         let mut tx = self.db.begin().await?;
-        for chunk in &turn.chunks {
-            write_chunk(&mut tx, chunk, now).await?;
+        for (chunk, body) in turn.chunks.iter().zip(bodies) {
+            write_chunk(&mut tx, chunk, body, now).await?;
         }
         for dropped in &turn.dropped {
             tx.execute(&DROP, &args![dropped.attempt.0, dropped.first_line]).await?;
@@ -324,7 +328,18 @@ fn wanted(filter: &LogFilter, line: (i64, &NewLine), attempt: AttemptId) -> Opti
     filter.takes(line.1.stream).then(|| shown(line, attempt)).filter(|line| filter.fits(&line.text))
 }
 
-async fn write_chunk(tx: &mut Tx, chunk: &NewChunk, now: Timestamp) -> Result<()> {
+/// The bodies of the chunks; those of a flood are packed where it holds up nobody.
+async fn pack_all(chunks: &[NewChunk]) -> Vec<Vec<u8>> {
+    let line_count: usize = chunks.iter().map(|chunk| chunk.lines.len()).sum();
+    let byte_count: usize = chunks.iter().flat_map(|chunk| chunk.lines.iter()).map(line_bytes).sum();
+    if line_count * LINE_HEAD_BYTES + byte_count < PACKED_APART_BYTES {
+        return chunks.iter().map(|chunk| pack(&chunk.lines)).collect();
+    }
+    let chunks: Vec<_> = chunks.iter().map(|chunk| Arc::clone(&chunk.lines)).collect();
+    background::run(move || chunks.iter().map(|lines| pack(lines)).collect()).await
+}
+
+async fn write_chunk(tx: &mut Tx, chunk: &NewChunk, body: Vec<u8>, now: Timestamp) -> Result<()> {
     let bytes: usize = chunk.lines.iter().map(line_bytes).sum();
     let values = args![
         chunk.attempt.0,
@@ -333,7 +348,7 @@ async fn write_chunk(tx: &mut Tx, chunk: &NewChunk, now: Timestamp) -> Result<()
         i64::try_from(bytes).unwrap_or(i64::MAX),
         chunk.dropped_before,
         now.0,
-        pack(&chunk.lines),
+        body,
     ];
     tx.execute(&INSERT, &values).await?;
     Ok(())

@@ -20,7 +20,7 @@ async fn write(stage: &Stage, attempt: i64, bytes: usize, is_whole: bool) -> Log
     for (first_line, _) in (0..).zip(0..bytes.div_ceil(256 * 1024)) {
         let bytes: Vec<u8> = (0..(256 * 1024).min(bytes)).map(|_| noise()).collect();
         let line = NewLine { at: T0, stream: LogStream::Stdout, bytes, is_line_end: false };
-        let chunk = NewChunk { attempt, first_line, lines: vec![line], dropped_before: 0 };
+        let chunk = NewChunk { attempt, first_line, lines: vec![line].into(), dropped_before: 0 };
         logs.write(&LogTurn { chunks: vec![chunk], ..LogTurn::default() }, T0)
             .await
             .expect("output can be written");

@@ -23,7 +23,7 @@ async fn write(stage: &Stage, chunks: &[Vec<String>]) -> Logs {
             is_line_end: true,
         };
         let lines = (first_line..).zip(texts).map(line).collect();
-        turn.chunks.push(NewChunk { attempt: ATTEMPT, first_line, lines, dropped_before: 0 });
+        turn.chunks.push(NewChunk { attempt: ATTEMPT, first_line, lines: lines.into(), dropped_before: 0 });
         first_line += i64::try_from(texts.len()).expect("a count fits");
     }
     logs.write(&turn, T0).await.expect("output can be written");
@@ -152,7 +152,7 @@ fn a_gap_is_told_with_the_next_line_that_is_shown() {
             is_line_end: true,
         };
         let lines = ["c", "d", "e"].map(line).to_vec();
-        let gap = NewChunk { attempt: ATTEMPT, first_line: 2, lines, dropped_before: 100 };
+        let gap = NewChunk { attempt: ATTEMPT, first_line: 2, lines: lines.into(), dropped_before: 100 };
         logs.write(&LogTurn { chunks: vec![gap], ..LogTurn::default() }, T0).await.unwrap();
         let start = LogCursor { attempt: ATTEMPT, line: 0 };
         for (filter, line, count) in [(LogFilter::default(), "c", 5), (grep("e"), "e", 1)] {

@@ -21,7 +21,7 @@ fn chunk(first_line: i64, count: i64) -> NewChunk {
             line(stream, format!("line {number}").as_bytes())
         })
         .collect();
-    NewChunk { attempt: ATTEMPT, first_line, lines, dropped_before: 0 }
+    NewChunk { attempt: ATTEMPT, first_line, lines: lines.into(), dropped_before: 0 }
 }
 
 async fn write(stage: &Stage, chunks: Vec<NewChunk>) -> Logs {
@@ -132,8 +132,11 @@ fn a_page_is_bounded_in_bytes() {
     on_both(async |stage| {
         let long = vec![b'x'; 16_000];
         let lines = vec![line(LogStream::Stdout, &long); 100];
-        let logs =
-            write(&stage, vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines, dropped_before: 0 }]).await;
+        let logs = write(
+            &stage,
+            vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines: lines.into(), dropped_before: 0 }],
+        )
+        .await;
         let read = logs.read(at(0), &LogFilter::default(), 1_000).await.unwrap();
         let bytes: usize = read.lines.iter().map(|line| line.text.len()).sum();
         assert!((LOG_PAGE_BYTES_MAX..LOG_PAGE_BYTES_MAX + 16_000).contains(&bytes), "{bytes}");
@@ -159,8 +162,11 @@ fn bytes_that_are_no_text_are_shown_and_never_break_a_page() {
             cut,
             line(LogStream::Stdout, "naïve 🦀".as_bytes()),
         ];
-        let logs =
-            write(&stage, vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines, dropped_before: 0 }]).await;
+        let logs = write(
+            &stage,
+            vec![NewChunk { attempt: ATTEMPT, first_line: 0, lines: lines.into(), dropped_before: 0 }],
+        )
+        .await;
         let read = logs.read(at(0), &LogFilter::default(), 10).await.unwrap();
         let shown = texts(&read);
         assert_eq!(shown[0], String::from_utf8_lossy(&every_byte));
