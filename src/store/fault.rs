@@ -135,7 +135,7 @@ impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Fault {
         let Some(inner) = error.sqlite_error() else { return Fault::bug(error.to_string()) };
         let code = inner.extended_code;
-        Fault::new(sqlite_kind(code), format!("{error} (SQLite's code {code})"))
+        Fault::new(sqlite_kind(code), format!("the database says: {error} (code {code})"))
     }
 }
 

@@ -14,15 +14,20 @@ use super::{Row, Value, cells};
 use crate::base::clock;
 use crate::store::fault::{Fault, FaultKind, Result};
 
+/// Steps of a statement after which it is seen whether anybody still waits for it: some microseconds of work.
+const STEPS: i32 = 10_000;
+
 /// One statement for a reader.
 struct Read {
     text: &'static str,
     values: Vec<Value>,
-    reply: oneshot::Sender<Result<Vec<Row>>>,
+    reply: Reply,
     /// What the reader gives back when it is done: itself, and the right of the next caller to one.
     reader: Reader,
     turn: OwnedSemaphorePermit,
 }
+
+type Reply = oneshot::Sender<Result<Vec<Row>>>;
 
 /// The way to a reader. Whoever holds it has the reader to himself; the thread ends when it is dropped.
 type Reader = mpsc::Sender<Read>;
@@ -110,24 +115,32 @@ impl Drop for Readers {
 /// The life of a reader's thread. The token is dropped last, when the connection is closed.
 fn attend(connection: Connection, inbox: &mpsc::Receiver<Read>, idle: &Idle, token: TaskTrackerToken) {
     while let Ok(Read { text, values, reply, reader, turn }) = inbox.recv() {
-        // Nobody waits any more for what was not begun.
-        let answer = if reply.is_closed() {
-            None
-        } else {
-            // Who asked learns of a panic by the answer that does not come.
-            catch_unwind(AssertUnwindSafe(|| cells::rows(&connection, text, &values))).ok()
-        };
+        let reply = Arc::new(reply);
+        // Who asked learns of a panic by the answer that does not come.
+        let answer = catch_unwind(AssertUnwindSafe(|| read(&connection, text, &values, &reply)));
         // Free before the answer is heard, so that the next statement of the same caller finds this reader.
         if let Some(idle) = idle.lock().as_mut() {
             idle.push(reader);
         }
         drop(turn);
-        if let Some(answer) = answer {
+        if let (Ok(answer), Some(reply)) = (answer, Arc::into_inner(reply)) {
             drop(reply.send(answer));
         }
     }
     drop(connection);
     drop(token);
+}
+
+/// Runs the statement to its end, or until nobody waits for it any more: then the next caller need not.
+fn read(connection: &Connection, text: &str, values: &[Value], reply: &Arc<Reply>) -> Result<Vec<Row>> {
+    if reply.is_closed() {
+        return Err(closed());
+    }
+    let waited_for = Arc::clone(reply);
+    connection.progress_handler(STEPS, Some(move || waited_for.is_closed()))?;
+    let answer = cells::rows(connection, text, values);
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    answer
 }
 
 fn closed() -> Fault {
