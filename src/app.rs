@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +109,9 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let (writer, mut writer_loop) = store.writer(clock.clone());
     let ground = Ground { health: health::HealthBoard::default(), clock, random };
     let committing = keep_running(ground.clone(), "writer", async move || writer_loop.run().await);
-    let committing = task::spawn(committing);
+    // On a thread of its own: a transaction's statements run there one after another, and a disk that hangs holds up
+    // nobody else.
+    let committing = task::spawn_on_thread("writer", committing).map_err(no_thread)?;
     clear_copies(&settings.data_dir, &ground);
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
@@ -178,7 +180,7 @@ struct Running {
     stop_door: CancellationToken,
     door: JoinHandle<()>,
     address_file: PathBuf,
-    committing: JoinHandle<()>,
+    committing: oneshot::Receiver<()>,
     watching: watchdog::Watchdog,
     store: Store,
 }
@@ -231,7 +233,7 @@ async fn build(
     let logs = store.logs();
     let (recorder, mut recorder_loop) = recorder::channel(logs.clone(), ground.clone(), cap);
     let recording = keep_running(ground.clone(), "recorder", async move || recorder_loop.run().await);
-    drop(task::spawn(recording));
+    drop(task::spawn_on_thread("recorder", recording).map_err(no_thread)?);
     let worker_name = worker_name();
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -289,6 +291,10 @@ fn engine_settings(
         work_directory,
         report_directory,
     }
+}
+
+fn no_thread(error: std::io::Error) -> String {
+    format!("no thread can be started: {error}")
 }
 
 fn number(value: u64) -> i64 {

@@ -1,8 +1,16 @@
 //! Owns the start of concurrent work, and the words of its panics. The supervisor and per-request work go through here.
 
+use std::cell::Cell;
 use std::future::Future;
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+thread_local! {
+    /// Whether the thread does one work only, so that nobody else waits for it.
+    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Starts `work` on the runtime.
 pub fn spawn<F>(work: F) -> JoinHandle<F::Output>
@@ -12,6 +20,30 @@ where
 {
     #[expect(clippy::disallowed_methods, reason = "this is the one home of spawning tasks")]
     tokio::spawn(work)
+}
+
+/// Starts `work` on a thread of its own, where it may block. It sleeps and wakes through the present runtime.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn_on_thread<F>(name: &str, work: F) -> std::io::Result<oneshot::Receiver<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let runtime = Handle::current();
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        IS_OWN.set(true);
+        // Nobody need wait for the end.
+        drop(ended.send(runtime.block_on(work)));
+    })?;
+    Ok(end)
+}
+
+/// Whether what blocks on this thread holds up nobody but the work that the thread is there for.
+pub fn may_block() -> bool {
+    IS_OWN.get()
 }
 
 /// The words of a panic.

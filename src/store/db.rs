@@ -1,26 +1,30 @@
-//! The seam: engines, arguments, rows and transactions. The only file that names a database driver.
+//! The seam: engines, arguments, rows and transactions. With its folder the only file that names a database driver.
 //!
 //! Five traps are shut here, each with its test in `tests/it/store`: a statement declares the kinds of its
 //! arguments (a driver caches by text and would store a wrong number); a transaction that failed once
 //! refuses to commit; only a good commit gives the writer's connection back; lists are one JSON argument;
 //! and a statement must be readable on both engines.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{
-    Arguments, AssertSqlSafe, Column as _, ColumnIndex, ConnectOptions, Connection as _, Decode,
-    Executor as _, Row as _, SqlSafeStr, Statement as _, Type, TypeInfo as _,
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _,
+    Row as _, SqlSafeStr as _, Statement as _, Type, TypeInfo as _,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fault::{Fault, FaultKind, Result};
 use crate::base::points;
 
+mod cells;
+mod hand;
+mod readers;
 mod sqlite;
+mod transaction;
+
+pub use cells::{Cell, Column};
+pub use sqlite::SqliteFile;
+pub use transaction::Transaction;
 
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
@@ -123,30 +127,16 @@ impl Sql {
 #[derive(Debug)]
 pub enum Row {
     /// From SQLite.
-    Sqlite(SqliteRow),
+    Sqlite(Box<[Cell]>),
     /// From PostgreSQL.
     Postgres(PgRow),
 }
 
-/// What a column can be read as, on both engines.
-pub trait Column:
-    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
-{
-}
-
-impl<T> Column for T where
-    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
-{
-}
-
 impl Row {
     /// The column's value, by position from 0.
-    pub fn get<T: Column>(&self, at: usize) -> Result<T>
-    where
-        usize: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
-    {
+    pub fn get<T: Column>(&self, at: usize) -> Result<T> {
         match self {
-            Row::Sqlite(row) => Ok(row.try_get(at)?),
+            Row::Sqlite(cells) => cells::read(cells, at),
             Row::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
@@ -165,28 +155,13 @@ pub enum Durability {
 #[derive(Debug)]
 pub enum Db {
     /// A SQLite file: one writer's connection and some readers.
-    Sqlite {
-        /// How to open the writer's connection anew.
-        options: Box<SqliteConnectOptions>,
-        /// The writer's connection, while no transaction holds it.
-        writer: Arc<Mutex<Option<SqliteConnection>>>,
-        /// Connections that cannot write. All are open from the beginning: on a full disk none can be opened.
-        readers: RwLock<SqlitePool>,
-        /// Whether a statement found the file damaged since somebody last looked.
-        is_doubted: AtomicBool,
-    },
+    Sqlite(SqliteFile),
     /// A PostgreSQL database.
     Postgres(PgPool),
 }
 
-fn fill<A: Arguments>(values: &[Value]) -> Result<A>
-where
-    for<'q> Option<i64>: sqlx::Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Option<f64>: sqlx::Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Option<String>: sqlx::Encode<'q, A::Database> + Type<A::Database>,
-    for<'q> Option<Vec<u8>>: sqlx::Encode<'q, A::Database> + Type<A::Database>,
-{
-    let mut arguments = A::default();
+fn fill(values: &[Value]) -> Result<PgArguments> {
+    let mut arguments = PgArguments::default();
     for value in values {
         match value {
             Value::Int(value) => arguments.add(*value),
@@ -199,15 +174,9 @@ where
     Ok(arguments)
 }
 
-macro_rules! sqlite {
-    ($sql:expr, $values:expr) => {
-        sqlx::query_with($sql.sqlite, fill::<SqliteArguments>($values)?)
-    };
-}
-
 macro_rules! postgres {
     ($sql:expr, $values:expr) => {
-        sqlx::query_with($sql.postgres, fill::<PgArguments>($values)?)
+        sqlx::query_with($sql.postgres, fill($values)?)
     };
 }
 
@@ -227,7 +196,7 @@ impl Db {
     /// The engine's name, for people.
     pub fn engine(&self) -> &'static str {
         match self {
-            Db::Sqlite { .. } => "sqlite",
+            Db::Sqlite(_) => "sqlite",
             Db::Postgres(_) => "postgres",
         }
     }
@@ -236,20 +205,7 @@ impl Db {
     pub async fn rows(&self, sql: &Sql, values: &[Value]) -> Result<Vec<Row>> {
         sql.check(values);
         match self {
-            Db::Sqlite { readers, writer, is_doubted, .. } => {
-                let current = || readers.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let mut rows = sqlite!(sql, values).fetch_all(&current()).await;
-                if matches!(rows, Err(sqlx::Error::PoolClosed)) {
-                    // Who opens the file anew holds the writer's place meanwhile.
-                    drop(writer.lock().await);
-                    rows = sqlite!(sql, values).fetch_all(&current()).await;
-                }
-                let rows = rows.map_err(Fault::from);
-                if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damaged) {
-                    is_doubted.store(true, Ordering::Relaxed);
-                }
-                Ok(rows?.into_iter().map(Row::Sqlite).collect())
-            }
+            Db::Sqlite(file) => file.rows(sql.sqlite, values).await,
             Db::Postgres(pool) => {
                 let rows = postgres!(sql, values).fetch_all(pool).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
@@ -265,15 +221,7 @@ impl Db {
     /// Begins a write transaction. Takes the connection out of its slot, or opens a new one.
     pub async fn begin(&self) -> Result<Tx> {
         match self {
-            Db::Sqlite { options, writer, .. } => {
-                let mut slot = writer.clone().lock_owned().await;
-                let mut connection = match slot.take() {
-                    Some(connection) => connection,
-                    None => options.connect().await?,
-                };
-                connection.execute("BEGIN IMMEDIATE").await?;
-                Ok(Tx::Sqlite { slot, connection, failed: false })
-            }
+            Db::Sqlite(file) => Ok(Tx::Sqlite(file.begin().await?)),
             Db::Postgres(pool) => {
                 let transaction = pool.begin().await.map_err(|error| match error {
                     // The pool asks again and again until its time is over: nobody answers there.
@@ -291,9 +239,7 @@ impl Db {
     pub async fn run_script(&self, script: String) -> Result<()> {
         let mut tx = self.begin().await?;
         match &mut tx {
-            Tx::Sqlite { connection, .. } => {
-                sqlx::raw_sql(AssertSqlSafe(script)).execute(connection).await?;
-            }
+            Tx::Sqlite(transaction) => transaction.run_script(script).await?,
             Tx::Postgres { transaction, .. } => {
                 sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut **transaction).await?;
             }
@@ -306,13 +252,7 @@ impl Db {
     /// statements. Refuses what could not be read as one of our kinds.
     pub async fn prepare(&self, sql: &Sql) -> Result<Vec<String>> {
         match self {
-            Db::Sqlite { options, .. } => {
-                let mut connection = options.connect().await?;
-                let prepared = connection.prepare(sql.sqlite.into_sql_str()).await?;
-                let columns = prepared.columns().iter().map(|column| column.name().to_owned()).collect();
-                connection.close().await?;
-                Ok(columns)
-            }
+            Db::Sqlite(file) => file.columns(sql.sqlite).await,
             Db::Postgres(pool) => {
                 let kinds: Vec<_> = sql.takes.iter().map(|kind| postgres_type(*kind)).collect();
                 let mut connection = pool.acquire().await?.detach();
@@ -335,7 +275,7 @@ impl Db {
     /// Closes the connections in order.
     pub async fn close(&self) {
         match self {
-            Db::Sqlite { writer, readers, .. } => sqlite::close(&mut *writer.lock().await, readers).await,
+            Db::Sqlite(file) => file.close().await,
             Db::Postgres(pool) => pool.close().await,
         }
     }
@@ -354,14 +294,7 @@ fn postgres_type(kind: Kind) -> sqlx::postgres::PgTypeInfo {
 #[derive(Debug)]
 pub enum Tx {
     /// On the writer's own connection.
-    Sqlite {
-        /// Where a good commit puts the connection back.
-        slot: OwnedMutexGuard<Option<SqliteConnection>>,
-        /// The connection.
-        connection: SqliteConnection,
-        /// Whether a statement failed or was cut off.
-        failed: bool,
-    },
+    Sqlite(Transaction),
     /// On a connection of the pool.
     Postgres {
         /// The driver's transaction.
@@ -375,17 +308,11 @@ impl Tx {
     /// Runs a statement and gives its rows.
     pub async fn rows(&mut self, sql: &Sql, values: &[Value]) -> Result<Vec<Row>> {
         sql.check(values);
-        // `failed` is set before the await and cleared by success, so a cut-off future refuses the rest too.
         match self {
-            Tx::Sqlite { connection, failed, .. } => {
-                refuse_failed(*failed)?;
-                *failed = true;
-                let rows = sqlite!(sql, values).fetch_all(connection).await?;
-                *failed = false;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
-            }
+            Tx::Sqlite(transaction) => transaction.rows(sql.sqlite, values).await,
             Tx::Postgres { transaction, failed } => {
                 refuse_failed(*failed)?;
+                // Set before the await and cleared by success, so a cut-off future refuses the rest too.
                 *failed = true;
                 let rows = postgres!(sql, values).fetch_all(&mut **transaction).await?;
                 *failed = false;
@@ -403,13 +330,7 @@ impl Tx {
     pub async fn execute(&mut self, sql: &Sql, values: &[Value]) -> Result<u64> {
         sql.check(values);
         match self {
-            Tx::Sqlite { connection, failed, .. } => {
-                refuse_failed(*failed)?;
-                *failed = true;
-                let done = sqlite!(sql, values).execute(connection).await?;
-                *failed = false;
-                Ok(done.rows_affected())
-            }
+            Tx::Sqlite(transaction) => transaction.execute(sql.sqlite, values).await,
             Tx::Postgres { transaction, failed } => {
                 refuse_failed(*failed)?;
                 *failed = true;
@@ -423,30 +344,23 @@ impl Tx {
     /// Commits. The only way back into the slot for the writer's connection.
     pub async fn commit(self) -> Result<()> {
         match self {
-            Tx::Sqlite { mut slot, mut connection, failed } => {
-                refuse_failed(failed)?;
-                connection.execute("COMMIT").await.map_err(failed_commit)?;
-                points::pass("db.answer").map_err(|why| Fault::new(FaultKind::Io, why).unsure())?;
-                *slot = Some(connection);
-                Ok(())
-            }
+            Tx::Sqlite(transaction) => transaction.commit().await,
             Tx::Postgres { transaction, failed } => {
                 refuse_failed(failed)?;
-                transaction.commit().await.map_err(failed_commit)
+                transaction.commit().await.map_err(|error| failed_commit(error.into()))
             }
         }
     }
 
     /// Whether this is SQLite.
     pub fn is_sqlite(&self) -> bool {
-        matches!(self, Tx::Sqlite { .. })
+        matches!(self, Tx::Sqlite(_))
     }
 }
 
 /// A commit that failed for want of room, or because of another transaction, was undone. Of any other nobody can say:
 /// it may be on the disk, and come to light at the next start.
-fn failed_commit(error: sqlx::Error) -> Fault {
-    let fault = Fault::from(error);
+fn failed_commit(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::Full | FaultKind::ReadOnly | FaultKind::Locked | FaultKind::Constraint => fault,
         _ => fault.unsure(),
@@ -455,7 +369,11 @@ fn failed_commit(error: sqlx::Error) -> Fault {
 
 fn refuse_failed(failed: bool) -> Result<()> {
     if failed {
-        return Err(Fault::bug("a statement of this transaction failed, so it can only be undone"));
+        return Err(spoiled());
     }
     Ok(())
+}
+
+fn spoiled() -> Fault {
+    Fault::bug("a statement of this transaction failed, so it can only be undone")
 }

@@ -121,7 +121,7 @@ impl Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Fault {
         let kind = match &error {
-            sqlx::Error::Database(inner) => database_kind(inner.code().as_deref().unwrap_or("")),
+            sqlx::Error::Database(inner) => postgres_kind(inner.code().as_deref().unwrap_or("")),
             sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Tls(_) => FaultKind::Io,
             sqlx::Error::PoolTimedOut => FaultKind::Overloaded,
             sqlx::Error::PoolClosed => FaultKind::Stopping,
@@ -131,29 +131,39 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
-/// SQLite gives its extended result code in decimal, PostgreSQL a SQLSTATE of five characters.
-fn database_kind(code: &str) -> FaultKind {
-    if code.len() == 5 && !code.starts_with('0') || code.len() == 5 && code.starts_with("08") {
-        return match &code[..2] {
-            // A deadlock was undone whole: tried one by one, the changes find their way.
-            "23" | "40" => FaultKind::Constraint,
-            // Too many connections are no full disk.
-            "53" if code == "53300" => FaultKind::Io,
-            "53" => FaultKind::Full,
-            "XX" if code != "XX000" => FaultKind::Damaged,
-            "25" if code == "25006" => FaultKind::ReadOnly,
-            "08" | "57" => FaultKind::Io,
-            "55" => FaultKind::Locked,
-            _ => FaultKind::Bug,
-        };
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Fault {
+        let Some(inner) = error.sqlite_error() else { return Fault::bug(error.to_string()) };
+        let code = inner.extended_code;
+        Fault::new(sqlite_kind(code), format!("the database says: {error} (code {code})"))
     }
-    match code.parse::<u32>().map(|code| code & 0xff) {
-        Ok(19) => FaultKind::Constraint,
-        Ok(13) => FaultKind::Full,
-        Ok(8) => FaultKind::ReadOnly,
-        Ok(5 | 6) => FaultKind::Locked,
-        Ok(11 | 26) => FaultKind::Damaged,
-        Ok(7 | 9 | 10 | 14) => FaultKind::Io,
+}
+
+/// PostgreSQL gives a SQLSTATE of five characters.
+fn postgres_kind(code: &str) -> FaultKind {
+    match code.get(..2).unwrap_or_default() {
+        // A deadlock was undone whole: tried one by one, the changes find their way.
+        "23" | "40" => FaultKind::Constraint,
+        // Too many connections are no full disk.
+        "53" if code == "53300" => FaultKind::Io,
+        "53" => FaultKind::Full,
+        "XX" if code != "XX000" => FaultKind::Damaged,
+        "25" if code == "25006" => FaultKind::ReadOnly,
+        "08" | "57" => FaultKind::Io,
+        "55" => FaultKind::Locked,
+        _ => FaultKind::Bug,
+    }
+}
+
+/// SQLite gives its extended result code, whose last byte says what went wrong.
+fn sqlite_kind(code: i32) -> FaultKind {
+    match code & 0xff {
+        19 => FaultKind::Constraint,
+        13 => FaultKind::Full,
+        8 => FaultKind::ReadOnly,
+        5 | 6 => FaultKind::Locked,
+        11 | 26 => FaultKind::Damaged,
+        7 | 9 | 10 | 14 => FaultKind::Io,
         _ => FaultKind::Bug,
     }
 }
@@ -165,24 +175,31 @@ mod tests {
     #[test]
     fn codes_of_both_engines_are_told_apart() {
         for (code, kind) in [
-            ("1555", FaultKind::Constraint),
-            ("2067", FaultKind::Constraint),
-            ("13", FaultKind::Full),
-            ("5", FaultKind::Locked),
-            ("26", FaultKind::Damaged),
-            ("4874", FaultKind::Io),
-            ("8", FaultKind::ReadOnly),
-            ("1032", FaultKind::ReadOnly),
-            ("14", FaultKind::Io),
-            ("267", FaultKind::Damaged),
+            (1555, FaultKind::Constraint),
+            (2067, FaultKind::Constraint),
+            (13, FaultKind::Full),
+            (5, FaultKind::Locked),
+            (26, FaultKind::Damaged),
+            (4874, FaultKind::Io),
+            (8, FaultKind::ReadOnly),
+            (1032, FaultKind::ReadOnly),
+            (14, FaultKind::Io),
+            (267, FaultKind::Damaged),
+            (1, FaultKind::Bug),
+        ] {
+            assert_eq!(sqlite_kind(code), kind, "{code}");
+        }
+        for (code, kind) in [
             ("25006", FaultKind::ReadOnly),
             ("23505", FaultKind::Constraint),
             ("40P01", FaultKind::Constraint),
             ("53100", FaultKind::Full),
+            ("53300", FaultKind::Io),
             ("08006", FaultKind::Io),
             ("42601", FaultKind::Bug),
+            ("", FaultKind::Bug),
         ] {
-            assert_eq!(database_kind(code), kind, "{code}");
+            assert_eq!(postgres_kind(code), kind, "{code}");
         }
     }
 }

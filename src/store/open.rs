@@ -28,7 +28,7 @@ use crate::domain::queue::DEFAULT_QUEUE;
 /// Marks our SQLite files: "BEAD".
 pub(super) const APPLICATION_ID: i64 = 0x4245_4144;
 /// Connections for the daemon's own reads: looks for work, and at tokens.
-const OWN_READERS: u32 = 2;
+const OWN_READERS: usize = 2;
 /// How often, and how long apart, the lock of a data directory is tried for: half a second in all.
 const LOCK_TRIES: usize = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -1,161 +1,252 @@
 //! Owns the connections of one SQLite file: how they are opened, closed, and opened anew when the file has changed
 //! under them. It must never open the file past SQLite: closing any descriptor of it drops all its locks.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor as _};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Mutex;
 
-use super::{ACQUIRE_TIMEOUT, Db, Durability, STATEMENT_CACHE};
-use crate::store::fault::{Fault, Result};
+use super::hand::Hand;
+use super::readers::Readers;
+use super::transaction::{Held, Transaction};
+use super::{ACQUIRE_TIMEOUT, Db, Durability, Row, STATEMENT_CACHE, Value};
+use crate::store::fault::{Fault, FaultKind, Result};
 
 /// Readers of one SQLite file. Each costs a thread and a page cache. One more than the queries that one token runs at once
 /// (half of `web`'s turns): a slow statement for each of them leaves one to the others.
-const READERS: u32 = 5;
+const READERS: usize = 5;
 /// How long a change of state waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for output, which has a job waiting behind it and may be dropped.
 const BUSY_TIMEOUT_LOGS: Duration = Duration::from_secs(1);
 /// How long a reader waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
-/// Rows that the driver's thread may send ahead; the default of 50 costs a third of a large answer's time.
-const ROW_BUFFER: usize = 1_024;
+
+/// A SQLite file: one writer's connection and some readers.
+#[derive(Debug)]
+pub struct SqliteFile {
+    opening: Opening,
+    /// The writer's connection, while no transaction holds it.
+    writer: Arc<Mutex<Option<Connection>>>,
+    /// Connections that cannot write. All are open from the beginning: on a full disk none can be opened.
+    readers: RwLock<Arc<Readers>>,
+    hand: Hand,
+    /// Whether a statement found the file damaged since somebody last looked.
+    is_doubted: AtomicBool,
+}
+
+/// How the connections of a file are opened.
+#[derive(Debug, Clone)]
+struct Opening {
+    path: PathBuf,
+    access: OpenFlags,
+    patience: Duration,
+    pragmas: Vec<(&'static str, &'static str)>,
+}
 
 impl Db {
     /// Opens a SQLite file, making it when it is absent.
     pub async fn open_sqlite(path: &Path, durability: Durability) -> Result<Db> {
-        let (synchronous, patience) = match durability {
-            Durability::Full => (SqliteSynchronous::Full, BUSY_TIMEOUT),
-            Durability::Normal => (SqliteSynchronous::Normal, BUSY_TIMEOUT_LOGS),
-        };
-        let options = careful(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(synchronous)
-            .busy_timeout(patience)
-            .foreign_keys(true)
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-16000")
-            .statement_cache_capacity(STATEMENT_CACHE)
-            .row_buffer_size(ROW_BUFFER)
-            .disable_statement_logging();
-        let (writer, readers) = connect(&options).await?;
-        Ok(Db::Sqlite {
-            options: Box::new(options),
-            writer: Arc::new(Mutex::new(Some(writer))),
-            readers: RwLock::new(readers),
-            is_doubted: AtomicBool::new(false),
-        })
+        let opening = Opening::of_owner(path, durability);
+        let hand = Hand::start()?;
+        let own = opening.clone();
+        let (writer, readers) = hand.ask(move || own.open_all()).await??;
+        Ok(Db::Sqlite(SqliteFile::new(opening, Some(writer), readers, hand)))
     }
 
     /// Opens connections that can only read, so that they never write the journal back: those of a look beside the daemon
     /// that has the file, and those for the daemon's own work, which never waits for what clients read.
-    pub(in crate::store) async fn open_readers(path: &Path, count: u32) -> Result<Db> {
-        let options = careful(path).read_only(true).busy_timeout(READER_PATIENCE);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(count)
-            .min_connections(count)
-            .acquire_timeout(READER_PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await?;
-        Ok(Db::Sqlite {
-            options: Box::new(options),
-            writer: Arc::new(Mutex::new(None)),
-            readers: RwLock::new(readers),
-            is_doubted: AtomicBool::new(false),
-        })
+    pub(in crate::store) async fn open_readers(path: &Path, count: usize) -> Result<Db> {
+        let opening = Opening {
+            access: OpenFlags::SQLITE_OPEN_READ_ONLY,
+            patience: READER_PATIENCE,
+            ..Opening::careful(path)
+        };
+        let hand = Hand::start()?;
+        let own = opening.clone();
+        let readers = hand.ask(move || own.open_readers(count, READER_PATIENCE)).await??;
+        Ok(Db::Sqlite(SqliteFile::new(opening, None, readers, hand)))
     }
 
     /// Whether a statement found the file damaged since the last call.
     pub(in crate::store) fn is_doubted(&self) -> bool {
         match self {
-            Db::Sqlite { is_doubted, .. } => is_doubted.swap(false, Ordering::Relaxed),
+            Db::Sqlite(file) => file.is_doubted.swap(false, Ordering::Relaxed),
             Db::Postgres(_) => false,
         }
     }
 
     /// Closes every connection of the file, lets `meanwhile` do what must not see one, and opens whatever bears the
-    /// file's name then. Who reads meanwhile is refused.
+    /// file's name then. Who reads meanwhile waits.
     pub(in crate::store) async fn reopen(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
-        let Db::Sqlite { options, writer, readers, .. } = self else { return Ok(()) };
-        let mut slot = writer.lock().await;
-        close(&mut slot, readers).await;
+        let Db::Sqlite(file) = self else { return Ok(()) };
+        let mut slot = file.writer.lock().await;
+        file.close_all(&mut slot).await;
         meanwhile()?;
-        let (connection, pool) = connect(options).await?;
+        let opening = file.opening.clone();
+        let (connection, readers) = file.hand.ask(move || opening.open_all()).await??;
         *slot = Some(connection);
-        *readers.write().unwrap_or_else(PoisonError::into_inner) = pool;
+        *file.readers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(readers);
         Ok(())
     }
 
     /// Writes what stands in the journal into the file, as far as no reader needs it where it is: only then does a file
     /// that has given pages back get smaller.
     pub(in crate::store) async fn write_back(&self) -> Result<()> {
-        let Db::Sqlite { writer, .. } = self else { return Ok(()) };
-        let mut slot = writer.lock().await;
-        if let Some(connection) = slot.as_mut() {
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
-        }
-        Ok(())
+        let Db::Sqlite(file) = self else { return Ok(()) };
+        file.run_alone("PRAGMA wal_checkpoint(PASSIVE)".to_owned()).await.map(drop)
     }
 
     /// Writes all that the open connection sees, be its file gone from the directory, into a new file.
     pub(in crate::store) async fn save_copy(&self, path: &Path) -> Result<()> {
-        let Db::Sqlite { writer, .. } = self else { return Ok(()) };
-        let mut slot = writer.lock().await;
-        let connection = slot.as_mut().ok_or_else(|| Fault::bug("no connection to the lost file is left"))?;
+        let Db::Sqlite(file) = self else { return Ok(()) };
         let target = path.display().to_string().replace('\'', "''");
-        connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("VACUUM INTO '{target}'")))).await?;
-        Ok(())
+        if file.run_alone(format!("VACUUM INTO '{target}'")).await? {
+            return Ok(());
+        }
+        Err(Fault::bug("no connection to the lost file is left"))
     }
 }
 
-/// What every connection is told: nothing is mapped, for a fault of the disk would be a signal; nothing goes to files of
-/// its own; and a damaged file is not trusted.
-fn careful(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .pragma("mmap_size", "0")
-        .pragma("temp_store", "memory")
-        .pragma("trusted_schema", "off")
-        .pragma("cell_size_check", "on")
-}
-
-async fn connect(options: &SqliteConnectOptions) -> Result<(SqliteConnection, SqlitePool)> {
-    // Made here only: a connection that is opened later must never make an empty file in the place of a lost one.
-    let mut first = options.clone().create_if_missing(true);
-    if std::fs::metadata(options.get_filename()).map_or(0, |file| file.len()) == 0 {
-        // Chosen once, before the first table. On a file that exists it would write a transaction at each connect.
-        first = first.auto_vacuum(SqliteAutoVacuum::Incremental);
+impl SqliteFile {
+    fn new(opening: Opening, writer: Option<Connection>, readers: Readers, hand: Hand) -> SqliteFile {
+        let (writer, readers) = (Arc::new(Mutex::new(writer)), RwLock::new(Arc::new(readers)));
+        SqliteFile { opening, writer, readers, hand, is_doubted: AtomicBool::new(false) }
     }
-    let writer = first.connect().await?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .min_connections(READERS)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.clone().pragma("query_only", "on").pragma("cache_size", "-4000"))
-        .await?;
-    Ok((writer, readers))
+
+    pub(super) async fn rows(&self, text: &'static str, values: &[Value]) -> Result<Vec<Row>> {
+        let mut rows = self.readers().rows(text, values).await;
+        if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Stopping) {
+            // Who opens the file anew holds the writer's place meanwhile.
+            drop(self.writer.lock().await);
+            rows = self.readers().rows(text, values).await;
+        }
+        if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damaged) {
+            self.is_doubted.store(true, Ordering::Relaxed);
+        }
+        rows
+    }
+
+    /// Takes the writer's connection out of its slot, or opens a new one.
+    pub(super) async fn begin(&self) -> Result<Transaction> {
+        let mut slot = Arc::clone(&self.writer).lock_owned().await;
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                let opening = self.opening.clone();
+                self.hand.ask(move || opening.open()).await??
+            }
+        };
+        Transaction::begin(Held { connection, slot }, self.hand.clone()).await
+    }
+
+    /// Runs a statement on the writer's connection outside of any transaction; false where there is none.
+    async fn run_alone(&self, text: String) -> Result<bool> {
+        let mut slot = Arc::clone(&self.writer).lock_owned().await;
+        let work = move || slot.as_mut().map(|connection| connection.execute_batch(&text)).transpose();
+        Ok(self.hand.ask(work).await??.is_some())
+    }
+
+    /// The columns of a statement, prepared on a connection of its own.
+    pub(super) async fn columns(&self, text: &'static str) -> Result<Vec<String>> {
+        let opening = self.opening.clone();
+        let work = move || {
+            let connection = opening.open()?;
+            let prepared = connection.prepare(text)?;
+            Ok(prepared.column_names().into_iter().map(str::to_owned).collect())
+        };
+        self.hand.ask(work).await?
+    }
+
+    pub(super) async fn close(&self) {
+        let mut slot = self.writer.lock().await;
+        self.close_all(&mut slot).await;
+    }
+
+    /// Closes the connections in order, the writer's last: its close writes the WAL back.
+    async fn close_all(&self, slot: &mut Option<Connection>) {
+        self.readers().close().await;
+        let Some(connection) = slot.take() else { return };
+        let closed = self.hand.ask(move || connection.close().map_err(|(_, error)| Fault::from(error))).await;
+        // An error leaves the WAL for the next start.
+        if let Err(error) | Ok(Err(error)) = closed {
+            tracing::warn!(%error, "the store's connection did not close in order");
+        }
+    }
+
+    fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
-/// Closes the connections in order, the writer's last: its close writes the WAL back.
-pub(super) async fn close(writer: &mut Option<SqliteConnection>, readers: &RwLock<SqlitePool>) {
-    let pool = readers.read().unwrap_or_else(PoisonError::into_inner).clone();
-    pool.close().await;
-    // An error leaves the WAL for the next start.
-    if let Some(connection) = writer.take()
-        && let Err(error) = connection.close().await
-    {
-        tracing::warn!(%error, "the store's connection did not close in order");
+impl Opening {
+    /// What every connection is told: nothing is mapped, for a fault of the disk would be a signal; nothing goes to files
+    /// of its own; and a damaged file is not trusted.
+    fn careful(path: &Path) -> Opening {
+        let pragmas = vec![
+            ("foreign_keys", "on"),
+            ("mmap_size", "0"),
+            ("temp_store", "memory"),
+            ("trusted_schema", "off"),
+            ("cell_size_check", "on"),
+        ];
+        // Made by `open_all` only: a connection that is opened later must never make an empty file in the place of a lost
+        // one.
+        let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        Opening { path: path.to_owned(), access, patience: BUSY_TIMEOUT, pragmas }
+    }
+
+    fn of_owner(path: &Path, durability: Durability) -> Opening {
+        let (synchronous, patience) = match durability {
+            Durability::Full => ("full", BUSY_TIMEOUT),
+            Durability::Normal => ("normal", BUSY_TIMEOUT_LOGS),
+        };
+        let mut opening = Opening { patience, ..Opening::careful(path) };
+        opening.pragmas.extend([
+            ("journal_mode", "wal"),
+            ("synchronous", synchronous),
+            ("wal_autocheckpoint", "4000"),
+            ("journal_size_limit", "67108864"),
+            ("cache_size", "-16000"),
+        ]);
+        opening
+    }
+
+    fn open(&self) -> Result<Connection> {
+        // One thread at a time has a connection, and no two share a cache.
+        let flags = self.access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.patience)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        let mut told = String::new();
+        for (name, value) in &self.pragmas {
+            let _ = write!(told, "PRAGMA {name} = {value}; ");
+        }
+        connection.execute_batch(&told)?;
+        Ok(connection)
+    }
+
+    /// The writer's connection and those of the readers.
+    fn open_all(&self) -> Result<(Connection, Readers)> {
+        let mut first = self.clone();
+        first.access |= OpenFlags::SQLITE_OPEN_CREATE;
+        if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
+            // Chosen once, before the journal's mode and the first table. On a file that exists it would write a
+            // transaction at each connect.
+            first.pragmas.insert(0, ("auto_vacuum", "incremental"));
+        }
+        let writer = first.open()?;
+        let mut reading = self.clone();
+        reading.pragmas.extend([("query_only", "on"), ("cache_size", "-4000")]);
+        Ok((writer, reading.open_readers(READERS, ACQUIRE_TIMEOUT)?))
+    }
+
+    fn open_readers(&self, count: usize, patience: Duration) -> Result<Readers> {
+        let connections: Result<Vec<Connection>> = (0..count).map(|_| self.open()).collect();
+        Readers::start(connections?, patience)
     }
 }

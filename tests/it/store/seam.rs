@@ -1,11 +1,14 @@
 //! The traps of two engines behind one seam, each shut.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use beadle::args;
+use beadle::base::clock;
 use beadle::store::FaultKind;
 use beadle::store::db::{Db, Kind, Sql, Value};
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 
 use super::stage::on_both;
 
@@ -95,6 +98,30 @@ fn a_statement_that_was_cut_off_spoils_its_transaction() {
 }
 
 #[test]
+fn a_read_that_nobody_waits_for_any_more_ends_and_frees_its_reader() {
+    const ENDLESS: Sql = Sql::both(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) SELECT max(i) FROM n",
+        &[Kind::Int],
+    );
+    on_both(async |stage| {
+        // PostgreSQL's server ends a statement by its own rules.
+        if !stage.is_sqlite() {
+            return;
+        }
+        let (db, _) = stage.hand.store().databases();
+        for _ in 0..3 {
+            let values = args![i64::MAX];
+            let reads = (0..5).map(|_| db.rows(&ENDLESS, &values));
+            assert!(clock::within(Duration::from_millis(50), join_all(reads)).await.is_none());
+        }
+        let row = db.optional(&ECHO, &args![7_i64]).await.expect("a reader is free").unwrap();
+        assert_eq!(row.get::<i64>(0).unwrap(), 7);
+        let closed = clock::within(Duration::from_secs(30), db.close()).await;
+        assert!(closed.is_some(), "a statement that nobody waits for holds up the end");
+    });
+}
+
+#[test]
 fn a_dropped_transaction_keeps_nothing() {
     on_both(async |stage| {
         let (db, _) = stage.hand.store().databases();
@@ -104,6 +131,30 @@ fn a_dropped_transaction_keeps_nothing() {
         drop(tx);
         put(&db, 2).await;
         assert_eq!(count(&db).await, 1);
+    });
+}
+
+#[test]
+fn a_statement_that_was_prepared_before_a_change_of_its_table_runs_after_it() {
+    const READ: Sql = Sql::both("SELECT id, body FROM probes ORDER BY id", &[]);
+    on_both(async |stage| {
+        let (db, _) = stage.hand.store().databases();
+        db.run_script(PROBES.to_owned()).await.unwrap();
+        for id in 1..=20 {
+            put(&db, id).await;
+            // On each reader in the end.
+            assert_eq!(join_all((0..5).map(|_| db.rows(&READ, &[]))).await.len(), 5);
+        }
+        let anew =
+            "DROP TABLE probes; CREATE TABLE probes (note TEXT, body TEXT, id BIGINT NOT NULL PRIMARY KEY)";
+        db.run_script(anew.to_owned()).await.unwrap();
+        for id in 1..=20 {
+            put(&db, id).await;
+            for rows in join_all((0..5).map(|_| db.rows(&READ, &[]))).await {
+                let newest: i64 = rows.unwrap().last().expect("a row was put").get(0).unwrap();
+                assert_eq!(newest, id);
+            }
+        }
     });
 }
 

@@ -45,6 +45,7 @@ const DOMAIN_CRATES: &[&str] = &[
 /// A crate and the only floor that may name it.
 const HOMES: &[(&str, &str)] = &[
     ("sqlx", "store"),
+    ("rusqlite", "store"),
     ("libsqlite3_sys", "store"),
     ("axum", "web"),
     ("hyper", "web"),
