@@ -58,8 +58,8 @@ impl Engine {
             return Ok((answers.into_iter().flatten().collect(), self.writer.cursor()));
         }
         let queued_max = self.settings.queued_max;
+        // The turn that commits them starts them too, or has the dispatcher look.
         let committed = self.writer.apply(Enqueue { jobs, queued_max }).await?;
-        self.nudge_dispatcher.notify_one();
         let mut accepted = committed.answer.into_iter();
         let answers = answers.into_iter().filter_map(|answer| answer.or_else(|| accepted.next())).collect();
         Ok((answers, committed.cursor))
@@ -238,7 +238,6 @@ impl Engine {
         let job = like(&job, task.as_ref(), viewer, key);
         let queued_max = self.settings.queued_max;
         let committed = self.writer.apply(Enqueue { jobs: vec![job], queued_max }).await?;
-        self.nudge_dispatcher.notify_one();
         let answer = committed.answer.into_iter().next();
         let enqueued = answer.ok_or_else(|| Fault::bug("an enqueue of one job gave no answer"))??;
         Ok((enqueued.id, committed.cursor))

@@ -1,6 +1,7 @@
 //! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use crate::exec::{self, Identity, Place, Spec};
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
 use crate::store::logs::LogEnd;
-use crate::store::transition::EndAttempt;
+use crate::store::transition::{EndAttempt, Settled};
 use crate::store::writer::Refusal;
 
 /// After the drop of a handler: how long it may take to be gone before the attempt ends without it.
@@ -37,23 +38,27 @@ enum StopCause {
     Shutdown,
 }
 
-/// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) {
+/// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`. Gives whether
+/// the place was left with the commit of the end.
+pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) -> bool {
     entry.begin();
     points::reach("runner.begin");
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
     engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
     let began = engine.clock.monotonic();
-    let mut ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    let mut ended = execute(engine, &claimed, entry.stop.clone(), place.clone()).await;
     ended.at.get_or_insert_with(|| engine.clock.now());
     let outcome = ended.outcome.word();
     let ran = engine.clock.monotonic().duration_since(began);
     engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
-    let state = settle(engine, &claimed, ended).await;
+    let leaves_place = Arc::strong_count(&place) == 1;
+    let stored = settle(engine, &claimed, ended, leaves_place).await;
+    let state = stored.map_or("SPOOLED", Settled::word);
     drop(entry);
     // A failing job is not an error of the daemon.
     let (job, attempt, number) = (claimed.job.id, claimed.attempt, claimed.number);
     tracing::info!(%job, %attempt, number, outcome, state, "attempt ended");
+    leaves_place && stored.is_some()
 }
 
 async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
@@ -346,8 +351,8 @@ fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
     ended
 }
 
-/// Stores the end; while the store is in trouble, beside it.
-async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static str {
+/// Stores the end; while the store is in trouble, beside it: then nothing is given.
+async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended, leaves_place: bool) -> Option<Settled> {
     let end = EndAttempt {
         attempt: claimed.attempt,
         job: claimed.job.id,
@@ -355,5 +360,5 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
     };
-    spool::settle(engine, end).await
+    spool::settle(engine, end, leaves_place).await
 }

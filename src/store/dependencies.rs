@@ -346,6 +346,7 @@ pub(super) async fn keep(batch: &mut Batch<'_>) -> Result<()> {
     if batch.ends.0.is_empty() {
         return Ok(());
     }
+    batch.needs_look = true;
     let rows = Ends::rows(std::mem::take(&mut batch.ends.0).iter());
     batch.tx.execute(&KEEP, &args![rows]).await?;
     points::reach("dependencies.left_over");

@@ -416,6 +416,7 @@ fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits) {
         batch.pending.unique_keys.insert(unique.key.clone(), id);
     }
     batch.count(&job.queue_name, state, 1);
+    batch.needs_look |= job.start_by.is_some();
     let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
     if let Some(reason) = &job.reason {
         data["reason"] = json!(reason);

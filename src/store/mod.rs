@@ -30,6 +30,7 @@ pub mod log_care;
 mod log_chunks;
 pub mod log_room;
 pub mod logs;
+pub mod offer;
 pub mod open;
 pub mod page;
 pub mod prune;

@@ -314,6 +314,16 @@ pub enum Settled {
     Stale,
 }
 
+impl Settled {
+    /// In one word, for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Settled::Job(state) => state.word(),
+            Settled::Stale => "STALE",
+        }
+    }
+}
+
 impl Change for EndAttempt {
     type Answer = Settled;
 
