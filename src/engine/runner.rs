@@ -22,8 +22,8 @@ use crate::domain::trace::{TRACE_VARIABLE, TraceContext};
 use crate::exec::{self, Identity, Place, Spec};
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
+use crate::store::ends::{EndAttempt, Settled};
 use crate::store::logs::LogEnd;
-use crate::store::transition::{EndAttempt, Settled};
 use crate::store::writer::Refusal;
 
 /// After the drop of a handler: how long it may take to be gone before the attempt ends without it.

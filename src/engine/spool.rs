@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use crate::base::{clock, points};
 use crate::domain::id::AttemptId;
-use crate::store::offer::LeavePlace;
+use crate::store::ends::{EndAttempt, LeavePlace, Settled};
 use crate::store::reports::ReportOutput;
-use crate::store::transition::{EndAttempt, Settled};
 use crate::store::writer::{Change, Committed, Refusal};
 use crate::store::{Fault, FaultKind, spool};
 

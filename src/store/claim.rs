@@ -206,10 +206,7 @@ async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[Queue
         }
         let (now, over) = (batch.now.0, batch.now.plus_millis(-per.millis()).0);
         batch.tx.execute(&FORGET_STARTS, &args![&queue.name, over]).await?;
-        batch
-            .tx
-            .execute(&COUNT_STARTS, &args![serde_json::Value::Array(starts).to_string(), now])
-            .await?;
+        batch.tx.execute(&COUNT_STARTS, &args![serde_json::Value::Array(starts).to_string(), now]).await?;
     }
     Ok(())
 }

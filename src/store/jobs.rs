@@ -8,6 +8,7 @@ use super::db::{Kind, Row, Sql, Tx};
 use super::dependencies::{self, Waits};
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
+use super::known::Known;
 use super::page;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
@@ -173,13 +174,9 @@ const COUNT_BY: Sql = Sql::both(
 );
 
 const COUNT_ADD: Sql = Sql::both(
-    "UPDATE job_counts
-     SET job_count = job_count + (
-         SELECT CAST(r.value ->> 'by' AS BIGINT) FROM jsonb_each($1) AS r
-         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)
-     WHERE EXISTS (
-         SELECT 1 FROM jsonb_each($1) AS r
-         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)",
+    "UPDATE job_counts SET job_count = job_count + CAST(r.value ->> 'by' AS BIGINT)
+     FROM jsonb_each($1) AS r
+     WHERE job_counts.queue = r.value ->> 'queue' AND job_counts.state = r.value ->> 'state'",
     &[Kind::Text],
 );
 
@@ -218,18 +215,26 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
 }
 
 /// Adds what the batch counted to the kept counts.
-pub(super) async fn write_counts(tx: &mut Tx, counts: &HashMap<(String, JobState), i64>) -> Result<()> {
-    let rows: Vec<_> = counts
-        .iter()
-        .filter(|(_, by)| **by != 0)
-        .map(|((queue, state), by)| json!({"queue": queue, "state": state.word(), "by": by}))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
+pub(super) async fn write_counts(
+    tx: &mut Tx,
+    known: &mut Known,
+    counts: &HashMap<(String, JobState), i64>,
+) -> Result<()> {
+    let (mut rows, mut new) = (Vec::with_capacity(counts.len()), Vec::new());
+    for (place, by) in counts.iter().filter(|(_, by)| **by != 0) {
+        let (queue, state) = place;
+        rows.push(json!({"queue": queue, "state": state.word(), "by": by}));
+        if !known.has_count(place) {
+            new.push(json!({"queue": queue, "state": state.word()}));
+            known.see_count(place.clone());
+        }
     }
-    let rows = Value::Array(rows).to_string();
-    tx.execute(&COUNT_BY, &args![rows.as_str()]).await?;
-    tx.execute(&COUNT_ADD, &args![rows]).await?;
+    if !new.is_empty() {
+        tx.execute(&COUNT_BY, &args![Value::Array(new).to_string()]).await?;
+    }
+    if !rows.is_empty() {
+        tx.execute(&COUNT_ADD, &args![Value::Array(rows).to_string()]).await?;
+    }
     Ok(())
 }
 

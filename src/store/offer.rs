@@ -6,8 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::claim::Claimed;
-use super::transition::{EndAttempt, Settled};
-use super::writer::{Batch, Change, Outcome};
 use crate::domain::id::WorkerId;
 
 /// A worker of this process, for whom the writer's turns claim jobs.
@@ -46,19 +44,5 @@ impl Desk {
 
     pub(super) fn worker(&self) -> Option<Arc<dyn Worker>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The end of an attempt that leaves its place with its commit: the same transaction may claim the next job for it.
-#[derive(Debug, Clone)]
-pub struct LeavePlace(pub EndAttempt);
-
-impl Change for LeavePlace {
-    type Answer = Settled;
-
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Settled> {
-        let settled = self.0.apply(batch).await?;
-        batch.vacated_count += 1;
-        Ok(settled)
     }
 }

@@ -14,7 +14,8 @@ use crate::domain::queue::QueueRoom;
 // A clock that was set back by more than a rate's period finds starts of the future: they are no longer counted.
 pub(super) const ROOM: Sql = Sql::both(
     "SELECT name, concurrency_limit,
-            (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name),
+            CASE WHEN concurrency_limit IS NULL THEN 0
+                 ELSE (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name) END,
             rate_starts, rate_per_ms,
             CASE WHEN rate_starts IS NULL THEN 0
                  ELSE (SELECT count(*) FROM queue_starts

@@ -15,11 +15,13 @@ pub use self::turns::{WriterLoop, channel};
 use super::breaker::Breaker;
 use super::db::{Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
+use super::ends::{EndAttempt, Settled};
 use super::events;
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::incident_counts::{self, Failures};
 use super::jobs::PendingRows;
+use super::known::Known;
 use super::offer::{Desk, Worker};
 use super::tally;
 use crate::args;
@@ -29,6 +31,7 @@ use crate::base::metrics::Metrics;
 use crate::base::points;
 use crate::base::pulse::Pulse;
 use crate::domain::event::{EventCursor, NewEvent};
+use crate::domain::id::AttemptId;
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
 
@@ -71,6 +74,10 @@ pub trait Change: Send + Sync + 'static {
     const IS_PROBE: bool = false;
     /// Whether it brings new work, which a disk that is nearly full has no room for.
     const NEEDS_ROOM: bool = false;
+    /// The end of an attempt that it records: a turn settles all of its ends together, before anything else.
+    fn end(&self) -> Option<&EndAttempt> {
+        None
+    }
     /// Applies it inside the batch's transaction. May be called again after a failed batch.
     fn apply(&self, batch: &mut Batch<'_>) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 }
@@ -93,6 +100,8 @@ pub struct Batch<'a> {
     /// Names the store in cursors.
     pub epoch: u32,
     ids: &'a mut Ids,
+    /// What need not be asked.
+    pub(super) known: &'a mut Known,
     /// What happened, each with the address that it was asked from.
     events: Vec<(NewEvent, Option<IpAddr>)>,
     /// For whom the change being applied is made.
@@ -111,17 +120,25 @@ pub struct Batch<'a> {
     pub(super) has_work: bool,
     /// Whether something was planned, or left over, that the dispatcher must look at itself.
     pub(super) needs_look: bool,
+    /// What became of the ends that were settled and not yet answered.
+    pub(super) settled: HashMap<AttemptId, Settled>,
     /// Places of this process's worker that are free with the commit.
     pub(super) vacated_count: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn new(tx: Tx, (now, epoch): (Timestamp, u32), ids: &'a mut Ids, metrics: &'a Metrics) -> Batch<'a> {
+    fn new(
+        tx: Tx,
+        (now, epoch): (Timestamp, u32),
+        (ids, known): (&'a mut Ids, &'a mut Known),
+        metrics: &'a Metrics,
+    ) -> Batch<'a> {
         Batch {
             tx,
             now,
             epoch,
             ids,
+            known,
             metrics,
             events: Vec::new(),
             asker: None,
@@ -132,6 +149,7 @@ impl<'a> Batch<'a> {
             failures: Failures::default(),
             has_work: false,
             needs_look: false,
+            settled: HashMap::new(),
             vacated_count: 0,
         }
     }
@@ -165,7 +183,7 @@ impl<'a> Batch<'a> {
         dependencies::keep(&mut self).await?;
         super::keys::settle(&mut self).await?;
         incident_counts::settle(&mut self).await?;
-        super::jobs::write_counts(&mut self.tx, &self.counts).await?;
+        super::jobs::write_counts(&mut self.tx, self.known, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
@@ -183,6 +201,7 @@ type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 trait Waiting: Send {
     fn is_probe(&self) -> bool;
     fn asker(&self) -> Option<Arc<Asker>>;
+    fn end(&self) -> Option<&EndAttempt>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor);
     fn refuse(self: Box<Self>, fault: Fault);
@@ -202,6 +221,10 @@ impl<C: Change> Waiting for Envelope<C> {
 
     fn asker(&self) -> Option<Arc<Asker>> {
         self.asker.clone()
+    }
+
+    fn end(&self) -> Option<&EndAttempt> {
+        self.change.end()
     }
 
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a> {

@@ -17,8 +17,10 @@ use crate::domain::event::EventCursor;
 use crate::store::breaker::Breaker;
 use crate::store::claim;
 use crate::store::db::Db;
+use crate::store::ends;
 use crate::store::fault::{Certainty, FAULT_KINDS, Fault, Result};
 use crate::store::ids::Ids;
+use crate::store::known::Known;
 use crate::store::offer::{Desk, Offer, Worker};
 
 /// How often a change of a failed batch is tried alone.
@@ -44,6 +46,7 @@ pub struct WriterLoop {
     breaker: Breaker,
     pulse: Arc<Pulse>,
     ids: Ids,
+    known: Known,
     metrics: Metrics,
     desk: Desk,
 }
@@ -74,14 +77,14 @@ pub fn channel(
         metrics: metrics.clone(),
         desk: desk.clone(),
     };
-    let (newest, ids) = (newest_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, metrics, desk })
+    let (newest, ids, known) = (newest_sender, Ids::default(), Known::default());
+    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, known, metrics, desk })
 }
 
 impl WriterLoop {
     /// Commits changes until every `Writer` is gone. May be called again after a panic.
     pub async fn run(&mut self) {
-        self.ids = Ids::default();
+        (self.ids, self.known) = <_>::default();
         self.pulse.rest(self.clock.monotonic());
         while let Some(first) = self.queue.recv().await {
             let mut waiting = vec![first];
@@ -183,7 +186,7 @@ impl WriterLoop {
             }
             Err(fault) => {
                 // What was drawn may or may not be kept: read it anew.
-                self.ids = Ids::default();
+                (self.ids, self.known) = <_>::default();
                 if let Some(offer) = offer.filter(|_| fault.certainty == Certainty::Unchanged) {
                     offer.withdraw();
                 }
@@ -204,7 +207,10 @@ impl WriterLoop {
     ) -> Result<Done> {
         points::reach("writer.before_begin");
         let tx = self.db.begin().await?;
-        let mut batch = Batch::new(tx, (self.clock.now(), self.epoch), &mut self.ids, &self.metrics);
+        let mut batch =
+            Batch::new(tx, (self.clock.now(), self.epoch), (&mut self.ids, &mut self.known), &self.metrics);
+        let ended: Vec<_> = waiting.iter().filter_map(|change| change.end()).collect();
+        ends::settle(&mut batch, &ended).await?;
         let mut marks = Vec::with_capacity(waiting.len());
         for change in waiting.iter_mut() {
             batch.asker = change.asker();

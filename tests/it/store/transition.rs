@@ -10,7 +10,8 @@ use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::attempts::RecordSpawn;
-use beadle::store::transition::{Cancel, Cancelled, EndAttempt, Settled};
+use beadle::store::ends::{EndAttempt, Settled};
+use beadle::store::transition::{Cancel, Cancelled};
 
 use super::stage::{Stage, T0, end_of, new_job, on_both};
 
