@@ -80,7 +80,7 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         slots.forget_left();
         let places = slots.take(starting::room(engine, CLAIM_MAX), 0);
         let (wanted, taken) = (places.count(), claim(engine, places).await?);
-        if slots.could_take_more() {
+        if wanted > 0 && slots.could_take_more() {
             // A turn brought work while we held the places.
             continue;
         }

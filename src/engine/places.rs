@@ -192,6 +192,10 @@ impl Offer for Offered {
         for (entry, claimed) in listed {
             begin(&self.engine, claimed, entry, self.held.split());
         }
+        // One claim takes so many at most.
+        if self.engine.slots.could_take_more() {
+            self.engine.nudge_dispatcher.notify_one();
+        }
     }
 
     fn withdraw(mut self: Box<Self>) {

@@ -12,7 +12,7 @@ use super::running::Entry;
 use super::underway::{Begun, End, Underway};
 use super::{Engine, dependencies, handlers, reports, slow_start, spool, starting};
 use crate::base::{clock, points};
-use crate::domain::attempt::{AttemptOutcome, Ended, Ran};
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned};
 use crate::domain::duration::Span;
 use crate::domain::error_line;
 use crate::domain::log::{LogStream, NewLine};
@@ -28,6 +28,9 @@ use crate::store::writer::Refusal;
 
 /// After the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A process that lives longer is recorded while it runs. Until then its cookie tells whose it is.
+const RECORD_AFTER: Duration = Duration::from_millis(5);
 
 /// Why we stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +103,8 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         Ok(begun) => begun,
         Err(ended) => return unstarted(engine, claimed, ended).await,
     };
-    let spawned = record_spawn(engine, claimed, underway.identity().cloned(), ran);
     let over = CancellationToken::new();
+    let spawned = record_spawn(engine, claimed, spawned_of(underway.identity(), ran), &over);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
         let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
@@ -109,7 +112,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         ended
     };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, said, (), ()) = tokio::join!(
+    let (watched, said, (), unrecorded) = tokio::join!(
         watched,
         listener.run(output, &over),
         reports::keep(engine, claimed, heard.clone()),
@@ -117,6 +120,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     );
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
     let mut ended = with_log(watched, end, said.bytes);
+    ended.spawned = unrecorded;
     let reported = heard.borrow();
     if handler.is_some() {
         // Its words are its own: they may be long, and hold what it wants hidden.
@@ -168,20 +172,34 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
     with_log(ended, end, 0)
 }
 
-async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>, ran: Option<Ran>) {
-    let Some((process, ran)) = process.zip(ran) else { return };
-    points::reach("spawn.unrecorded");
-    let recorded = engine.writer.apply(RecordSpawn {
-        attempt: claimed.attempt,
+fn spawned_of(process: Option<&Identity>, ran: Option<Ran>) -> Option<Spawned> {
+    let (process, ran) = process.zip(ran)?;
+    Some(Spawned {
         pid: process.pid,
         start_ticks: i64::try_from(process.start_ticks).unwrap_or(i64::MAX),
-        boot_id: process.boot_id,
+        boot_id: process.boot_id.clone(),
         ran,
-    });
-    if let Err(Refusal::Fault(fault)) = recorded.await {
+    })
+}
+
+/// Records the process while it runs. Gives it back when it is over before: then its end records it, in one commit.
+async fn record_spawn(
+    engine: &Engine,
+    claimed: &Claimed,
+    spawned: Option<Spawned>,
+    over: &CancellationToken,
+) -> Option<Spawned> {
+    let spawned = spawned?;
+    points::reach("spawn.unrecorded");
+    if clock::within(RECORD_AFTER, over.cancelled()).await.is_some() {
+        return Some(spawned);
+    }
+    let recorded = engine.writer.apply(RecordSpawn { attempt: claimed.attempt, spawned }).await;
+    if let Err(Refusal::Fault(fault)) = recorded {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
     points::reach("spawn.recorded");
+    None
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.

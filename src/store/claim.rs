@@ -13,6 +13,7 @@ use super::ids::Numbered;
 use super::jobs::{self, JOB_COLUMNS, job_columns, job_from};
 use super::offer::{Offer, Worker};
 use super::room::{ROOM, TAKE_BEST, room_from, rooms_argument};
+use super::rows::Rows;
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
 use super::{Reader, keys, page};
@@ -212,11 +213,9 @@ async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[Queue
 }
 
 async fn record(batch: &mut Batch<'_>, worker: WorkerId, claimed: &[Claimed]) -> Result<()> {
-    let rows: Vec<_> = claimed
-        .iter()
-        .map(|one| json!({"id": one.attempt, "job": one.job.id, "number": one.number, "cookie": one.cookie}))
-        .collect();
-    let rows = serde_json::Value::Array(rows).to_string();
+    let rows = Rows::of(claimed.iter().map(
+        |one| json!({"id": one.attempt, "job": one.job.id, "number": one.number, "cookie": one.cookie}),
+    ));
     batch.tx.execute(&INSERT_ATTEMPTS, &args![rows, worker.0, batch.now.0]).await?;
     let actor = worker.to_string();
     for one in claimed {

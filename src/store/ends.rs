@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::db::{Kind, Sql};
 use super::fault::Result;
 use super::jobs::{self, job_columns, job_from, text};
+use super::rows::Rows;
 use super::transition::{job_event, moved};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
@@ -46,7 +47,11 @@ const FINISH: Sql = Sql::both(
          finished_at_us = CAST(r.value ->> 'at' AS BIGINT),
          user_us = CAST(r.value ->> 'user' AS BIGINT), system_us = CAST(r.value ->> 'system' AS BIGINT),
          peak_memory_bytes = CAST(r.value ->> 'peak' AS BIGINT),
-         log_bytes = CAST(r.value ->> 'log' AS BIGINT), dropped_log_bytes = CAST(r.value ->> 'dropped' AS BIGINT)
+         log_bytes = CAST(r.value ->> 'log' AS BIGINT), dropped_log_bytes = CAST(r.value ->> 'dropped' AS BIGINT),
+         -- A process that was over at once was not recorded before.
+         pid = coalesce(pid, CAST(r.value ->> 'pid' AS BIGINT)),
+         start_ticks = coalesce(start_ticks, CAST(r.value ->> 'ticks' AS BIGINT)),
+         boot_id = coalesce(boot_id, r.value ->> 'boot'), ran = coalesce(ran, r.value ->> 'ran')
      FROM jsonb_each($1) AS r
      WHERE attempts.id = CAST(r.value ->> 'id' AS BIGINT) AND attempts.outcome IS NULL
      RETURNING attempts.id, attempts.attempt_number, attempts.worker_id",
@@ -168,7 +173,7 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
         return Ok(());
     }
     let (count, now) = (moves.len(), batch.now.0);
-    let changed = batch.tx.execute(&MOVE, &args![Value::Array(moves).to_string(), now]).await?;
+    let changed = batch.tx.execute(&MOVE, &args![Rows::of(moves), now]).await?;
     assert!(usize::try_from(changed) == Ok(count), "a job moved that was locked");
     Ok(())
 }
@@ -199,8 +204,8 @@ async fn finish(
     batch: &mut Batch<'_>,
     endings: &[Ending<'_>],
 ) -> Result<BTreeMap<AttemptId, (i64, WorkerId)>> {
-    let rows = endings.iter().map(Ending::row).collect();
-    let rows = batch.tx.rows(&FINISH, &args![Value::Array(rows).to_string()]).await?;
+    let rows = Rows::of(endings.iter().map(Ending::row));
+    let rows = batch.tx.rows(&FINISH, &args![rows]).await?;
     rows.iter().map(|row| Ok((AttemptId(row.get(0)?), (row.get(1)?, WorkerId(row.get(2)?))))).collect()
 }
 
@@ -219,6 +224,10 @@ impl Ending<'_> {
             "peak": ended.usage.and_then(|usage| usage.peak_memory_bytes),
             "log": ended.log_bytes,
             "dropped": ended.dropped_log_bytes,
+            "pid": ended.spawned.as_ref().map(|one| one.pid),
+            "ticks": ended.spawned.as_ref().map(|one| one.start_ticks),
+            "boot": ended.spawned.as_ref().map(|one| &one.boot_id),
+            "ran": ended.spawned.as_ref().map(|one| text(&one.ran)),
         })
     }
 

@@ -128,6 +128,11 @@ pub struct LogEnd {
 }
 
 impl LogEnd {
+    /// Whether there was never anything to keep.
+    pub fn is_of_nothing(&self) -> bool {
+        (self.line_count, self.byte_count, self.dropped_bytes) == (0, 0, 0)
+    }
+
     fn row(&self) -> serde_json::Value {
         serde_json::json!({
             "attempt": self.attempt.0,
@@ -147,6 +152,13 @@ pub struct LogTurn {
     pub dropped: Vec<DroppedChunk>,
     /// Logs that are whole now.
     pub ends: Vec<LogEnd>,
+}
+
+impl LogTurn {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.dropped.is_empty() && self.ends.is_empty()
+    }
 }
 
 /// Lines that were read.

@@ -89,6 +89,8 @@ pub struct Committed<T> {
     pub answer: T,
     /// Behind its last event.
     pub cursor: EventCursor,
+    /// The instant of everything in its transaction.
+    pub at: Timestamp,
 }
 
 /// The transaction that some changes share.
@@ -203,7 +205,7 @@ trait Waiting: Send {
     fn asker(&self) -> Option<Arc<Asker>>;
     fn end(&self) -> Option<&EndAttempt>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
-    fn answer(self: Box<Self>, cursor: EventCursor);
+    fn answer(self: Box<Self>, cursor: EventCursor, at: Timestamp);
     fn refuse(self: Box<Self>, fault: Fault);
 }
 
@@ -238,11 +240,11 @@ impl<C: Change> Waiting for Envelope<C> {
         })
     }
 
-    fn answer(self: Box<Self>, cursor: EventCursor) {
+    fn answer(self: Box<Self>, cursor: EventCursor, at: Timestamp) {
         let outcome = self.outcome.expect("a change is answered only after it was applied");
         // A caller that went away changes nothing.
         let _ = self.reply.send(match outcome {
-            Ok(answer) => Ok(Committed { answer, cursor }),
+            Ok(answer) => Ok(Committed { answer, cursor, at }),
             Err(rejection) => Err(Refusal::Rejected(rejection)),
         });
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use super::{BATCH_MAX, Batch, WAITING_MAX, Waiting, Writer};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::metrics::Metrics;
 use crate::base::points;
 use crate::base::pulse::Pulse;
@@ -28,6 +28,7 @@ const ALONE_TRIES: usize = 2;
 
 /// A batch that was committed.
 struct Done {
+    at: Timestamp,
     /// The numbers of its events.
     seqs: Vec<i64>,
     /// For each change how many of them lie behind it.
@@ -166,7 +167,7 @@ impl WriterLoop {
             None => Ok(done),
         });
         match committed {
-            Ok(Done { seqs, marks, needs_look }) => {
+            Ok(Done { at, seqs, marks, needs_look }) => {
                 if let Some(last) = seqs.last() {
                     self.newest.send_replace(*last);
                 }
@@ -174,7 +175,7 @@ impl WriterLoop {
                 self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
                 for (change, mark) in waiting.into_iter().zip(marks) {
                     let seq = if mark == 0 { previous } else { seqs[mark - 1] };
-                    change.answer(EventCursor { epoch: self.epoch, seq });
+                    change.answer(EventCursor { epoch: self.epoch, seq }, at);
                 }
                 if let Some(offer) = offer {
                     offer.begin();
@@ -222,8 +223,9 @@ impl WriterLoop {
         if let Some(worker) = worker {
             claim::for_worker(&mut batch, worker, offer).await?;
         }
+        let at = batch.now;
         let (seqs, needs_look) = batch.finish(previous).await?;
-        Ok(Done { seqs, marks, needs_look })
+        Ok(Done { at, seqs, marks, needs_look })
     }
 
     fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {

@@ -291,7 +291,7 @@ impl Stage {
 
 /// Jobs on their way into a store that has room.
 pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
-    Enqueue { jobs, queued_max: QUEUED_MAX }
+    Enqueue { jobs: jobs.into(), queued_max: QUEUED_MAX }
 }
 
 /// A plain job in the default queue.
