@@ -65,7 +65,7 @@
 //!    watch, stop, settle. `engine::dependencies` gives it the results of those before it. Output goes to
 //!    `engine::recorder`, which writes it apart from the state; `engine::listener` hears both streams and the report
 //!    channel and hides secrets; `engine::reports` stores what was reported; `engine::handlers` gives a handler
-//!    the same ear. The end goes to the writer as `store::transition::EndAttempt`, where `domain::lifecycle` decides
+//!    the same ear. The end goes to the writer as `store::ends::EndAttempt`, where `domain::lifecycle` decides
 //!    what it means, and the gate lets the next one of its key in.
 //! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers; `engine::progress` shows
 //!    them a running job's own word sooner than the store has it.

@@ -125,6 +125,19 @@ impl Ran {
     }
 }
 
+/// The process of an attempt, so that it can be told from others after a crash, and what it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spawned {
+    /// Process id.
+    pub pid: i32,
+    /// When the process started, in ticks since the machine booted.
+    pub start_ticks: i64,
+    /// Which boot of the machine.
+    pub boot_id: String,
+    /// What it is.
+    pub ran: Ran,
+}
+
 /// One execution of a job.
 #[derive(Debug, Clone, SimpleObject)]
 #[graphql(complex)]
@@ -195,6 +208,9 @@ pub struct Ended {
     /// Whether nothing of it ever began, so that the job may be put back whatever it is.
     #[serde(default)]
     pub is_unbegun: bool,
+    /// Its process, when it was not recorded while it ran.
+    #[serde(default)]
+    pub spawned: Option<Spawned>,
 }
 
 /// The kernel's account of one attempt.
@@ -223,6 +239,7 @@ impl Ended {
             advice: RetryAdvice::default(),
             at: None,
             is_unbegun: false,
+            spawned: None,
         }
     }
 }

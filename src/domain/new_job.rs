@@ -5,8 +5,9 @@ use async_graphql::Enum;
 use super::command::Command;
 use super::concurrency::KeyLimit;
 use super::duration::Span;
+use super::event::EventCursor;
 use super::id::{JobId, ScheduleId, TaskId, TokenId};
-use super::job::{DependencyFailure, JobOrigin, Label};
+use super::job::{DependencyFailure, Job, JobOrigin, JobState, Label};
 use super::limits;
 use super::queue::DEFAULT_QUEUE;
 use super::retry::RetryPolicy;
@@ -116,6 +117,68 @@ impl NewJob {
             timeout_max: None,
             reason: None,
         }
+    }
+}
+
+/// A job as its commit makes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// Its number.
+    pub id: JobId,
+    /// When.
+    pub at: Timestamp,
+    /// Behind its first event.
+    pub cursor: EventCursor,
+}
+
+impl NewJob {
+    /// The job that its commit makes, before anything else happens to it. `None` where that depends on other rows.
+    pub fn made(&self, made: Made) -> Option<Job> {
+        let depends = !(self.depends_on.is_empty() && self.depends_on_earlier.is_empty());
+        if self.is_held || self.limit.is_some() || depends {
+            return None;
+        }
+        let run_at = self.run_at.unwrap_or(made.at).max(made.at);
+        Some(Job {
+            id: made.id,
+            state: JobState::waiting_for(run_at, made.at),
+            unique_key: self.unique.as_ref().map(|unique| unique.key.clone()),
+            task_id: self.task.as_ref().map(|task| task.id),
+            task_name: self.task.as_ref().map(|task| task.name.clone()),
+            task_revision: self.task.as_ref().map(|task| task.revision),
+            command: self.command.clone(),
+            queue_name: self.queue_name.clone(),
+            priority: self.priority,
+            labels: self.labels.clone(),
+            origin: self.origin,
+            requested_by: self.requested_by.clone(),
+            retry_policy: self.retry_policy.clone(),
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            kill_grace: self.kill_grace,
+            is_restartable: self.is_restartable,
+            failure: None,
+            retry_of: self.retry_of,
+            schedule_id: self.schedule_id,
+            created_at: made.at,
+            run_at,
+            start_by: self.start_by,
+            started_at: None,
+            finished_at: None,
+            stop_requested_at: None,
+            attempt_count: 0,
+            try_count: 0,
+            progress: None,
+            parameters: self.parameters.clone(),
+            token_id: self.token_id,
+            held_by: None,
+            limit_key: None,
+            gated_at: None,
+            on_dependency_failure: None,
+            merges_output: self.merges_output,
+            timeout_max: self.timeout_max,
+            event_cursor: made.cursor,
+        })
     }
 }
 

@@ -68,7 +68,7 @@ pub struct QueueRoom {
     pub name: String,
     /// Jobs that may run at once.
     pub concurrency_limit: Option<i64>,
-    /// Jobs that run.
+    /// Jobs that run; counted only for a limit.
     pub running: i64,
     /// Starts that a period may hold, and its length.
     pub rate: Option<(i64, Span)>,

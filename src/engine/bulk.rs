@@ -157,13 +157,14 @@ impl Engine {
         let tasks = self.reader.tasks_by_id(&ids).await?;
         let anew = |job: &crate::domain::job::Job| {
             let given = bulk.idempotency_key.as_ref().filter(|key| !key.is_empty());
-            let digest = hex(&Sha256::digest(format!("retry {}", job.id)));
+            let digest = || hex(&Sha256::digest(format!("retry {}", job.id)));
             let key = key(viewer, given.map(|key| format!("{key}/{}", job.id)), digest);
             let task_now = tasks.iter().find(|task| Some(task.id) == job.task_id);
             NewJob { reason: bulk.reason.clone(), ..like(job, task_now, viewer, key) }
         };
         let jobs: Vec<_> = found.iter().map(anew).collect();
-        let committed = self.writer.apply(Enqueue { jobs, queued_max: self.settings.queued_max }).await?;
+        let committed =
+            self.writer.apply(Enqueue { jobs: jobs.into(), queued_max: self.settings.queued_max }).await?;
         points::reach("bulk.retried");
         self.nudge_dispatcher.notify_one();
         answer.cursor = Some(committed.cursor);

@@ -1,41 +1,15 @@
-//! Owns the start of jobs: looks at the store on a nudge, on the next due time, or every poll interval, and
-//! claims as many jobs as there are free slots. A lost nudge costs one poll interval, never a job.
+//! Owns the start of jobs that no turn of the writer starts: looks at the store on a nudge, on the next due time, or every
+//! poll interval, and claims as many jobs as there are free slots. A lost nudge costs one poll interval, never a job.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::{Engine, STORE_RETRY, reaper, runner, spool, starting};
-use crate::base::{clock, points, task};
+use super::places::{self, CLAIM_MAX, Held, Host, Slots};
+use super::{Engine, STORE_RETRY, reaper, spool, starting};
+use crate::base::{clock, points};
 use crate::store::Certainty;
 use crate::store::claim::Claim;
 use crate::store::writer::Refusal;
-
-/// Jobs that one claim takes at most, whatever the number of slots.
-const CLAIM_MAX: usize = 256;
-/// Bytes of an environment cookie.
-const COOKIE_BYTES: usize = 16;
-
-/// The places for attempts. They outlive a restart of the dispatcher: what runs keeps its place.
-#[derive(Debug, Clone)]
-pub struct Slots(Arc<Semaphore>);
-
-impl Slots {
-    /// `count` free places.
-    pub fn new(count: usize) -> Slots {
-        Slots(Arc::new(Semaphore::new(count)))
-    }
-
-    fn take(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
-        std::iter::from_fn(|| self.0.clone().try_acquire_owned().ok()).take(most).collect()
-    }
-
-    /// Free places.
-    pub fn free(&self) -> usize {
-        self.0.available_permits()
-    }
-}
 
 /// Starts jobs until the shutdown begins.
 pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
@@ -46,6 +20,8 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
     spool::replay(&engine).await?;
     // After a restart: a claim whose answer was lost has no runner. On the first start this finds nothing.
     reaper::recover(&engine).await?;
+    // From here on the writer's turns start what they bring.
+    engine.writer.serve(Arc::new(Host::new(&engine)));
     let pulse = engine.health.pulse("dispatcher", engine.clock.monotonic());
     loop {
         // While changes are refused nothing is started.
@@ -59,6 +35,10 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
         if let Some(lost_count) = engine.running.take_lost() {
             tracing::error!(part = "runners", lost_count, "a runner panicked: its attempt is ended as LOST");
             engine.health.count_restart("runners", "a runner panicked", engine.clock.now());
+            reaper::recover(&engine).await?;
+        }
+        if let Some(claims) = engine.slots.take_doubts() {
+            tracing::warn!(claims, "nobody knows what became of a claim: what it took is put back");
             reaper::recover(&engine).await?;
         }
         let wait = tick(&engine, &slots).await?;
@@ -89,16 +69,21 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         if engine.shutdown.is_begun() {
             return Ok(poll);
         }
-        let permits = slots.take(starting::room(engine, CLAIM_MAX));
         let now = engine.clock.now();
         let outlook = engine.own.outlook(now).await.map_err(|fault| fault.to_string())?;
         // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
         let is_due = outlook.next_due.is_some_and(|due| due <= now);
-        if !is_due && (permits.is_empty() || !outlook.has_work) {
+        if !is_due && (slots.free() == 0 || !outlook.has_work) {
             let due = outlook.next_due.map_or(poll, |due| due.since(now));
             return Ok(due.min(poll));
         }
-        let (wanted, taken) = (permits.len(), claim(engine, permits).await?);
+        slots.forget_left();
+        let places = slots.take(starting::room(engine, CLAIM_MAX), 0);
+        let (wanted, taken) = (places.count(), claim(engine, places).await?);
+        if wanted > 0 && slots.could_take_more() {
+            // A turn brought work while we held the places.
+            continue;
+        }
         if taken < wanted || wanted == 0 {
             let outlook = engine.own.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
             let due = outlook.next_due.map_or(poll, |due| due.since(engine.clock.now()));
@@ -129,9 +114,10 @@ async fn ask_to_stop(engine: &Engine) {
     }
 }
 
-async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<usize, String> {
-    let cookies = permits.iter().map(|_| engine.random.hex(COOKIE_BYTES)).collect();
-    let claim = Claim { worker: engine.worker, slots: permits.len(), cookies };
+async fn claim(engine: &Engine, mut places: Held) -> Result<usize, String> {
+    let slots = places.count();
+    let cookies = (0..slots).map(|_| places::cookie(engine)).collect();
+    let claim = Claim { worker: engine.worker, slots, cookies };
     let claimed = match engine.writer.apply(claim).await {
         Ok(committed) => committed.answer,
         // Refused before anything was begun: the next look waits until the store takes changes.
@@ -153,15 +139,8 @@ async fn claim(engine: &Engine, permits: Vec<OwnedSemaphorePermit>) -> Result<us
         // A cancel that was acknowledged before the attempts were listed: it must not start.
         ask_to_stop(engine).await;
     }
-    for ((entry, claimed), permit) in listed.into_iter().zip(permits) {
-        let engine = engine.clone();
-        drop(task::spawn(async move {
-            // A handler that outlives its attempt holds its place too; that it is free again shows at the next poll.
-            let place = Arc::new(permit);
-            runner::run(&engine, claimed, entry, place.clone()).await;
-            drop(place);
-            engine.nudge_dispatcher.notify_one();
-        }));
+    for (entry, claimed) in listed {
+        places::begin(engine, claimed, entry, places.split());
     }
     Ok(count)
 }

@@ -1,6 +1,7 @@
 //! Owns what callers may do to jobs: turns a checked request into a change, and nudges who must look.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +16,7 @@ use crate::domain::enqueue::{EnqueueOptions, JobEnqueueInput, RunInput, check_ma
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobOrigin};
-use crate::domain::new_job::{EarlierJob, Idempotency, NewJob, TaskOfJob, Unique, UniqueConflict};
+use crate::domain::new_job::{EarlierJob, Idempotency, Made, NewJob, TaskOfJob, Unique, UniqueConflict};
 use crate::domain::queue::DEFAULT_QUEUE;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::scalars::Json;
@@ -23,10 +24,18 @@ use crate::domain::task::{Task, TaskRef};
 use crate::store::Fault;
 use crate::store::jobs::{Enqueue, Enqueued};
 use crate::store::transition::{Cancel, Cancelled};
-use crate::store::writer::Outcome;
+use crate::store::writer::{Committed, Outcome};
 
-/// What became of the jobs of one request, in their order, and the position behind them all.
-pub type EnqueueAnswers = (Vec<Result<Enqueued, Rejection>>, EventCursor);
+/// What became of the jobs of one request.
+#[derive(Debug)]
+pub struct EnqueueAnswers {
+    /// Of each, in their order.
+    pub answers: Vec<Result<Enqueued, Rejection>>,
+    /// The position behind them all.
+    pub cursor: EventCursor,
+    /// Those that were made, as they stood at that position, where it is known without asking the store.
+    pub made: HashMap<JobId, Job>,
+}
 
 impl Engine {
     /// Accepts jobs, each for itself, in one commit.
@@ -36,7 +45,7 @@ impl Engine {
         let mut jobs = Vec::with_capacity(inputs.len());
         for (position, input) in inputs.into_iter().enumerate() {
             // The digest is of what the caller wrote, so that a relative `delay` repeats as the same request.
-            let key = key(viewer, input.idempotency_key.clone(), digest(&input));
+            let key = key(viewer, input.idempotency_key.clone(), || digest(&input));
             if let Some(key) = &key
                 && let Some(used) = self.reader.used_key(key).await?
             {
@@ -55,14 +64,22 @@ impl Engine {
             }
         }
         if jobs.is_empty() {
-            return Ok((answers.into_iter().flatten().collect(), self.writer.cursor()));
+            let answers = answers.into_iter().flatten().collect();
+            return Ok(EnqueueAnswers { answers, cursor: self.writer.cursor(), made: HashMap::new() });
         }
         let queued_max = self.settings.queued_max;
-        let committed = self.writer.apply(Enqueue { jobs, queued_max }).await?;
-        self.nudge_dispatcher.notify_one();
-        let mut accepted = committed.answer.into_iter();
+        // The turn that commits them starts them too, or has the dispatcher look.
+        let jobs = Arc::new(jobs);
+        let Committed { answer, cursor, at } =
+            self.writer.apply(Enqueue { jobs: jobs.clone(), queued_max }).await?;
+        let made = jobs.iter().zip(&answer).filter_map(|(job, answer)| {
+            let id = answer.as_ref().ok().filter(|enqueued| !enqueued.is_deduplicated)?.id;
+            Some((id, job.made(Made { id, at, cursor })?))
+        });
+        let made = made.collect();
+        let mut accepted = answer.into_iter();
         let answers = answers.into_iter().filter_map(|answer| answer.or_else(|| accepted.next())).collect();
-        Ok((answers, committed.cursor))
+        Ok(EnqueueAnswers { answers, cursor, made })
     }
 
     async fn resolve(
@@ -219,7 +236,7 @@ impl Engine {
         id: JobId,
         idempotency_key: Option<String>,
     ) -> Outcome<(JobId, EventCursor)> {
-        let key = key(viewer, idempotency_key, hex(&Sha256::digest(format!("retry {id}"))));
+        let key = key(viewer, idempotency_key, || hex(&Sha256::digest(format!("retry {id}"))));
         if let Some(key) = &key
             && let Some(used) = self.reader.used_key(key).await?
         {
@@ -237,8 +254,7 @@ impl Engine {
         };
         let job = like(&job, task.as_ref(), viewer, key);
         let queued_max = self.settings.queued_max;
-        let committed = self.writer.apply(Enqueue { jobs: vec![job], queued_max }).await?;
-        self.nudge_dispatcher.notify_one();
+        let committed = self.writer.apply(Enqueue { jobs: Arc::new(vec![job]), queued_max }).await?;
         let answer = committed.answer.into_iter().next();
         let enqueued = answer.ok_or_else(|| Fault::bug("an enqueue of one job gave no answer"))??;
         Ok((enqueued.id, committed.cursor))
@@ -246,9 +262,13 @@ impl Engine {
 }
 
 /// The caller's key with what was asked, when there is a usable one; the door's check refuses the others.
-pub(super) fn key(viewer: &Viewer, key: Option<String>, digest: String) -> Option<Idempotency> {
+pub(super) fn key(
+    viewer: &Viewer,
+    key: Option<String>,
+    digest: impl FnOnce() -> String,
+) -> Option<Idempotency> {
     let key = key.filter(|key| !key.is_empty() && !key.contains('\0'))?;
-    Some(Idempotency { token_id: viewer.token_id, key, digest })
+    Some(Idempotency { token_id: viewer.token_id, key, digest: digest() })
 }
 
 fn no_task(task: &TaskRef) -> Rejection {

@@ -44,7 +44,7 @@ impl Engine {
         let read = self.logs.read(LogCursor { attempt: attempt.id, line: after }, filter, limit).await?;
         let at_end = match end {
             Some(end) => read.cursor.line >= end.line_count || (!read.has_more && read.lines.is_empty()),
-            // The log store gave up on it: what is there is all there will be.
+            // There never was anything, or the log store gave up on it: what is there is all there will be.
             None => read.lines.is_empty() && self.recorder.news().reached(attempt.id).is_none(),
         };
         Ok(LogBatch {
@@ -70,12 +70,13 @@ impl Engine {
             return Ok(forgotten(attempt, end, 0));
         }
         let read = self.logs.read_last(attempt.id, filter, limit).await?;
+        let read_all = self.recorder.news().reached(attempt.id).is_none();
         Ok(LogBatch {
             attempt: attempt.number,
             lines: read.lines,
             cursor: read.cursor,
             has_more: read.has_more,
-            is_complete: end.is_some() && attempt.outcome.is_some(),
+            is_complete: (end.is_some() || read_all) && attempt.outcome.is_some(),
             dropped_bytes: BigInt(read.dropped_bytes),
             is_forgotten: false,
         })

@@ -16,6 +16,7 @@ pub mod log_watch;
 pub mod logs;
 pub mod metrics;
 pub mod parameters;
+pub mod places;
 pub mod processes;
 pub mod progress;
 pub mod quarantine;
@@ -138,7 +139,7 @@ pub struct Parts {
     /// The starts that wait for the machine.
     pub starting: starting::Starting,
     /// Their places.
-    pub slots: dispatcher::Slots,
+    pub slots: places::Slots,
     /// What is remembered of tokens.
     pub tokens: tokens::TokenBoard,
     /// "Look at the store for jobs to start."

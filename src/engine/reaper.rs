@@ -11,8 +11,8 @@ use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::id::AttemptId;
 use crate::exec::{Identity, Survivor, kill_survivors};
 use crate::store::attempts::OpenAttempt;
+use crate::store::ends::EndAttempt;
 use crate::store::logs::{LogEnd, LogTurn};
-use crate::store::transition::EndAttempt;
 use crate::store::writer::Refusal;
 
 /// Attempts that one round deals with.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::health::HealthBoard;
@@ -92,11 +93,12 @@ impl Recorder {
     /// Closes an attempt's log; `None` when the log store gives no answer in time. It is closed all the same.
     pub async fn end(&self, attempt: AttemptId, lost_bytes: i64) -> Option<LogEnd> {
         let (reply, answer) = oneshot::channel();
-        let queue = self.queue.clone();
-        // Not cut off by our patience: what is known of the log must not stay for ever.
-        drop(task::spawn(
-            async move { queue.send(Message::End { attempt, lost_bytes, reply }).await.is_ok() },
-        ));
+        if let Err(TrySendError::Full(end)) = self.queue.try_send(Message::End { attempt, lost_bytes, reply })
+        {
+            let queue = self.queue.clone();
+            // Not cut off by our patience: what is known of the log must not stay for ever.
+            drop(task::spawn(async move { queue.send(end).await.is_ok() }));
+        }
         clock::within(PATIENCE, answer).await?.ok()
     }
 
@@ -286,8 +288,10 @@ impl RecorderLoop {
             open.cut(*attempt, &mut turn.chunks);
             open.make_room(*attempt, &mut turn.dropped);
         }
-        turn.ends = self.hand.ends.iter().map(|(attempt, _)| self.open[attempt].end(*attempt)).collect();
-        let written = self.logs.write(turn, self.clock.now()).await;
+        // A log of nothing leaves nothing: there is no end of it to be kept.
+        let ends = self.hand.ends.iter().map(|(attempt, _)| self.open[attempt].end(*attempt));
+        turn.ends = ends.filter(|end| !end.is_of_nothing()).collect();
+        let written = if turn.is_empty() { Ok(()) } else { self.logs.write(turn, self.clock.now()).await };
         let turn = self.hand.turn.take().unwrap_or_default();
         if let Err(fault) = written {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");

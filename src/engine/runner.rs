@@ -1,6 +1,7 @@
 //! Owns one attempt, as named steps: prepare, spawn or call, watch, stop, settle. Every write carries the attempt.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use super::running::Entry;
 use super::underway::{Begun, End, Underway};
 use super::{Engine, dependencies, handlers, reports, slow_start, spool, starting};
 use crate::base::{clock, points};
-use crate::domain::attempt::{AttemptOutcome, Ended, Ran};
+use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned};
 use crate::domain::duration::Span;
 use crate::domain::error_line;
 use crate::domain::log::{LogStream, NewLine};
@@ -21,12 +22,15 @@ use crate::domain::trace::{TRACE_VARIABLE, TraceContext};
 use crate::exec::{self, Identity, Place, Spec};
 use crate::store::attempts::RecordSpawn;
 use crate::store::claim::Claimed;
+use crate::store::ends::{EndAttempt, Settled};
 use crate::store::logs::LogEnd;
-use crate::store::transition::EndAttempt;
 use crate::store::writer::Refusal;
 
 /// After the drop of a handler: how long it may take to be gone before the attempt ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A process that lives longer is recorded while it runs. Until then its cookie tells whose it is.
+const RECORD_AFTER: Duration = Duration::from_millis(5);
 
 /// Why we stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,23 +41,27 @@ enum StopCause {
     Shutdown,
 }
 
-/// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`.
-pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) {
+/// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`. Gives whether
+/// the place was left with the commit of the end.
+pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) -> bool {
     entry.begin();
     points::reach("runner.begin");
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
     engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
     let began = engine.clock.monotonic();
-    let mut ended = execute(engine, &claimed, entry.stop.clone(), place).await;
+    let mut ended = execute(engine, &claimed, entry.stop.clone(), place.clone()).await;
     ended.at.get_or_insert_with(|| engine.clock.now());
     let outcome = ended.outcome.word();
     let ran = engine.clock.monotonic().duration_since(began);
     engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
-    let state = settle(engine, &claimed, ended).await;
+    let leaves_place = Arc::strong_count(&place) == 1;
+    let stored = settle(engine, &claimed, ended, leaves_place).await;
+    let state = stored.map_or("SPOOLED", Settled::word);
     drop(entry);
     // A failing job is not an error of the daemon.
     let (job, attempt, number) = (claimed.job.id, claimed.attempt, claimed.number);
     tracing::info!(%job, %attempt, number, outcome, state, "attempt ended");
+    leaves_place && stored.is_some()
 }
 
 async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
@@ -95,8 +103,8 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         Ok(begun) => begun,
         Err(ended) => return unstarted(engine, claimed, ended).await,
     };
-    let spawned = record_spawn(engine, claimed, underway.identity().cloned(), ran);
     let over = CancellationToken::new();
+    let spawned = record_spawn(engine, claimed, spawned_of(underway.identity(), ran), &over);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
         let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
@@ -104,7 +112,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
         ended
     };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, said, (), ()) = tokio::join!(
+    let (watched, said, (), unrecorded) = tokio::join!(
         watched,
         listener.run(output, &over),
         reports::keep(engine, claimed, heard.clone()),
@@ -112,6 +120,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     );
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
     let mut ended = with_log(watched, end, said.bytes);
+    ended.spawned = unrecorded;
     let reported = heard.borrow();
     if handler.is_some() {
         // Its words are its own: they may be long, and hold what it wants hidden.
@@ -163,20 +172,34 @@ async fn unstarted(engine: &Engine, claimed: &Claimed, ended: Ended) -> Ended {
     with_log(ended, end, 0)
 }
 
-async fn record_spawn(engine: &Engine, claimed: &Claimed, process: Option<Identity>, ran: Option<Ran>) {
-    let Some((process, ran)) = process.zip(ran) else { return };
-    points::reach("spawn.unrecorded");
-    let recorded = engine.writer.apply(RecordSpawn {
-        attempt: claimed.attempt,
+fn spawned_of(process: Option<&Identity>, ran: Option<Ran>) -> Option<Spawned> {
+    let (process, ran) = process.zip(ran)?;
+    Some(Spawned {
         pid: process.pid,
         start_ticks: i64::try_from(process.start_ticks).unwrap_or(i64::MAX),
-        boot_id: process.boot_id,
+        boot_id: process.boot_id.clone(),
         ran,
-    });
-    if let Err(Refusal::Fault(fault)) = recorded.await {
+    })
+}
+
+/// Records the process while it runs. Gives it back when it is over before: then its end records it, in one commit.
+async fn record_spawn(
+    engine: &Engine,
+    claimed: &Claimed,
+    spawned: Option<Spawned>,
+    over: &CancellationToken,
+) -> Option<Spawned> {
+    let spawned = spawned?;
+    points::reach("spawn.unrecorded");
+    if clock::within(RECORD_AFTER, over.cancelled()).await.is_some() {
+        return Some(spawned);
+    }
+    let recorded = engine.writer.apply(RecordSpawn { attempt: claimed.attempt, spawned }).await;
+    if let Err(Refusal::Fault(fault)) = recorded {
         tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
     }
     points::reach("spawn.recorded");
+    None
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
@@ -346,8 +369,8 @@ fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
     ended
 }
 
-/// Stores the end; while the store is in trouble, beside it.
-async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static str {
+/// Stores the end; while the store is in trouble, beside it: then nothing is given.
+async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended, leaves_place: bool) -> Option<Settled> {
     let end = EndAttempt {
         attempt: claimed.attempt,
         job: claimed.job.id,
@@ -355,5 +378,5 @@ async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended) -> &'static st
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
     };
-    spool::settle(engine, end).await
+    spool::settle(engine, end, leaves_place).await
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use crate::base::{clock, points};
 use crate::domain::id::AttemptId;
+use crate::store::ends::{EndAttempt, LeavePlace, Settled};
 use crate::store::reports::ReportOutput;
-use crate::store::transition::{EndAttempt, Settled};
 use crate::store::writer::{Change, Committed, Refusal};
 use crate::store::{Fault, FaultKind, spool};
 
@@ -109,19 +109,21 @@ fn read(file: &spool::Spool) -> Vec<Record> {
 
 /// Stores the end of an attempt, or puts it where it will be stored from. Resolves when it is on the disk, one way or
 /// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
-pub async fn settle(engine: &Engine, end: EndAttempt) -> &'static str {
+/// `None`: it is in the spool. With `leaves_place` its commit frees the place.
+pub async fn settle(engine: &Engine, end: EndAttempt, leaves_place: bool) -> Option<Settled> {
     // Behind its output, wherever that is.
     let follows = engine.spool.reported().contains(&end.attempt);
     if follows && engine.spool.keep(Record::End(end.clone())).await.is_ok() {
-        return "SPOOLED";
+        return None;
     }
-    let stored = offer(engine, end.clone(), Record::End(end)).await;
+    let record = Record::End(end.clone());
+    let stored = if leaves_place {
+        offer(engine, LeavePlace(end), record).await
+    } else {
+        offer(engine, end, record).await
+    };
     points::reach("exit.settled");
-    match stored {
-        Some(Committed { answer: Settled::Job(state), .. }) => state.word(),
-        Some(Committed { answer: Settled::Stale, .. }) => "STALE",
-        None => "SPOOLED",
-    }
+    stored.map(|committed| committed.answer)
 }
 
 /// Stores the output of an attempt that has ended, in the same way.

@@ -85,7 +85,7 @@ impl Engine {
             return Err(Rejection::at(UserErrorCode::NotFound, "ref", "there is no such schedule").into());
         };
         let key =
-            jobs::key(viewer, idempotency_key, hex(&Sha256::digest(format!("trigger {}", schedule.id))));
+            jobs::key(viewer, idempotency_key, || hex(&Sha256::digest(format!("trigger {}", schedule.id))));
         if let Some(key) = &key
             && let Some(used) = self.reader.used_key(key).await?
         {

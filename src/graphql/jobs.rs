@@ -383,10 +383,13 @@ pub(super) fn veiled(viewer: &Viewer, rejection: Rejection) -> Rejection {
 
 async fn enqueue_payloads(
     ctx: &Context<'_>,
-    (answers, cursor): EnqueueAnswers,
+    EnqueueAnswers { answers, cursor, made: mut jobs }: EnqueueAnswers,
 ) -> async_graphql::Result<Vec<JobEnqueuePayload>> {
-    let ids: Vec<JobId> = answers.iter().flatten().map(|enqueued| enqueued.id).collect();
-    let jobs = ctx.loaders().0.load_many(ids).await.map_err(fault)?;
+    let ids = answers.iter().flatten().map(|enqueued| enqueued.id);
+    let unknown: Vec<JobId> = ids.filter(|id| !jobs.contains_key(id)).collect();
+    if !unknown.is_empty() {
+        jobs.extend(ctx.loaders().0.load_many(unknown).await.map_err(fault)?);
+    }
     let viewer = ctx.viewer()?;
     let is_seen = |id: JobId| jobs.get(&id).is_none_or(|job| viewer.sees(job));
     let payload = |answer: Result<crate::store::jobs::Enqueued, Rejection>| match answer {
@@ -450,7 +453,7 @@ impl JobMutation {
             Ok(answers) => answers,
             Err(rejections) => return Err(bad_input(rejections[0].message.clone())),
         };
-        let cursor = Some(answers.1);
+        let cursor = Some(answers.cursor);
         Ok(JobEnqueueManyPayload { results: enqueue_payloads(ctx, answers).await?, cursor })
     }
 

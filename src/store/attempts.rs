@@ -7,7 +7,7 @@ use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::domain::attempt::{Attempt, AttemptOutcome, Ran};
+use crate::domain::attempt::{Attempt, AttemptOutcome, Spawned};
 use crate::domain::duration::Span;
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::scalars::BigInt;
@@ -62,27 +62,21 @@ const SPAWNED: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text],
 );
 
-/// Records which process runs an attempt, so that it can be told from others after a crash, and what it is.
+/// Records which process runs an attempt.
 #[derive(Debug)]
 pub struct RecordSpawn {
     /// The attempt.
     pub attempt: AttemptId,
-    /// Process id.
-    pub pid: i32,
-    /// When the process started, in ticks since the machine booted.
-    pub start_ticks: i64,
-    /// Which boot of the machine.
-    pub boot_id: String,
-    /// What it is.
-    pub ran: Ran,
+    /// Its process.
+    pub spawned: Spawned,
 }
 
 impl Change for RecordSpawn {
     type Answer = ();
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        let ran = super::jobs::text(&self.ran);
-        let values = args![self.attempt.0, self.pid, self.start_ticks, &self.boot_id, ran];
+        let Spawned { pid, start_ticks, boot_id, ran } = &self.spawned;
+        let values = args![self.attempt.0, *pid, *start_ticks, boot_id, super::jobs::text(ran)];
         batch.tx.execute(&SPAWNED, &values).await?;
         Ok(())
     }

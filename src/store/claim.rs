@@ -10,11 +10,13 @@ use super::dependencies;
 use super::expiry::expire;
 use super::fault::Result;
 use super::ids::Numbered;
-use super::jobs::{self, job_columns, job_from};
+use super::jobs::{self, JOB_COLUMNS, job_columns, job_from};
+use super::offer::{Offer, Worker};
 use super::room::{ROOM, TAKE_BEST, room_from, rooms_argument};
+use super::rows::Rows;
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, job_traces, keys, page};
+use super::{Reader, keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
@@ -75,7 +77,7 @@ const TAKE: Sql = Sql::both(
            AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)
          RETURNING ",
         job_columns!(),
-        ", CAST(0 AS BIGINT)"
+        ", CAST(0 AS BIGINT), (SELECT trace FROM job_traces WHERE job_id = jobs.id)"
     ),
     &[Kind::Text, Kind::Int, Kind::Int],
 );
@@ -109,88 +111,122 @@ impl Change for Claim {
         dependencies::settle(batch).await?;
         promote(batch, PROMOTE_MAX).await?;
         keys::settle(batch).await?;
-        let (ids, rooms) = self.best(batch).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let order: HashMap<i64, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-        let ids = page::numbers(Some(&ids), |id| *id);
-        let rows = batch.tx.rows(&TAKE, &args![ids, self.worker.0, batch.now.0]).await?;
-        let mut taken = rows.iter().map(|row| job_from(row, batch.epoch)).collect::<Result<Vec<_>>>()?;
-        points::reach("claim.taken");
-        taken.sort_by_key(|job| order.get(&job.id.0).copied());
-        let jobs: Vec<JobId> = taken.iter().map(|job| job.id).collect();
-        let traces = job_traces::asked(&mut batch.tx, &jobs).await?;
-        let mut claimed = Vec::with_capacity(taken.len());
-        for (job, cookie) in taken.into_iter().zip(&self.cookies) {
-            let attempt = AttemptId(batch.draw(Numbered::Attempt).await?);
-            let asked = traces.get(&job.id).copied();
-            claimed.push(Claimed { number: job.attempt_count, attempt, job, cookie: cookie.clone(), asked });
-        }
-        self.record(batch, &claimed).await?;
-        Claim::count_starts(batch, &claimed, &rooms).await?;
-        Ok(claimed)
+        let mut cookies = self.cookies.iter().cloned();
+        let mut cookie = || cookies.next().expect("there is one for each slot");
+        Ok(take(batch, self.worker, self.slots, &mut cookie).await?)
     }
 }
 
-impl Claim {
-    async fn best(&self, batch: &mut Batch<'_>) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
-        let slots = i64::try_from(self.slots).unwrap_or(i64::MAX);
-        let mut held = None;
-        if !batch.tx.is_sqlite() {
-            let rows = batch.tx.rows(&LOCK_LIMITED, &[]).await?;
-            held = Some(rows.iter().map(|row| row.get(0)).collect::<Result<HashSet<String>>>()?);
-        }
-        let rooms = batch.tx.rows(&ROOM, &args![batch.now.0]).await?;
-        let mut rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
-        // A limited queue that got its first job since then is not locked: the next look takes from it.
-        let is_free = |room: &QueueRoom| room.concurrency_limit.is_none() && room.rate.is_none();
-        rooms.retain(|room| is_free(room) || held.as_ref().is_none_or(|held| held.contains(&room.name)));
-        let Some(open) = rooms_argument(&rooms, slots) else { return Ok((Vec::new(), rooms)) };
-        let rows = batch.tx.rows(&TAKE_BEST, &args![open, slots]).await?;
-        Ok((rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?, rooms))
+/// Claims what the batch brought, and what places that become free with it have waited for, as far as the worker of
+/// this process offers places. What has become due since the dispatcher's last look is left to its next one.
+pub(super) async fn for_worker(
+    batch: &mut Batch<'_>,
+    worker: &dyn Worker,
+    offer: &mut Option<Box<dyn Offer>>,
+) -> Result<()> {
+    // They may let a job in.
+    jobs::write_pending(batch).await?;
+    dependencies::settle(batch).await?;
+    keys::settle(batch).await?;
+    if !batch.has_work && batch.vacated_count == 0 {
+        return Ok(());
     }
+    let Some(offered) = worker.offer(batch.vacated_count) else { return Ok(()) };
+    let offered = offer.insert(offered);
+    let (worker, slots) = (offered.worker(), offered.slots());
+    let mut cookie = || offered.cookie();
+    let claimed = take(batch, worker, slots, &mut cookie).await?;
+    offered.list(claimed);
+    points::reach("claim.listed");
+    Ok(())
+}
 
-    /// Writes down the starts of the queues that have a rate.
-    async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[QueueRoom]) -> Result<()> {
-        for queue in rooms {
-            let Some((_, per)) = queue.rate else { continue };
-            let starts: Vec<_> = claimed
-                .iter()
-                .filter(|one| one.job.queue_name == queue.name)
-                .map(|one| json!({"attempt": one.attempt, "queue": queue.name}))
-                .collect();
-            if starts.is_empty() {
-                continue;
-            }
-            let (now, over) = (batch.now.0, batch.now.plus_millis(-per.millis()).0);
-            batch.tx.execute(&FORGET_STARTS, &args![&queue.name, over]).await?;
-            batch
-                .tx
-                .execute(&COUNT_STARTS, &args![serde_json::Value::Array(starts).to_string(), now])
-                .await?;
-        }
-        Ok(())
+/// Takes the best jobs that may start, so many at most, each with a cookie.
+async fn take(
+    batch: &mut Batch<'_>,
+    worker: WorkerId,
+    slots: usize,
+    cookie: &mut (dyn FnMut() -> String + Send),
+) -> Result<Vec<Claimed>> {
+    let (ids, rooms) = best(batch, slots).await?;
+    // When a rate allows the next start is for the dispatcher to see.
+    batch.needs_look |= rooms.iter().any(|room| room.rate.is_some());
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
+    let order: HashMap<i64, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    let ids = page::numbers(Some(&ids), |id| *id);
+    let rows = batch.tx.rows(&TAKE, &args![ids, worker.0, batch.now.0]).await?;
+    let mut taken = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // It was checked at the door; what is no trace makes a root.
+        let asked = row.get::<Option<String>>(JOB_COLUMNS + 1)?.and_then(|text| TraceContext::parse(&text));
+        taken.push((job_from(row, batch.epoch)?, asked));
+    }
+    points::reach("claim.taken");
+    taken.sort_by_key(|(job, _)| order.get(&job.id.0).copied());
+    let mut claimed = Vec::with_capacity(taken.len());
+    for (job, asked) in taken {
+        let attempt = AttemptId(batch.draw(Numbered::Attempt).await?);
+        claimed.push(Claimed { number: job.attempt_count, attempt, job, cookie: cookie(), asked });
+    }
+    record(batch, worker, &claimed).await?;
+    count_starts(batch, &claimed, &rooms).await?;
+    Ok(claimed)
+}
 
-    async fn record(&self, batch: &mut Batch<'_>, claimed: &[Claimed]) -> Result<()> {
-        let rows: Vec<_> = claimed
+/// The best jobs that may start, and the rooms that were asked for it.
+async fn best(batch: &mut Batch<'_>, slots: usize) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
+    let slots = i64::try_from(slots).unwrap_or(i64::MAX);
+    let mut held = None;
+    if !batch.tx.is_sqlite() {
+        let rows = batch.tx.rows(&LOCK_LIMITED, &[]).await?;
+        held = Some(rows.iter().map(|row| row.get(0)).collect::<Result<HashSet<String>>>()?);
+    }
+    let rooms = batch.tx.rows(&ROOM, &args![batch.now.0]).await?;
+    let mut rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
+    // A limited queue that got its first job since then is not locked: the next look takes from it.
+    let is_free = |room: &QueueRoom| room.concurrency_limit.is_none() && room.rate.is_none();
+    rooms.retain(|room| is_free(room) || held.as_ref().is_none_or(|held| held.contains(&room.name)));
+    let Some(open) = rooms_argument(&rooms, slots) else { return Ok((Vec::new(), rooms)) };
+    let rows = batch.tx.rows(&TAKE_BEST, &args![open, slots]).await?;
+    Ok((rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?, rooms))
+}
+
+/// Writes down the starts of the queues that have a rate.
+async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[QueueRoom]) -> Result<()> {
+    for queue in rooms {
+        let Some((_, per)) = queue.rate else { continue };
+        let starts: Vec<_> = claimed
             .iter()
-            .map(|one| json!({"id": one.attempt, "job": one.job.id, "number": one.number, "cookie": one.cookie}))
+            .filter(|one| one.job.queue_name == queue.name)
+            .map(|one| json!({"attempt": one.attempt, "queue": queue.name}))
             .collect();
-        let rows = serde_json::Value::Array(rows).to_string();
-        batch.tx.execute(&INSERT_ATTEMPTS, &args![rows, self.worker.0, batch.now.0]).await?;
-        let actor = self.worker.to_string();
-        for one in claimed {
-            batch.count(&one.job.queue_name, JobState::Queued, -1);
-            batch.count(&one.job.queue_name, JobState::Running, 1);
-            let data = json!({"from": "QUEUED", "to": "RUNNING", "attempt": one.number});
-            batch.emit(job_event(EventType::JobStateChanged, &one.job, &actor, data));
-            let data = json!({"attempt": one.number, "worker": self.worker, "id": one.attempt.to_string()});
-            batch.emit(job_event(EventType::AttemptStarted, &one.job, &actor, data));
+        if starts.is_empty() {
+            continue;
         }
-        Ok(())
+        let (now, over) = (batch.now.0, batch.now.plus_millis(-per.millis()).0);
+        batch.tx.execute(&FORGET_STARTS, &args![&queue.name, over]).await?;
+        batch.tx.execute(&COUNT_STARTS, &args![serde_json::Value::Array(starts).to_string(), now]).await?;
     }
+    Ok(())
+}
+
+async fn record(batch: &mut Batch<'_>, worker: WorkerId, claimed: &[Claimed]) -> Result<()> {
+    let rows = Rows::of(claimed.iter().map(
+        |one| json!({"id": one.attempt, "job": one.job.id, "number": one.number, "cookie": one.cookie}),
+    ));
+    batch.tx.execute(&INSERT_ATTEMPTS, &args![rows, worker.0, batch.now.0]).await?;
+    let actor = worker.to_string();
+    for one in claimed {
+        batch.count(&one.job.queue_name, JobState::Queued, -1);
+        batch.count(&one.job.queue_name, JobState::Running, 1);
+        let data = json!({"from": "QUEUED", "to": "RUNNING", "attempt": one.number});
+        batch.emit(job_event(EventType::JobStateChanged, &one.job, &actor, data));
+        let data = json!({"attempt": one.number, "worker": worker, "id": one.attempt.to_string()});
+        batch.emit(job_event(EventType::AttemptStarted, &one.job, &actor, data));
+    }
+    Ok(())
 }
 
 /// What the dispatcher sees when it looks at the store.

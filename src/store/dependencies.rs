@@ -193,7 +193,8 @@ const LOOK: Sql = Sql::both(
        ON job_dependencies.depends_on_id = ended.id AND job_dependencies.job_id > CAST(r.value ->> 'after' AS BIGINT)
      JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id AND dependant.state = 'BLOCKED'
      ORDER BY ended.id, job_dependencies.job_id
-     LIMIT $2",
+     -- SQLite would make its plan anew each time for a limit that is a bare parameter.
+     LIMIT $2 + 0",
     &[Kind::Text, Kind::Int],
 );
 
@@ -346,6 +347,7 @@ pub(super) async fn keep(batch: &mut Batch<'_>) -> Result<()> {
     if batch.ends.0.is_empty() {
         return Ok(());
     }
+    batch.needs_look = true;
     let rows = Ends::rows(std::mem::take(&mut batch.ends.0).iter());
     batch.tx.execute(&KEEP, &args![rows]).await?;
     points::reach("dependencies.left_over");

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::db::{Kind, Row, Sql, Tx};
 use super::fault::{Fault, Result};
 use super::ids::{Ids, Numbered};
+use super::jobs::text;
+use super::rows::Rows;
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -39,6 +41,25 @@ const INSERT: Sql = Sql::each(
     &[Kind::Text, Kind::Int, Kind::Int],
 );
 
+/// A row, with the names that the insert reads. What is absent is NULL.
+#[derive(Serialize)]
+struct EventRow<'a> {
+    kind: &'static str,
+    actor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<&'a str>,
+    /// User JSON travels as a string: PostgreSQL would reorder its keys.
+    data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<IpAddr>,
+}
+
 /// Writes the events and gives their numbers, in order.
 pub(super) async fn write(
     tx: &mut Tx,
@@ -49,22 +70,16 @@ pub(super) async fn write(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<_> = events
-        .iter()
-        .map(|(event, peer)| {
-            json!({
-                "kind": event.kind.word(),
-                "actor": event.actor,
-                "subject": event.subject_id,
-                "job": event.job_id,
-                "task": event.task_name,
-                "queue": event.queue_name,
-                // User JSON travels as a string: PostgreSQL would reorder its keys.
-                "data": event.data.to_string(),
-                "peer": peer,
-            })
-        })
-        .collect();
+    let rows = Rows::of(events.iter().map(|(event, peer)| EventRow {
+        kind: event.kind.word(),
+        actor: &event.actor,
+        subject: event.subject_id.as_deref(),
+        job: event.job_id,
+        task: event.task_name.as_deref(),
+        queue: event.queue_name.as_deref(),
+        data: text(&event.data),
+        peer: *peer,
+    }));
     let second = if tx.is_sqlite() {
         let first = ids.draw(tx, Numbered::Event).await?;
         for _ in 1..events.len() {
@@ -74,7 +89,6 @@ pub(super) async fn write(
     } else {
         EVENT_LOCK
     };
-    let rows = serde_json::Value::Array(rows).to_string();
     let returned = tx.rows(&INSERT, &args![rows, second, now.0]).await?;
     let mut seqs = returned.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
     // Neither engine promises an order of RETURNING; the numbers rise in the order of the rows.

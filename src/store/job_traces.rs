@@ -35,11 +35,6 @@ pub(super) async fn write(tx: &mut Tx, rows: Vec<Value>) -> Result<()> {
     Ok(())
 }
 
-/// The spans that these jobs were asked from, inside a transaction.
-pub(super) async fn asked(tx: &mut Tx, jobs: &[JobId]) -> Result<HashMap<JobId, TraceContext>> {
-    read(&tx.rows(&ASKED, &args![page::numbers(Some(jobs), |id| id.0)]).await?)
-}
-
 impl Reader {
     /// The spans that these jobs were asked from; a job that is a root is not there.
     pub async fn asked_traces(&self, jobs: &[JobId]) -> Result<HashMap<JobId, TraceContext>> {

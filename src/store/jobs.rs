@@ -1,25 +1,28 @@
 //! Owns the job rows: making them, finding them, counting them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::db::{Kind, Row, Sql, Tx};
-use super::dependencies::{self, Waits};
+use super::dependencies;
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
+use super::known::Known;
 use super::page;
+use super::rows::Rows;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, job_traces, keys, queues, transition};
+use super::{Reader, job_rows, job_traces, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
 use crate::domain::concurrency::{KeyLimit, LimitKey};
 use crate::domain::duration::Span;
-use crate::domain::event::{EventCursor, EventType, NewEvent};
+use crate::domain::event::EventCursor;
 use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
-use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState, rank};
+use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState};
 use crate::domain::new_job::{Idempotency, NewJob};
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
@@ -106,11 +109,11 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
 /// Rows of new jobs that wait for the end of the batch, where one statement writes them all.
 #[derive(Debug, Default)]
 pub struct PendingRows {
-    jobs: Vec<Value>,
-    labels: Vec<Value>,
-    keys: Vec<Value>,
+    pub(super) jobs: Rows,
+    pub(super) labels: Rows,
+    keys: Rows,
     /// The spans that they were asked from.
-    traces: Vec<Value>,
+    pub(super) traces: Vec<Value>,
     known_keys: HashMap<(TokenId, String), (String, JobId)>,
     /// The ids among `jobs`: none of them is final.
     pub(super) made: HashSet<JobId>,
@@ -173,13 +176,9 @@ const COUNT_BY: Sql = Sql::both(
 );
 
 const COUNT_ADD: Sql = Sql::both(
-    "UPDATE job_counts
-     SET job_count = job_count + (
-         SELECT CAST(r.value ->> 'by' AS BIGINT) FROM jsonb_each($1) AS r
-         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)
-     WHERE EXISTS (
-         SELECT 1 FROM jsonb_each($1) AS r
-         WHERE r.value ->> 'queue' = job_counts.queue AND r.value ->> 'state' = job_counts.state)",
+    "UPDATE job_counts SET job_count = job_count + CAST(r.value ->> 'by' AS BIGINT)
+     FROM jsonb_each($1) AS r
+     WHERE job_counts.queue = r.value ->> 'queue' AND job_counts.state = r.value ->> 'state'",
     &[Kind::Text],
 );
 
@@ -195,19 +194,15 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
     // From here on the rows themselves say who holds a key.
     batch.pending.unique_keys.clear();
     batch.pending.made.clear();
-    for (rows, sql) in [
-        (std::mem::take(&mut batch.pending.jobs), &INSERT),
-        (std::mem::take(&mut batch.pending.keys), &INSERT_KEYS),
-    ] {
-        if !rows.is_empty() {
-            batch.tx.execute(sql, &args![Value::Array(rows).to_string(), now]).await?;
+    for (rows, sql) in [(batch.pending.jobs.take(), &INSERT), (batch.pending.keys.take(), &INSERT_KEYS)] {
+        if let Some(rows) = rows {
+            batch.tx.execute(sql, &args![rows, now]).await?;
         }
     }
     job_traces::write(&mut batch.tx, std::mem::take(&mut batch.pending.traces)).await?;
     keys::write_limits(batch).await?;
-    let labels = std::mem::take(&mut batch.pending.labels);
-    if !labels.is_empty() {
-        batch.tx.execute(&INSERT_LABELS, &args![Value::Array(labels).to_string()]).await?;
+    if let Some(labels) = batch.pending.labels.take() {
+        batch.tx.execute(&INSERT_LABELS, &args![labels]).await?;
     }
     let dependencies = std::mem::take(&mut batch.pending.dependencies);
     if !dependencies.is_empty() {
@@ -218,18 +213,26 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
 }
 
 /// Adds what the batch counted to the kept counts.
-pub(super) async fn write_counts(tx: &mut Tx, counts: &HashMap<(String, JobState), i64>) -> Result<()> {
-    let rows: Vec<_> = counts
-        .iter()
-        .filter(|(_, by)| **by != 0)
-        .map(|((queue, state), by)| json!({"queue": queue, "state": state.word(), "by": by}))
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
+pub(super) async fn write_counts(
+    tx: &mut Tx,
+    known: &mut Known,
+    counts: &HashMap<(String, JobState), i64>,
+) -> Result<()> {
+    let (mut rows, mut new) = (Vec::with_capacity(counts.len()), Vec::new());
+    for (place, by) in counts.iter().filter(|(_, by)| **by != 0) {
+        let (queue, state) = place;
+        rows.push(json!({"queue": queue, "state": state.word(), "by": by}));
+        if !known.has_count(place) {
+            new.push(json!({"queue": queue, "state": state.word()}));
+            known.see_count(place.clone());
+        }
     }
-    let rows = Value::Array(rows).to_string();
-    tx.execute(&COUNT_BY, &args![rows.as_str()]).await?;
-    tx.execute(&COUNT_ADD, &args![rows]).await?;
+    if !new.is_empty() {
+        tx.execute(&COUNT_BY, &args![Rows::of(new)]).await?;
+    }
+    if !rows.is_empty() {
+        tx.execute(&COUNT_ADD, &args![Rows::of(rows)]).await?;
+    }
     Ok(())
 }
 
@@ -237,7 +240,7 @@ pub(super) async fn write_counts(tx: &mut Tx, counts: &HashMap<(String, JobState
 #[derive(Debug)]
 pub struct Enqueue {
     /// The jobs.
-    pub jobs: Vec<NewJob>,
+    pub jobs: Arc<Vec<NewJob>>,
     /// Jobs that may wait in the whole store.
     pub queued_max: i64,
 }
@@ -257,7 +260,7 @@ impl Change for Enqueue {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Self::Answer> {
         let mut answers: Self::Answer = Vec::with_capacity(self.jobs.len());
-        for job in &self.jobs {
+        for job in self.jobs.iter() {
             answers.push(match dependencies::with_earlier(job, &answers) {
                 Ok(job) => accept(batch, &job, self.queued_max).await?,
                 Err(rejection) => Err(rejection),
@@ -313,7 +316,7 @@ pub(super) async fn accept(
         let reason = format!("replaced by {id}, which has the same uniqueKey");
         transition::cancel_waiting(batch, &old, &job.requested_by, json!({"reason": reason})).await?;
     }
-    push_row(batch, id, job, &waits);
+    job_rows::push(batch, id, job, &waits);
     Ok(Ok(Enqueued { id, is_deduplicated: false }))
 }
 
@@ -356,79 +359,10 @@ impl Reader {
 }
 
 /// From now on the caller's key answers with this job.
-fn remember_key(batch: &mut Batch<'_>, key: &Idempotency, id: JobId) {
+pub(super) fn remember_key(batch: &mut Batch<'_>, key: &Idempotency, id: JobId) {
     let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
-    batch.pending.keys.push(row);
+    batch.pending.keys.push(&row);
     batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
-}
-
-fn push_row(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits) {
-    let run_at = job.run_at.unwrap_or(batch.now).max(batch.now);
-    let state = if job.is_held { JobState::Held } else { waits.begin(batch, id, run_at) };
-    waits.record(batch, id);
-    batch.pending.jobs.push(json!({
-        "id": id,
-        "state": state.word(),
-        "task_id": job.task.as_ref().map(|task| task.id),
-        "task_name": job.task.as_ref().map(|task| &task.name),
-        "task_revision": job.task.as_ref().map(|task| task.revision),
-        "command": text(&job.command),
-        "search": job.command.search_text(job.task.as_ref().map_or("", |task| task.name.as_str())),
-        "queue": job.queue_name,
-        "priority": job.priority,
-        "rank": rank(run_at, job.priority),
-        "labels": text(&job.labels),
-        "origin": job.origin.word(),
-        "requested_by": job.requested_by,
-        "retry_policy": text(&job.retry_policy),
-        "timeout": job.timeout,
-        "kill_grace": job.kill_grace,
-        "restartable": i64::from(job.is_restartable),
-        "retry_of": job.retry_of,
-        "schedule_id": job.schedule_id,
-        "run_at": run_at,
-        "start_by": job.start_by,
-        "unique_key": job.unique.as_ref().map(|unique| &unique.key),
-        "idle_timeout": job.idle_timeout,
-        "parameters": job.parameters.as_ref().map(text),
-        "token_id": job.token_id,
-        "held_by": job.is_held.then_some(&job.requested_by),
-        "limit_key": job.limit.as_ref().map(|limit| limit.key.to_string()),
-        "gated_at": job.limit.as_ref().filter(|_| state == JobState::Queued).map(|_| batch.now),
-        "on_dependency_failure": waits.policy().map(DependencyFailure::word),
-        "merge_output": i64::from(job.merges_output),
-        "timeout_max": job.timeout_max,
-    }));
-    batch.pending.made.insert(id);
-    for label in &job.labels {
-        batch.pending.labels.push(json!({"job": id, "key": label.key, "value": label.value}));
-    }
-    if let Some(row) = batch.trace().map(|trace| job_traces::row(id, trace)) {
-        batch.pending.traces.push(row);
-    }
-    if let Some(key) = &job.idempotency {
-        remember_key(batch, key, id);
-    }
-    if let Some(limit) = &job.limit {
-        keys::bring(batch, limit);
-    }
-    if let Some(unique) = &job.unique {
-        batch.pending.unique_keys.insert(unique.key.clone(), id);
-    }
-    batch.count(&job.queue_name, state, 1);
-    let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
-    if let Some(reason) = &job.reason {
-        data["reason"] = json!(reason);
-    }
-    batch.emit(NewEvent {
-        kind: EventType::JobCreated,
-        actor: job.requested_by.clone(),
-        subject_id: Some(id.to_string()),
-        job_id: Some(id),
-        task_name: job.task.as_ref().map(|task| task.name.clone()),
-        queue_name: Some(job.queue_name.clone()),
-        data,
-    });
 }
 
 /// A value of ours as JSON text.

@@ -279,6 +279,7 @@ async fn move_gate(batch: &mut Batch<'_>, keys: &[Key]) -> Result<()> {
         let_in.extend(best.into_iter().take(free));
     }
     if !let_in.is_empty() {
+        batch.has_work = true;
         batch.tx.execute(&LET_IN, &args![page::numbers(Some(&let_in), |id| *id)]).await?;
     }
     Ok(())

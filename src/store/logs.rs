@@ -42,9 +42,12 @@ const ADD_DROPPED: Sql = Sql::both(
 );
 
 const END: Sql = Sql::both(
-    "INSERT INTO log_ends (attempt_id, line_count, byte_count, dropped_bytes) VALUES ($1, $2, $3, $4)
+    "INSERT INTO log_ends (attempt_id, line_count, byte_count, dropped_bytes)
+     SELECT CAST(r.value ->> 'attempt' AS BIGINT), CAST(r.value ->> 'lines' AS BIGINT),
+            CAST(r.value ->> 'bytes' AS BIGINT), CAST(r.value ->> 'dropped' AS BIGINT)
+     FROM jsonb_each($1) AS r WHERE TRUE
      ON CONFLICT (attempt_id) DO NOTHING",
-    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+    &[Kind::Text],
 );
 
 const READ_END: Sql = Sql::both(
@@ -127,6 +130,22 @@ pub struct LogEnd {
     pub is_forgotten: bool,
 }
 
+impl LogEnd {
+    /// Whether there was never anything to keep.
+    pub fn is_of_nothing(&self) -> bool {
+        (self.line_count, self.byte_count, self.dropped_bytes) == (0, 0, 0)
+    }
+
+    fn row(&self) -> serde_json::Value {
+        serde_json::json!({
+            "attempt": self.attempt.0,
+            "lines": self.line_count,
+            "bytes": self.byte_count,
+            "dropped": self.dropped_bytes,
+        })
+    }
+}
+
 /// What one turn of the recorder writes.
 #[derive(Debug, Default)]
 pub struct LogTurn {
@@ -136,6 +155,13 @@ pub struct LogTurn {
     pub dropped: Vec<DroppedChunk>,
     /// Logs that are whole now.
     pub ends: Vec<LogEnd>,
+}
+
+impl LogTurn {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.dropped.is_empty() && self.ends.is_empty()
+    }
 }
 
 /// Lines that were read.
@@ -208,9 +234,9 @@ impl Logs {
             let values = args![dropped.attempt.0, dropped.next_first_line, dropped.bytes];
             tx.execute(&ADD_DROPPED, &values).await?;
         }
-        for end in &turn.ends {
-            let values = args![end.attempt.0, end.line_count, end.byte_count, end.dropped_bytes];
-            tx.execute(&END, &values).await?;
+        if !turn.ends.is_empty() {
+            let rows = turn.ends.iter().map(LogEnd::row).collect();
+            tx.execute(&END, &args![serde_json::Value::Array(rows).to_string()]).await?;
         }
         points::reach("log.before_commit");
         tx.commit().await?;

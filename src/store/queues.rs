@@ -40,7 +40,14 @@ const EXISTS: Sql = Sql::both("SELECT count(*) FROM queues WHERE name = $1", &[K
 
 /// Whether a queue of this name exists.
 pub(super) async fn exists(batch: &mut Batch<'_>, name: &str) -> Result<bool> {
-    Ok(page::one(batch.tx.optional(&EXISTS, &args![name]).await?)?.get::<i64>(0)? > 0)
+    if batch.known.has_queue(name) {
+        return Ok(true);
+    }
+    let exists = page::one(batch.tx.optional(&EXISTS, &args![name]).await?)?.get::<i64>(0)? > 0;
+    if exists {
+        batch.known.see_queue(name);
+    }
+    Ok(exists)
 }
 
 pub(super) const PUT: Sql = Sql::both(

@@ -14,7 +14,8 @@ use crate::domain::queue::QueueRoom;
 // A clock that was set back by more than a rate's period finds starts of the future: they are no longer counted.
 pub(super) const ROOM: Sql = Sql::both(
     "SELECT name, concurrency_limit,
-            (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name),
+            CASE WHEN concurrency_limit IS NULL THEN 0
+                 ELSE (SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name) END,
             rate_starts, rate_per_ms,
             CASE WHEN rate_starts IS NULL THEN 0
                  ELSE (SELECT count(*) FROM queue_starts
@@ -29,7 +30,8 @@ pub(super) const ROOM: Sql = Sql::both(
 );
 
 /// Of each queue its best rows, as many as it has room for, then the best of all. $1 lists the queues with
-/// their room; the inner statement walks the head of each queue's part of the claim index and stops.
+/// their room; the inner statement walks the head of each queue's part of the claim index and stops. SQLite would make
+/// its plan anew each time for a limit that is a bare parameter.
 macro_rules! best_on_postgres {
     ($lock:literal) => {
         concat!(
@@ -42,14 +44,14 @@ macro_rules! best_on_postgres {
                                WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL
                                  AND jobs.queue = room.value ->> 'queue'
                                ORDER BY jobs.rank_us, jobs.id
-                               LIMIT $2
+                               LIMIT $2 + 0
                                ",
             $lock,
             ") AS head
              ) AS best
              WHERE place <= room
              ORDER BY rank_us, id
-             LIMIT $2"
+             LIMIT $2 + 0"
         )
     };
 }
@@ -63,11 +65,11 @@ const BEST_ON_SQLITE: &str = "SELECT id FROM (
              SELECT head.id FROM jobs AS head
              WHERE head.state = 'QUEUED' AND head.gated_at_us IS NULL AND head.queue = room.value ->> 'queue'
              ORDER BY head.rank_us, head.id
-             LIMIT $2)
+             LIMIT $2 + 0)
      ) AS best
      WHERE place <= room
      ORDER BY rank_us, id
-     LIMIT $2";
+     LIMIT $2 + 0";
 
 /// Whom a claim takes.
 pub(super) const TAKE_BEST: Sql =

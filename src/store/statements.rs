@@ -2,10 +2,10 @@
 
 use super::db::Sql;
 use super::{
-    attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, estimates, events, expiry, ids,
-    incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_room, logs, open,
-    prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history, tasks, ticks,
-    tokens, transition, unique, waiting, workers, writer,
+    attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
+    ids, incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_room, logs,
+    open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history, tasks,
+    ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -20,6 +20,7 @@ pub fn state() -> Vec<&'static Sql> {
         job_lists::STATEMENTS,
         job_traces::STATEMENTS,
         transition::STATEMENTS,
+        ends::STATEMENTS,
         dependencies::STATEMENTS,
         bulk::STATEMENTS,
         unique::STATEMENTS,

@@ -1,6 +1,5 @@
 //! Owns the changes of a job's state: each names the state it expects, and zero rows is `Stale`, a decision.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::db::{Kind, Sql};
@@ -11,12 +10,10 @@ use super::{keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
-use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::event::{EventType, NewEvent};
-use crate::domain::id::{AttemptId, JobId, WorkerId};
-use crate::domain::incident::Occurrence;
+use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState, rank};
-use crate::domain::lifecycle::{self, RunningJob, Verdict};
+use crate::domain::lifecycle;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
 const LOCK: Sql = Sql::each(
@@ -62,27 +59,6 @@ const REQUEST_STOP: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-const FINISH_ATTEMPT: Sql = Sql::both(
-    "UPDATE attempts
-     SET outcome = $2, failure = $3, exit_code = $4, signal = $5, finished_at_us = $6, user_us = $7, system_us = $8,
-         peak_memory_bytes = $9, log_bytes = $10, dropped_log_bytes = $11
-     WHERE id = $1 AND outcome IS NULL
-     RETURNING attempt_number, worker_id",
-    &[
-        Kind::Int,
-        Kind::Text,
-        Kind::Text,
-        Kind::Int,
-        Kind::Text,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-        Kind::Int,
-    ],
-);
-
 /// Reads the job for a change; on PostgreSQL its row stays locked until the commit.
 pub(super) async fn lock(batch: &mut Batch<'_>, id: JobId) -> Result<Option<Job>> {
     jobs::write_pending(batch).await?;
@@ -97,8 +73,6 @@ pub(super) struct Next {
     run_at: Timestamp,
     try_count: i32,
     stop_requested_at: Option<Timestamp>,
-    /// When what moves it happened; now when nothing is said.
-    ended_at: Option<Timestamp>,
 }
 
 impl Next {
@@ -110,7 +84,6 @@ impl Next {
             run_at: job.run_at,
             try_count: job.try_count,
             stop_requested_at: job.stop_requested_at,
-            ended_at: None,
         }
     }
 }
@@ -129,7 +102,7 @@ pub(super) async fn move_job(
         job.state,
         next.state
     );
-    let finished_at = next.state.is_final().then(|| next.ended_at.unwrap_or(batch.now).0);
+    let finished_at = next.state.is_final().then_some(batch.now.0);
     let changed = batch
         .tx
         .execute(
@@ -152,18 +125,23 @@ pub(super) async fn move_job(
     if changed == 0 {
         return Ok(false);
     }
+    moved(batch, job, next.state, actor, extra);
+    Ok(true)
+}
+
+/// Keeps count of a job that goes to another state, and tells of it.
+pub(super) fn moved(batch: &mut Batch<'_>, job: &Job, to: JobState, actor: &str, extra: Value) {
     keys::touch(batch, job.limit_key.as_ref());
-    if next.state.is_final() {
+    if to.is_final() {
         batch.ends.add(job.id);
     }
     batch.count(&job.queue_name, job.state, -1);
-    batch.count(&job.queue_name, next.state, 1);
-    let mut data = json!({"from": job.state.word(), "to": next.state.word()});
+    batch.count(&job.queue_name, to, 1);
+    let mut data = json!({"from": job.state.word(), "to": to.word()});
     if let (Value::Object(data), Value::Object(extra)) = (&mut data, extra) {
         data.extend(extra);
     }
     batch.emit(job_event(EventType::JobStateChanged, job, actor, data));
-    Ok(true)
 }
 
 /// An event about a job.
@@ -290,110 +268,6 @@ impl Change for Cancel {
     }
 }
 
-/// Records the end of an attempt and what it means for the job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EndAttempt {
-    /// The attempt; one that ended already makes this `Stale`.
-    pub attempt: AttemptId,
-    /// Its job.
-    pub job: JobId,
-    /// How it ended.
-    pub ended: Ended,
-    /// Spreads the retry delay, in `[0, 1)`.
-    pub unit: f64,
-    /// Who says so.
-    pub actor: String,
-}
-
-/// What became of the end of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// The job stands in this state now.
-    Job(JobState),
-    /// The attempt had ended before; nothing was changed.
-    Stale,
-}
-
-impl Change for EndAttempt {
-    type Answer = Settled;
-
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Settled> {
-        let Some(job) = lock(batch, self.job).await? else { return Ok(Settled::Stale) };
-        let running = RunningJob {
-            policy: &job.retry_policy,
-            tries_before: job.try_count,
-            is_restartable: job.is_restartable,
-            is_stop_requested: job.stop_requested_at.is_some(),
-        };
-        let verdict = lifecycle::settle(&running, &self.ended, batch.now, self.unit);
-        // A result may have waited for the store. A clock that was set back meanwhile shows no end in the future.
-        let ended_at = self.ended.at.map_or(batch.now, |at| at.min(batch.now));
-        let Some((number, worker)) = self.finish(batch, &verdict, ended_at).await? else {
-            return Ok(Settled::Stale);
-        };
-        // Here it is known that this is the attempt's only end.
-        if let Some(failed) = Occurrence::of_attempt(&job, &self.ended) {
-            batch.failures.add(failed, Some((self.attempt, self.job)));
-        }
-        let data = json!({
-            "attempt": number,
-            "worker": worker,
-            "outcome": self.ended.outcome.word(),
-            "exitCode": self.ended.exit_code,
-            "signal": self.ended.signal,
-        });
-        points::reach("end.attempt_finished");
-        batch.emit(job_event(EventType::AttemptFinished, &job, &self.actor, data));
-        if job.state != JobState::Running {
-            return Ok(Settled::Stale);
-        }
-        let counts = self.ended.outcome != AttemptOutcome::Interrupted;
-        let next = Next {
-            state: verdict.state(),
-            failure: verdict.failure().map(text),
-            run_at: if let Verdict::Retry(_, at) = verdict { at } else { job.run_at },
-            try_count: job.try_count + i32::from(counts),
-            stop_requested_at: job.stop_requested_at,
-            ended_at: Some(ended_at),
-        };
-        let extra = json!({"attempt": number, "message": verdict.failure().map(|failure| &failure.message)});
-        move_job(batch, &job, next, &self.actor, extra).await?;
-        Ok(Settled::Job(verdict.state()))
-    }
-}
-
-impl EndAttempt {
-    /// Ends the attempt's row; gives its number and worker, or `None` when it had ended before.
-    async fn finish(
-        &self,
-        batch: &mut Batch<'_>,
-        verdict: &Verdict,
-        ended_at: Timestamp,
-    ) -> Result<Option<(i64, WorkerId)>> {
-        let ended = &self.ended;
-        let row = batch
-            .tx
-            .optional(
-                &FINISH_ATTEMPT,
-                &args![
-                    self.attempt.0,
-                    ended.outcome.word(),
-                    verdict.failure().map(text),
-                    ended.exit_code,
-                    ended.signal.clone(),
-                    ended_at.0,
-                    ended.usage.map(|usage| usage.user_us),
-                    ended.usage.map(|usage| usage.system_us),
-                    ended.usage.and_then(|usage| usage.peak_memory_bytes),
-                    ended.log_bytes,
-                    ended.dropped_log_bytes,
-                ],
-            )
-            .await?;
-        row.map(|row| Ok((row.get(0)?, WorkerId(row.get(1)?)))).transpose()
-    }
-}
-
 // What another daemon moves at the same moment is left to it: waiting for it would only find nothing to do.
 const DUE: Sql = Sql::each(
     "SELECT id, queue, state, task_name, limit_key FROM jobs
@@ -450,5 +324,4 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] =
-    &[&LOCK, &MOVE, &MOVE_MANY, &REQUEST_STOP, &FINISH_ATTEMPT, &DUE, &PROMOTE];
+pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &MOVE, &MOVE_MANY, &REQUEST_STOP, &DUE, &PROMOTE];

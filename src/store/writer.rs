@@ -1,8 +1,7 @@
 //! Owns every change of state. One task takes all changes that wait, puts them into one transaction,
 //! commits once, then answers each: group commit, without a timer.
 //!
-//! It must never answer before the commit. A batch that fails is replayed one by one, so that one bad change
-//! does not lose its neighbours; after a full disk or an I/O error it is not, for its end is unknown.
+//! It must never answer before the commit. What a batch is lies here, the turns in `turns`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -12,31 +11,36 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::turns::{WriterLoop, channel};
 use super::breaker::Breaker;
-use super::db::{Db, Kind, Sql, Tx};
+use super::db::{Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
+use super::ends::{EndAttempt, Settled};
 use super::events;
-use super::fault::{FAULT_KINDS, Fault, FaultKind, Result};
+use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::incident_counts::{self, Failures};
 use super::jobs::PendingRows;
+use super::known::Known;
+use super::offer::{Desk, Worker};
 use super::tally;
 use crate::args;
 use crate::base::asker::{Asker, asker};
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Timestamp;
 use crate::base::metrics::Metrics;
 use crate::base::points;
 use crate::base::pulse::Pulse;
 use crate::domain::event::{EventCursor, NewEvent};
+use crate::domain::id::AttemptId;
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
+
+mod turns;
 
 /// Changes that may wait; the next one is refused as overloaded.
 pub const WAITING_MAX: usize = 10_000;
 /// Changes in one transaction.
 pub const BATCH_MAX: usize = 1_024;
-/// How often a change of a failed batch is tried alone.
-const ALONE_TRIES: usize = 2;
 
 /// Why a change did not happen.
 #[derive(Debug, Clone)]
@@ -70,6 +74,10 @@ pub trait Change: Send + Sync + 'static {
     const IS_PROBE: bool = false;
     /// Whether it brings new work, which a disk that is nearly full has no room for.
     const NEEDS_ROOM: bool = false;
+    /// The end of an attempt that it records: a turn settles all of its ends together, before anything else.
+    fn end(&self) -> Option<&EndAttempt> {
+        None
+    }
     /// Applies it inside the batch's transaction. May be called again after a failed batch.
     fn apply(&self, batch: &mut Batch<'_>) -> impl Future<Output = Outcome<Self::Answer>> + Send;
 }
@@ -81,6 +89,8 @@ pub struct Committed<T> {
     pub answer: T,
     /// Behind its last event.
     pub cursor: EventCursor,
+    /// The instant of everything in its transaction.
+    pub at: Timestamp,
 }
 
 /// The transaction that some changes share.
@@ -92,6 +102,8 @@ pub struct Batch<'a> {
     /// Names the store in cursors.
     pub epoch: u32,
     ids: &'a mut Ids,
+    /// What need not be asked.
+    pub(super) known: &'a mut Known,
     /// What happened, each with the address that it was asked from.
     events: Vec<(NewEvent, Option<IpAddr>)>,
     /// For whom the change being applied is made.
@@ -106,9 +118,44 @@ pub struct Batch<'a> {
     pub(super) ends: Ends,
     /// What failed and was not yet counted into its incident.
     pub(super) failures: Failures,
+    /// Whether a job came into its queue, or past its gate: a claim may find it.
+    pub(super) has_work: bool,
+    /// Whether something was planned, or left over, that the dispatcher must look at itself.
+    pub(super) needs_look: bool,
+    /// What became of the ends that were settled and not yet answered.
+    pub(super) settled: HashMap<AttemptId, Settled>,
+    /// Places of this process's worker that are free with the commit.
+    pub(super) vacated_count: usize,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(
+        tx: Tx,
+        (now, epoch): (Timestamp, u32),
+        (ids, known): (&'a mut Ids, &'a mut Known),
+        metrics: &'a Metrics,
+    ) -> Batch<'a> {
+        Batch {
+            tx,
+            now,
+            epoch,
+            ids,
+            known,
+            metrics,
+            events: Vec::new(),
+            asker: None,
+            counts: HashMap::new(),
+            touched_keys: BTreeSet::new(),
+            pending: PendingRows::default(),
+            ends: Ends::default(),
+            failures: Failures::default(),
+            has_work: false,
+            needs_look: false,
+            settled: HashMap::new(),
+            vacated_count: 0,
+        }
+    }
+
     /// The next number of its kind.
     pub async fn draw(&mut self, kind: Numbered) -> Result<i64> {
         self.ids.draw(&mut self.tx, kind).await
@@ -126,16 +173,19 @@ impl Batch<'_> {
 
     /// Counts jobs of a queue into (or out of) a state.
     pub fn count(&mut self, queue: &str, state: JobState, by: i64) {
+        self.has_work |= state == JobState::Queued && by > 0;
+        self.needs_look |= matches!(state, JobState::Scheduled | JobState::Retrying) && by > 0;
         *self.counts.entry((queue.to_owned(), state)).or_default() += by;
     }
 
-    async fn finish(mut self, previous: i64) -> Result<Vec<i64>> {
+    /// Commits; gives the numbers of the events, and whether the dispatcher must look for itself.
+    async fn finish(mut self, previous: i64) -> Result<(Vec<i64>, bool)> {
         super::jobs::write_pending(&mut self).await?;
         dependencies::settle(&mut self).await?;
         dependencies::keep(&mut self).await?;
         super::keys::settle(&mut self).await?;
         incident_counts::settle(&mut self).await?;
-        super::jobs::write_counts(&mut self.tx, &self.counts).await?;
+        super::jobs::write_counts(&mut self.tx, self.known, &self.counts).await?;
         let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
@@ -143,7 +193,7 @@ impl Batch<'_> {
         self.tx.commit().await?;
         tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
         points::reach("writer.committed");
-        Ok(seqs)
+        Ok((seqs, self.needs_look))
     }
 }
 
@@ -153,8 +203,9 @@ type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 trait Waiting: Send {
     fn is_probe(&self) -> bool;
     fn asker(&self) -> Option<Arc<Asker>>;
+    fn end(&self) -> Option<&EndAttempt>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
-    fn answer(self: Box<Self>, cursor: EventCursor);
+    fn answer(self: Box<Self>, cursor: EventCursor, at: Timestamp);
     fn refuse(self: Box<Self>, fault: Fault);
 }
 
@@ -174,6 +225,10 @@ impl<C: Change> Waiting for Envelope<C> {
         self.asker.clone()
     }
 
+    fn end(&self) -> Option<&EndAttempt> {
+        self.change.end()
+    }
+
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a> {
         Box::pin(async move {
             self.outcome = Some(match self.change.apply(batch).await {
@@ -185,11 +240,11 @@ impl<C: Change> Waiting for Envelope<C> {
         })
     }
 
-    fn answer(self: Box<Self>, cursor: EventCursor) {
+    fn answer(self: Box<Self>, cursor: EventCursor, at: Timestamp) {
         let outcome = self.outcome.expect("a change is answered only after it was applied");
         // A caller that went away changes nothing.
         let _ = self.reply.send(match outcome {
-            Ok(answer) => Ok(Committed { answer, cursor }),
+            Ok(answer) => Ok(Committed { answer, cursor, at }),
             Err(rejection) => Err(Refusal::Rejected(rejection)),
         });
     }
@@ -208,6 +263,7 @@ pub struct Writer {
     pulse: Arc<Pulse>,
     epoch: u32,
     metrics: Metrics,
+    desk: Desk,
 }
 
 impl std::fmt::Debug for Writer {
@@ -242,6 +298,11 @@ impl Writer {
                 Fault::new(FaultKind::Io, "the writer failed").unsure()
             }
         })?
+    }
+
+    /// From now on its turns claim for this worker too, as work comes and places become free.
+    pub fn serve(&self, worker: Arc<dyn Worker>) {
+        self.desk.seat(worker);
     }
 
     /// Number of the newest committed event; changes with every commit that has events.
@@ -290,186 +351,6 @@ impl Writer {
     /// The position behind the newest committed event.
     pub fn cursor(&self) -> EventCursor {
         EventCursor { epoch: self.epoch, seq: *self.newest.borrow() }
-    }
-}
-
-/// The writer's own side: give it to one task that calls `run`.
-pub struct WriterLoop {
-    db: Arc<Db>,
-    clock: Arc<dyn Clock>,
-    epoch: u32,
-    queue: mpsc::Receiver<Box<dyn Waiting>>,
-    newest: watch::Sender<i64>,
-    breaker: Breaker,
-    pulse: Arc<Pulse>,
-    ids: Ids,
-    metrics: Metrics,
-}
-
-/// Both sides of the writer over `db`, whose newest event is `newest`.
-pub fn channel(
-    db: Arc<Db>,
-    clock: Arc<dyn Clock>,
-    breaker: Breaker,
-    epoch: u32,
-    newest: i64,
-) -> (Writer, WriterLoop) {
-    let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let (newest_sender, newest_receiver) = watch::channel(newest);
-    let pulse = Arc::new(Pulse::new(clock.monotonic()));
-    let metrics = Metrics::default();
-    // A rate can only be told of what was there before.
-    for kind in FAULT_KINDS {
-        metrics.refused(kind.word(), 0);
-    }
-    let writer = Writer {
-        queue: sender,
-        newest: newest_receiver,
-        breaker: breaker.clone(),
-        pulse: Arc::clone(&pulse),
-        epoch,
-        metrics: metrics.clone(),
-    };
-    let (newest, ids) = (newest_sender, Ids::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, metrics })
-}
-
-impl WriterLoop {
-    /// Commits changes until every `Writer` is gone. May be called again after a panic.
-    pub async fn run(&mut self) {
-        self.ids = Ids::default();
-        self.pulse.rest(self.clock.monotonic());
-        while let Some(first) = self.queue.recv().await {
-            let mut waiting = vec![first];
-            while waiting.len() < BATCH_MAX {
-                match self.queue.try_recv() {
-                    Ok(next) => waiting.push(next),
-                    Err(_) => break,
-                }
-            }
-            self.pulse.begin(self.clock.monotonic());
-            points::reach("writer.turn");
-            self.turn(waiting).await;
-            self.pulse.rest(self.clock.monotonic());
-        }
-    }
-
-    async fn turn(&mut self, waiting: Vec<Box<dyn Waiting>>) {
-        let waiting = self.admit(waiting);
-        if waiting.is_empty() {
-            return;
-        }
-        let Err((fault, waiting)) = self.commit(waiting).await else { return };
-        if !fault.is_replayable() {
-            tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
-            self.refuse_all(waiting, &fault);
-            return;
-        }
-        for change in waiting {
-            self.replay(self.admit(vec![change])).await;
-        }
-    }
-
-    /// What waited while the breaker opened is refused without another try; only the probe passes.
-    fn admit(&self, waiting: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
-        let Some(fault) = self.breaker.fault() else { return waiting };
-        let (probes, refused) = waiting.into_iter().partition(|change| change.is_probe());
-        self.refuse_all(refused, &Fault::new(fault.kind, fault.message));
-        probes
-    }
-
-    /// Tries a change of a failed batch alone. Another daemon may have been faster with the same key or name:
-    /// then the next look finds what that one made.
-    async fn replay(&mut self, mut alone: Vec<Box<dyn Waiting>>) {
-        if alone.is_empty() {
-            return;
-        }
-        for tries_left in (0..ALONE_TRIES).rev() {
-            let Err((fault, back)) = self.commit(alone).await else { return };
-            if tries_left == 0 || !fault.is_replayable() {
-                tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
-                self.breaker.failed(&fault);
-                self.refuse_all(back, &fault);
-                return;
-            }
-            alone = back;
-        }
-    }
-
-    /// Commits the changes together and answers them, or gives them back with the reason.
-    async fn commit(
-        &mut self,
-        mut waiting: Vec<Box<dyn Waiting>>,
-    ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
-        let previous = *self.newest.borrow();
-        let began = self.clock.monotonic();
-        let committed = self.attempt(&mut waiting, previous).await;
-        // Looked at behind the commit: what went into a file that has lost its name is not acknowledged.
-        let committed = committed.and_then(|done| match self.breaker.look_at_files() {
-            Some(fault) => Err(fault.unsure()),
-            None => Ok(done),
-        });
-        match committed {
-            Ok((seqs, marks)) => {
-                if let Some(last) = seqs.last() {
-                    self.newest.send_replace(*last);
-                }
-                self.breaker.succeeded();
-                self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
-                for (change, mark) in waiting.into_iter().zip(marks) {
-                    let seq = if mark == 0 { previous } else { seqs[mark - 1] };
-                    change.answer(EventCursor { epoch: self.epoch, seq });
-                }
-                Ok(())
-            }
-            Err(fault) => {
-                // What was drawn may or may not be kept: read it anew.
-                self.ids = Ids::default();
-                if !fault.is_replayable() {
-                    self.breaker.failed(&fault);
-                }
-                Err((fault, waiting))
-            }
-        }
-    }
-
-    /// Gives the numbers of the batch's events, and for each change how many of them lie behind it.
-    async fn attempt(
-        &mut self,
-        waiting: &mut [Box<dyn Waiting>],
-        previous: i64,
-    ) -> Result<(Vec<i64>, Vec<usize>)> {
-        points::reach("writer.before_begin");
-        let tx = self.db.begin().await?;
-        let mut batch = Batch {
-            tx,
-            now: self.clock.now(),
-            epoch: self.epoch,
-            ids: &mut self.ids,
-            events: Vec::new(),
-            asker: None,
-            metrics: &self.metrics,
-            counts: HashMap::new(),
-            touched_keys: BTreeSet::new(),
-            pending: PendingRows::default(),
-            ends: Ends::default(),
-            failures: Failures::default(),
-        };
-        let mut marks = Vec::with_capacity(waiting.len());
-        for change in waiting.iter_mut() {
-            batch.asker = change.asker();
-            change.apply(&mut batch).await?;
-            marks.push(batch.events.len());
-        }
-        points::reach("writer.applied");
-        Ok((batch.finish(previous).await?, marks))
-    }
-
-    fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
-        self.metrics.refused(fault.kind.word(), waiting.len());
-        for change in waiting {
-            change.refuse(fault.clone());
-        }
     }
 }
 

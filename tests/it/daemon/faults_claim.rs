@@ -49,3 +49,52 @@ fn a_claim_whose_answer_was_lost_costs_the_job_no_try() {
     }
     panic!("no claim was ever the one whose answer was lost");
 }
+
+/// Enqueues a job, asking again with the same key until there is an answer.
+fn enqueue_stubbornly(daemon: &Daemon, key: &str) -> String {
+    let mutation = "mutation ($input: JobEnqueueInput!) { jobEnqueue(input: $input) { job { id } } }";
+    let input = json!({
+        "run": {"command": {"exec": {"argv": ["/bin/echo", "ran"]}}}, "idempotencyKey": key,
+        "retryPolicy": {"maxAttempts": 1},
+    });
+    until("an answer to an enqueue", PATIENCE, || {
+        let answer = daemon.send(mutation, &json!({ "input": input })).ok()?;
+        answer["data"]["jobEnqueue"]["job"]["id"].as_str().map(str::to_owned)
+    })
+}
+
+/// A job that is claimed with its enqueue meets this fault of that commit: it is put back, and runs once.
+fn check_put_back(point: &str, action: &str) {
+    let traps = TempDir::with_prefix("beadle-traps-").expect("a temporary directory can be made");
+    let trap = traps.path().join("trap");
+    let daemon = Daemon::start_in_environment(&[
+        ("BEADLE_TEST_POINTS", &format!("{point}:{}:{action}", trap.display())),
+        ("BEADLE_POLL_INTERVAL", "100ms"),
+    ]);
+    let query = "query ($id: ID!) { job(id: $id) { attempts { nodes { outcome } } } }";
+    for round in 0..ROUNDS {
+        fs::write(&trap, "").expect("the trap is set");
+        let id = enqueue_stubbornly(&daemon, &format!("{point}-{round}"));
+        until("the trap to go off", PATIENCE, || (!trap.exists()).then_some(()));
+        let ended = daemon.wait_final(&id);
+        assert_eq!(ended.job["state"], json!("SUCCEEDED"), "{:#}", ended.job);
+        assert_eq!(ended.lines, [("STDOUT".to_owned(), "ran".to_owned())]);
+        let job: Value = daemon.graphql(query, json!({ "id": id }))["job"].take();
+        if job["attempts"]["nodes"] == json!([{"outcome": "INTERRUPTED"}, {"outcome": "SUCCEEDED"}]) {
+            println!("claimed with its enqueue, {point} {action} (round {round}): {job}");
+            return;
+        }
+        assert_eq!(job["attempts"]["nodes"], json!([{"outcome": "SUCCEEDED"}]), "{job}");
+    }
+    panic!("no enqueue ever met its own claim's fault");
+}
+
+#[test]
+fn a_job_that_was_claimed_with_its_enqueue_is_put_back_when_the_answer_is_lost() {
+    check_put_back("db.answer", "fail");
+}
+
+#[test]
+fn a_job_that_was_claimed_with_its_enqueue_is_put_back_when_the_writer_panics_behind_its_commit() {
+    check_put_back("writer.committed", "panic");
+}

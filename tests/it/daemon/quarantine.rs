@@ -14,8 +14,8 @@ const JOB: &str = "query ($id: ID!) { job(id: $id) {
 /// How long the daemon is killed over and over.
 const STORM: Duration = Duration::from_secs(8);
 
-/// Kills the program that runs it, as a bug that it sets off would.
-const POISON: &str = "kill -9 $PPID; sleep 600";
+/// Kills the program that runs it, as a bug that it sets off would; not before whoever enqueued it has his answer.
+const POISON: &str = "sleep 0.2; kill -9 $PPID; sleep 600";
 
 fn policy() -> Value {
     json!({"maxAttempts": 20, "initialDelay": "1ms", "factor": 1.0, "retryOn": ["LOST"]})

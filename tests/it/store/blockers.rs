@@ -108,7 +108,7 @@ fn a_job_says_why_it_waits_exactly_when_the_claim_leaves_it() {
                         beadle::domain::attempt::Ended::without_process(AttemptOutcome::Succeeded, "over");
                     let (attempt, job) = (one.attempt, one.job);
                     let actor = "test".to_owned();
-                    let end = beadle::store::transition::EndAttempt { attempt, job, ended, unit: 0.5, actor };
+                    let end = beadle::store::ends::EndAttempt { attempt, job, ended, unit: 0.5, actor };
                     stage.apply(end).await;
                 }
             }

@@ -72,7 +72,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         health: health::HealthBoard::default(),
         running: running::Running::default(),
         recent: beadle::engine::recent::Recent::default(),
-        slots: beadle::engine::dispatcher::Slots::new(1),
+        slots: beadle::engine::places::Slots::new(1),
         metrics: hand.writer.metrics().clone(),
         handlers: beadle::exec::Handlers::default(),
         starting: beadle::engine::starting::Starting::default(),

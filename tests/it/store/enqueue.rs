@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use beadle::domain::command::{Command, EnvironmentVariable};
+use beadle::domain::concurrency::KeyLimit;
 use beadle::domain::duration::Span;
 use beadle::domain::filter::JobFilter;
 use beadle::domain::id::{JobId, ScheduleId, TaskId, TokenId};
 use beadle::domain::job::{JobOrigin, JobState};
-use beadle::domain::new_job::{Idempotency, NewJob, TaskOfJob};
+use beadle::domain::new_job::{Idempotency, Made, NewJob, TaskOfJob};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
+use beadle::domain::scalars::Json;
 use beadle::store::jobs::{Enqueue, Enqueued};
+use beadle::store::writer::Committed;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::stage::{T0, enqueue, label, new_job, new_job_in, on_both};
 
@@ -108,7 +112,7 @@ fn each_job_of_a_list_is_accepted_or_refused_for_itself() {
 #[test]
 fn a_full_store_takes_no_more_until_a_job_no_longer_waits() {
     on_both(async |stage| {
-        let full = |count: usize| Enqueue { jobs: vec![new_job(); count], queued_max: 3 };
+        let full = |count: usize| Enqueue { jobs: vec![new_job(); count].into(), queued_max: 3 };
         let answers = stage.apply(full(5)).await;
         let refusals: Vec<_> =
             answers.iter().map(|answer| answer.as_ref().err().map(|refused| refused.code)).collect();
@@ -120,7 +124,7 @@ fn a_full_store_takes_no_more_until_a_job_no_longer_waits() {
         assert!(stage.apply(full(1)).await[0].is_ok(), "a running job waits no longer");
         // Scheduled jobs wait too.
         let later = NewJob { run_at: Some(T0.plus_millis(60_000)), ..new_job() };
-        assert!(stage.apply(Enqueue { jobs: vec![later], queued_max: 3 }).await[0].is_err());
+        assert!(stage.apply(Enqueue { jobs: vec![later].into(), queued_max: 3 }).await[0].is_err());
     });
 }
 
@@ -213,6 +217,50 @@ fn jobs_are_found_by_their_labels() {
                 stage.reader().jobs(&filter, beadle::domain::filter::JobOrder::default(), None, 10).await;
             let found: Vec<_> = page.unwrap().unwrap().rows.into_iter().map(|(_, job)| job.id).collect();
             assert_eq!(found, expected, "{labels:?}");
+        }
+    });
+}
+
+#[test]
+fn a_job_is_answered_as_it_reads_back() {
+    on_both(async |stage| {
+        let command = Command {
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), "echo \"ü\"".to_owned()],
+            working_directory: Some("/tmp".to_owned()),
+            ..Command::none()
+        };
+        let full = NewJob {
+            priority: 7,
+            labels: vec![label("a", "1"), label("ü", "\"")],
+            timeout: Some(Span::from_millis(5_000)),
+            idle_timeout: Some(Span::from_millis(4_000)),
+            timeout_max: Some(Span::from_millis(9_000)),
+            kill_grace: Span::from_millis(1),
+            is_restartable: true,
+            start_by: Some(T0.plus_millis(9_000)),
+            parameters: Some(Json(json!({"z": [1, 2.5], "a": null}))),
+            token_id: Some(TokenId(3)),
+            merges_output: true,
+            ..NewJob::plain(command, "tester")
+        };
+        let later = NewJob { run_at: Some(T0.plus_millis(1_000)), ..new_job() };
+        let past = NewJob { run_at: Some(T0.plus_millis(-1_000)), ..new_job() };
+        for job in [full, later, past, new_job()] {
+            let Committed { answer, cursor, at } =
+                stage.hand.writer.apply(enqueue(vec![job.clone()])).await.unwrap();
+            let id = answer[0].as_ref().unwrap().id;
+            let made = job.made(Made { id, at, cursor }).expect("it depends on nothing else");
+            assert_eq!(format!("{made:?}"), format!("{:?}", stage.job(id).await));
+        }
+        // How these begin is for other rows to say.
+        let limit = KeyLimit::of(Some("key".to_owned()), None);
+        let made = Made { id: JobId(1), at: T0, cursor: stage.hand.writer.cursor() };
+        for job in [
+            NewJob { limit, ..new_job() },
+            NewJob { is_held: true, ..new_job() },
+            NewJob { depends_on: vec![JobId(1)], ..new_job() },
+        ] {
+            assert!(job.made(made).is_none(), "{job:?}");
         }
     });
 }

@@ -21,13 +21,16 @@ use super::stage::{T0, enqueue, label, new_job, new_job_in, on_both};
 
 /// Holds the writer inside a transaction, so that what is sent meanwhile waits together.
 #[derive(Clone)]
-struct Gate {
-    entered: Arc<Semaphore>,
-    open: Arc<Semaphore>,
+pub struct Gate {
+    /// A permit for each entry.
+    pub entered: Arc<Semaphore>,
+    /// A permit for each leave.
+    pub open: Arc<Semaphore>,
 }
 
 impl Gate {
-    fn new() -> Gate {
+    /// Shut.
+    pub fn new() -> Gate {
         Gate { entered: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
     }
 }

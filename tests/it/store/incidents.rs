@@ -13,11 +13,11 @@ use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::claim::Claimed;
+use beadle::store::ends::{EndAttempt, Settled};
 use beadle::store::health::HealthChange;
 use beadle::store::incident_upkeep::TendIncidents;
 use beadle::store::incidents::ChangeIncident;
 use beadle::store::prune::{Horizon, Prune};
-use beadle::store::transition::{EndAttempt, Settled};
 use futures_util::future::join_all;
 
 use super::group_commit::Bad;

@@ -19,6 +19,7 @@ mod log_room;
 mod log_search;
 mod logs;
 mod model;
+mod offers;
 mod open;
 mod overlaps;
 mod parties;

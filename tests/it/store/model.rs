@@ -12,8 +12,9 @@ use beadle::domain::lifecycle::may_follow;
 use beadle::domain::new_job::NewJob;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::claim::Claimed;
+use beadle::store::ends::Settled;
 use beadle::store::queues::QueueAction;
-use beadle::store::transition::{Cancel, Settled};
+use beadle::store::transition::Cancel;
 use beadle::store::writer::Refusal;
 
 use super::stage::{Stage, enqueue, new_job_in, on_both};

@@ -15,9 +15,9 @@ use beadle::domain::job::{Job, JobState, Label};
 use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::Rejection;
 use beadle::store::claim::{Claim, Claimed};
+use beadle::store::ends::{EndAttempt, Settled};
 use beadle::store::jobs::Enqueue;
 use beadle::store::queues::{ChangeQueue, QueueAction};
-use beadle::store::transition::{EndAttempt, Settled};
 use beadle::store::workers::StartWorker;
 use beadle::store::writer::{Change, Refusal};
 use beadle::store::{Fault, Reader, Store, Writer};
@@ -291,7 +291,7 @@ impl Stage {
 
 /// Jobs on their way into a store that has room.
 pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
-    Enqueue { jobs, queued_max: QUEUED_MAX }
+    Enqueue { jobs: jobs.into(), queued_max: QUEUED_MAX }
 }
 
 /// A plain job in the default queue.

@@ -1,6 +1,6 @@
 //! Where a job goes when something ends it, and what can no longer move it.
 
-use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Usage};
+use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned, Usage};
 use beadle::domain::duration::Span;
 use beadle::domain::event::Event;
 use beadle::domain::filter::EventFilter;
@@ -10,7 +10,8 @@ use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::attempts::RecordSpawn;
-use beadle::store::transition::{Cancel, Cancelled, EndAttempt, Settled};
+use beadle::store::ends::{EndAttempt, Settled};
+use beadle::store::transition::{Cancel, Cancelled};
 
 use super::stage::{Stage, T0, end_of, new_job, on_both};
 
@@ -77,17 +78,37 @@ fn ran(program: &str) -> Ran {
     empty.with_names(["PATH".to_owned()].into_iter())
 }
 
+fn spawned(pid: i32, start_ticks: i64, boot_id: &str, ran: Ran) -> Spawned {
+    Spawned { pid, start_ticks, boot_id: boot_id.to_owned(), ran }
+}
+
+#[test]
+fn a_process_that_was_over_at_once_is_recorded_with_its_end() {
+    on_both(async |stage| {
+        let (early, late) = (spawned(7, 8, "b", ran("early")), spawned(9, 10, "c", ran("late")));
+        let unrecorded = stage.running(new_job()).await;
+        let end = |one: &Spawned| Ended {
+            spawned: Some(one.clone()),
+            ..Ended::without_process(AttemptOutcome::Succeeded, "exit code 0")
+        };
+        stage.apply(end_of(&unrecorded, end(&early))).await;
+        let attempt = stage.reader().attempt(unrecorded.attempt).await.unwrap().unwrap();
+        assert_eq!((attempt.pid, attempt.ran), (Some(7), Some(ran("early"))));
+        // What was recorded while it ran stands.
+        let recorded = stage.running(new_job()).await;
+        stage.apply(RecordSpawn { attempt: recorded.attempt, spawned: early }).await;
+        stage.apply(end_of(&recorded, end(&late))).await;
+        let attempt = stage.reader().attempt(recorded.attempt).await.unwrap().unwrap();
+        assert_eq!((attempt.pid, attempt.ran), (Some(7), Some(ran("early"))));
+    });
+}
+
 #[test]
 fn the_account_of_an_attempt_reads_back() {
     on_both(async |stage| {
         let claimed = stage.running(new_job()).await;
-        let spawn = RecordSpawn {
-            attempt: claimed.attempt,
-            pid: 4_242,
-            start_ticks: 1 << 54,
-            boot_id: "b".to_owned(),
-            ran: ran("/bin/it's"),
-        };
+        let spawn =
+            RecordSpawn { attempt: claimed.attempt, spawned: spawned(4_242, 1 << 54, "b", ran("/bin/it's")) };
         stage.apply(spawn).await;
         let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
         assert_eq!(open[0].process, Some((4_242, 1 << 54, "b".to_owned())));
@@ -118,13 +139,7 @@ fn the_account_of_an_attempt_reads_back() {
         assert_eq!(Some(failure.clone()), attempt.failure);
         assert_eq!((failure.message.as_str(), failure.exit_code), ("exit code 3", Some(3)));
         assert_eq!(failure.error_line.as_deref(), Some("it's \"broken\" \u{fffd}🦀"));
-        let late = RecordSpawn {
-            attempt: claimed.attempt,
-            pid: 1,
-            start_ticks: 1,
-            boot_id: "late".to_owned(),
-            ran: ran("late"),
-        };
+        let late = RecordSpawn { attempt: claimed.attempt, spawned: spawned(1, 1, "late", ran("late")) };
         stage.apply(late).await;
         let attempt = stage.reader().attempt(claimed.attempt).await.unwrap().unwrap();
         assert_eq!(attempt.pid, Some(4_242), "an ended attempt is never written again");

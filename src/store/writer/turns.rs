@@ -1,0 +1,237 @@
+//! Owns the turns of the writer: each takes what waits, commits it in one transaction together with what is claimed
+//! of it, and answers.
+//!
+//! A batch that fails is replayed one by one, so that one bad change does not lose its neighbours; after a full disk or
+//! an I/O error it is not, for its end is unknown. A replay claims nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{BATCH_MAX, Batch, WAITING_MAX, Waiting, Writer};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::metrics::Metrics;
+use crate::base::points;
+use crate::base::pulse::Pulse;
+use crate::domain::event::EventCursor;
+use crate::store::breaker::Breaker;
+use crate::store::claim;
+use crate::store::db::Db;
+use crate::store::ends;
+use crate::store::fault::{Certainty, FAULT_KINDS, Fault, Result};
+use crate::store::ids::Ids;
+use crate::store::known::Known;
+use crate::store::offer::{Desk, Offer, Worker};
+
+/// How often a change of a failed batch is tried alone.
+const ALONE_TRIES: usize = 2;
+
+/// A batch that was committed.
+struct Done {
+    at: Timestamp,
+    /// The numbers of its events.
+    seqs: Vec<i64>,
+    /// For each change how many of them lie behind it.
+    marks: Vec<usize>,
+    /// Whether the worker must look for itself.
+    needs_look: bool,
+}
+
+/// The writer's own side: give it to one task that calls `run`.
+pub struct WriterLoop {
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    epoch: u32,
+    queue: mpsc::Receiver<Box<dyn Waiting>>,
+    newest: watch::Sender<i64>,
+    breaker: Breaker,
+    pulse: Arc<Pulse>,
+    ids: Ids,
+    known: Known,
+    metrics: Metrics,
+    desk: Desk,
+}
+
+/// Both sides of the writer over `db`, whose newest event is `newest`.
+pub fn channel(
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    breaker: Breaker,
+    epoch: u32,
+    newest: i64,
+) -> (Writer, WriterLoop) {
+    let (sender, queue) = mpsc::channel(WAITING_MAX);
+    let (newest_sender, newest_receiver) = watch::channel(newest);
+    let pulse = Arc::new(Pulse::new(clock.monotonic()));
+    let metrics = Metrics::default();
+    // A rate can only be told of what was there before.
+    for kind in FAULT_KINDS {
+        metrics.refused(kind.word(), 0);
+    }
+    let desk = Desk::default();
+    let writer = Writer {
+        queue: sender,
+        newest: newest_receiver,
+        breaker: breaker.clone(),
+        pulse: Arc::clone(&pulse),
+        epoch,
+        metrics: metrics.clone(),
+        desk: desk.clone(),
+    };
+    let (newest, ids, known) = (newest_sender, Ids::default(), Known::default());
+    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, known, metrics, desk })
+}
+
+impl WriterLoop {
+    /// Commits changes until every `Writer` is gone. May be called again after a panic.
+    pub async fn run(&mut self) {
+        (self.ids, self.known) = <_>::default();
+        self.pulse.rest(self.clock.monotonic());
+        while let Some(first) = self.queue.recv().await {
+            let mut waiting = vec![first];
+            while waiting.len() < BATCH_MAX {
+                match self.queue.try_recv() {
+                    Ok(next) => waiting.push(next),
+                    Err(_) => break,
+                }
+            }
+            self.pulse.begin(self.clock.monotonic());
+            points::reach("writer.turn");
+            self.turn(waiting).await;
+            self.pulse.rest(self.clock.monotonic());
+        }
+    }
+
+    async fn turn(&mut self, waiting: Vec<Box<dyn Waiting>>) {
+        let waiting = self.admit(waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let worker = self.desk.worker();
+        let Err((fault, waiting)) = self.commit(waiting, worker.as_deref()).await else { return };
+        if !fault.is_replayable() {
+            tracing::error!(kind = ?fault.kind, changes = waiting.len(), "a commit failed: {fault}");
+            self.refuse_all(waiting, &fault);
+            return;
+        }
+        for change in waiting {
+            self.replay(self.admit(vec![change])).await;
+        }
+        // It may have been the claim that failed: what they brought is left to the worker's own look.
+        if let Some(worker) = worker {
+            worker.look();
+        }
+    }
+
+    /// What waited while the breaker opened is refused without another try; only the probe passes.
+    fn admit(&self, waiting: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+        let Some(fault) = self.breaker.fault() else { return waiting };
+        let (probes, refused) = waiting.into_iter().partition(|change| change.is_probe());
+        self.refuse_all(refused, &Fault::new(fault.kind, fault.message));
+        probes
+    }
+
+    /// Tries a change of a failed batch alone. Another daemon may have been faster with the same key or name:
+    /// then the next look finds what that one made.
+    async fn replay(&mut self, mut alone: Vec<Box<dyn Waiting>>) {
+        if alone.is_empty() {
+            return;
+        }
+        for tries_left in (0..ALONE_TRIES).rev() {
+            let Err((fault, back)) = self.commit(alone, None).await else { return };
+            if tries_left == 0 || !fault.is_replayable() {
+                tracing::error!(kind = ?fault.kind, "a change failed: {fault}");
+                self.breaker.failed(&fault);
+                self.refuse_all(back, &fault);
+                return;
+            }
+            alone = back;
+        }
+    }
+
+    /// Commits the changes together and answers them, or gives them back with the reason. What they bring is claimed for
+    /// the worker in the same transaction, and begins behind the answers.
+    async fn commit(
+        &mut self,
+        mut waiting: Vec<Box<dyn Waiting>>,
+        worker: Option<&dyn Worker>,
+    ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
+        let previous = *self.newest.borrow();
+        let began = self.clock.monotonic();
+        // Dropped without a word, by a panic or when nobody knows what became of the commit, it looks for itself.
+        let mut offer = None;
+        let committed = self.attempt(&mut waiting, previous, worker, &mut offer).await;
+        // Looked at behind the commit: what went into a file that has lost its name is not acknowledged.
+        let committed = committed.and_then(|done| match self.breaker.look_at_files() {
+            Some(fault) => Err(fault.unsure()),
+            None => Ok(done),
+        });
+        match committed {
+            Ok(Done { at, seqs, marks, needs_look }) => {
+                if let Some(last) = seqs.last() {
+                    self.newest.send_replace(*last);
+                }
+                self.breaker.succeeded();
+                self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
+                for (change, mark) in waiting.into_iter().zip(marks) {
+                    let seq = if mark == 0 { previous } else { seqs[mark - 1] };
+                    change.answer(EventCursor { epoch: self.epoch, seq }, at);
+                }
+                if let Some(offer) = offer {
+                    offer.begin();
+                }
+                if let Some(worker) = worker.filter(|_| needs_look) {
+                    worker.look();
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                // What was drawn may or may not be kept: read it anew.
+                (self.ids, self.known) = <_>::default();
+                if let Some(offer) = offer.filter(|_| fault.certainty == Certainty::Unchanged) {
+                    offer.withdraw();
+                }
+                if !fault.is_replayable() {
+                    self.breaker.failed(&fault);
+                }
+                Err((fault, waiting))
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        waiting: &mut [Box<dyn Waiting>],
+        previous: i64,
+        worker: Option<&dyn Worker>,
+        offer: &mut Option<Box<dyn Offer>>,
+    ) -> Result<Done> {
+        points::reach("writer.before_begin");
+        let tx = self.db.begin().await?;
+        let mut batch =
+            Batch::new(tx, (self.clock.now(), self.epoch), (&mut self.ids, &mut self.known), &self.metrics);
+        let ended: Vec<_> = waiting.iter().filter_map(|change| change.end()).collect();
+        ends::settle(&mut batch, &ended).await?;
+        let mut marks = Vec::with_capacity(waiting.len());
+        for change in waiting.iter_mut() {
+            batch.asker = change.asker();
+            change.apply(&mut batch).await?;
+            marks.push(batch.events.len());
+        }
+        batch.asker = None;
+        points::reach("writer.applied");
+        if let Some(worker) = worker {
+            claim::for_worker(&mut batch, worker, offer).await?;
+        }
+        let at = batch.now;
+        let (seqs, needs_look) = batch.finish(previous).await?;
+        Ok(Done { at, seqs, marks, needs_look })
+    }
+
+    fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {
+        self.metrics.refused(fault.kind.word(), waiting.len());
+        for change in waiting {
+            change.refuse(fault.clone());
+        }
+    }
+}
