@@ -194,7 +194,7 @@ const LOOK: Sql = Sql::both(
      JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id AND dependant.state = 'BLOCKED'
      ORDER BY ended.id, job_dependencies.job_id
      -- SQLite would make its plan anew each time for a limit that is a bare parameter.
-     LIMIT $2 + 0",
+     LIMIT $2",
     &[Kind::Text, Kind::Int],
 );
 

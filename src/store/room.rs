@@ -44,14 +44,14 @@ macro_rules! best_on_postgres {
                                WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL
                                  AND jobs.queue = room.value ->> 'queue'
                                ORDER BY jobs.rank_us, jobs.id
-                               LIMIT $2 + 0
+                               LIMIT $2
                                ",
             $lock,
             ") AS head
              ) AS best
              WHERE place <= room
              ORDER BY rank_us, id
-             LIMIT $2 + 0"
+             LIMIT $2"
         )
     };
 }
@@ -65,11 +65,11 @@ const BEST_ON_SQLITE: &str = "SELECT id FROM (
              SELECT head.id FROM jobs AS head
              WHERE head.state = 'QUEUED' AND head.gated_at_us IS NULL AND head.queue = room.value ->> 'queue'
              ORDER BY head.rank_us, head.id
-             LIMIT $2 + 0)
+             LIMIT $2)
      ) AS best
      WHERE place <= room
      ORDER BY rank_us, id
-     LIMIT $2 + 0";
+     LIMIT $2";
 
 /// Whom a claim takes.
 pub(super) const TAKE_BEST: Sql =
