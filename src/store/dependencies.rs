@@ -193,7 +193,6 @@ const LOOK: Sql = Sql::both(
        ON job_dependencies.depends_on_id = ended.id AND job_dependencies.job_id > CAST(r.value ->> 'after' AS BIGINT)
      JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id AND dependant.state = 'BLOCKED'
      ORDER BY ended.id, job_dependencies.job_id
-     -- SQLite would make its plan anew each time for a limit that is a bare parameter.
      LIMIT $2",
     &[Kind::Text, Kind::Int],
 );

@@ -30,8 +30,7 @@ pub(super) const ROOM: Sql = Sql::both(
 );
 
 /// Of each queue its best rows, as many as it has room for, then the best of all. $1 lists the queues with
-/// their room; the inner statement walks the head of each queue's part of the claim index and stops. SQLite would make
-/// its plan anew each time for a limit that is a bare parameter.
+/// their room; the inner statement walks the head of each queue's part of the claim index and stops.
 macro_rules! best_on_postgres {
     ($lock:literal) => {
         concat!(
