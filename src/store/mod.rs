@@ -28,6 +28,7 @@ pub mod jobs;
 pub mod keys;
 pub mod log_care;
 mod log_chunks;
+mod log_pages;
 pub mod log_room;
 pub mod logs;
 pub mod open;
