@@ -275,7 +275,9 @@ mod tests {
         assert!(errors.takes(LogStream::Stdout, b"error: no such host"));
         assert!(!errors.takes(LogStream::Stderr, b"0 errors"));
         assert!(!errors.takes(LogStream::System, b"error: no such host"));
-        let both = LogFilter::new(vec![LogStream::Stderr], Some("HOST".to_owned())).unwrap().of_kind(LineKind::Error);
+        let both = LogFilter::new(vec![LogStream::Stderr], Some("HOST".to_owned()))
+            .unwrap()
+            .of_kind(LineKind::Error);
         assert!(both.takes(LogStream::Stderr, b"error: no such host"));
         assert!(!both.takes(LogStream::Stderr, b"error: no such file"));
         assert!(!both.takes(LogStream::Stdout, b"error: no such host"));
@@ -294,6 +296,8 @@ mod tests {
     fn streams_are_all_or_those_that_are_named() {
         assert!(LogFilter::default().takes(LogStream::System, b""));
         let errors = LogFilter::new(vec![LogStream::Stderr], None).unwrap();
-        assert!(errors.takes(LogStream::Stderr, b"") && !errors.takes(LogStream::Stdout, b"") && !errors.is_all());
+        assert!(
+            errors.takes(LogStream::Stderr, b"") && !errors.takes(LogStream::Stdout, b"") && !errors.is_all()
+        );
     }
 }

@@ -60,6 +60,7 @@ impl Attempt {
         #[graphql(desc = "Only lines that look like an error, by the rule that picks `errorLine`.")]
         only_errors: Option<bool>,
     ) -> async_graphql::Result<LogBatch> {
-        LogPage { first, after, last, before, wanted: WantedLines { streams, grep, only_errors } }.read(ctx, Some(self)).await
+        let wanted = WantedLines { streams, grep, only_errors };
+        LogPage { first, after, last, before, wanted }.read(ctx, Some(self)).await
     }
 }

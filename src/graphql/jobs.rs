@@ -203,7 +203,8 @@ impl Job {
             None => ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)?,
         };
         let attempt = attempt.filter(|attempt| attempt.job_id == self.id);
-        LogPage { first, after, last, before, wanted: WantedLines { streams, grep, only_errors } }.read(ctx, attempt.as_ref()).await
+        let wanted = WantedLines { streams, grep, only_errors };
+        LogPage { first, after, last, before, wanted }.read(ctx, attempt.as_ref()).await
     }
 
     /// The job that this one retries; null also when the caller may not see it.

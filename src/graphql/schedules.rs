@@ -166,7 +166,10 @@ impl ScheduleQuery {
         name: Option<String>,
     ) -> async_graphql::Result<Vec<DueTime>> {
         if name.is_none() && jitter != Span::ZERO {
-            return Err(rejected(Rejection::invalid("name", "with jitter it decides when the schedule is due")));
+            return Err(rejected(Rejection::invalid(
+                "name",
+                "with jitter it decides when the schedule is due",
+            )));
         }
         let (timing, now) = (timing.into(), ctx.engine().clock.now());
         let compiled = check_jitter(&timing, jitter)

@@ -76,7 +76,8 @@ impl Chunk {
     /// # Errors
     /// When it cannot be read.
     pub fn lines(&self) -> Result<Vec<StoredLine<'_>>> {
-        let mut lines = Vec::with_capacity(usize::try_from(self.line_count).unwrap_or(0).min(self.plain.len()));
+        let mut lines =
+            Vec::with_capacity(usize::try_from(self.line_count).unwrap_or(0).min(self.plain.len()));
         let (mut rest, mut number) = (self.plain.as_slice(), self.first_line);
         while !rest.is_empty() {
             let (line, behind) = first_of(rest, number).ok_or_else(|| unreadable(self.attempt))?;

@@ -11,7 +11,8 @@ const FEED: &str = "{ events(first: 200) { events { type subject {
 fn an_event_of_a_queue_a_task_or_a_schedule_shows_it_as_it_is_now() {
     let daemon = Daemon::start();
     let change = |field: &str, kind: &str, input: Value| {
-        let query = format!("mutation ($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ message }} }} }}");
+        let query =
+            format!("mutation ($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ message }} }} }}");
         let payload = daemon.graphql(&query, json!({ "input": input }));
         assert_eq!(payload[field]["userErrors"], json!([]), "{field}");
     };
@@ -23,7 +24,11 @@ fn an_event_of_a_queue_a_task_or_a_schedule_shows_it_as_it_is_now() {
     let command = json!({ "exec": { "argv": ["/bin/true"] } });
     change("taskPut", "TaskPutInput", json!({ "name": "sync", "command": command }));
     let timing = json!({ "every": "1h" });
-    change("schedulePut", "SchedulePutInput", json!({ "name": "often", "task": { "name": "sync" }, "timing": timing }));
+    change(
+        "schedulePut",
+        "SchedulePutInput",
+        json!({ "name": "often", "task": { "name": "sync" }, "timing": timing }),
+    );
 
     let feed = daemon.graphql(FEED, json!({}));
     let events = feed["events"]["events"].as_array().expect("a list");

@@ -106,7 +106,10 @@ fn lines_that_look_like_an_error_are_found_by_the_rule_of_the_error_line() {
     assert_eq!(texts(&newest["log"]), ["error: no"]);
     // Back from there, as a client goes on: the line of the position is not given again.
     let before = &newest["log"]["lines"][0]["cursor"];
-    assert_eq!(texts(&ask(json!({ "last": 1, "before": before, "only": true }))["log"]), ["ERROR: disk is full"]);
+    assert_eq!(
+        texts(&ask(json!({ "last": 1, "before": before, "only": true }))["log"]),
+        ["ERROR: disk is full"]
+    );
     assert_eq!(texts(&ask(json!({ "last": 2, "before": before }))["log"]), ["line 4999", "line 5000"]);
     assert_eq!(texts(&ask(json!({ "last": 1, "before": before, "grep": "LINE 30" }))["log"]), ["line 3099"]);
 

@@ -124,13 +124,17 @@ fn the_last_lines_come_oldest_first_and_lead_on_to_what_follows() {
             let first = (before - i64::try_from(limit).unwrap()).max(0);
             let expected: Vec<_> = (first..before).map(|number| format!("line {number}")).collect();
             let texts_before = texts(&read);
-            assert_eq!((texts_before, read.cursor), (expected.iter().map(String::as_str).collect(), at(before)));
+            assert_eq!(
+                (texts_before, read.cursor),
+                (expected.iter().map(String::as_str).collect(), at(before))
+            );
         }
         let errors = logs.read_last(NEWEST, &only(&[LogStream::Stderr]), 2).await.unwrap();
         assert_eq!((texts(&errors), errors.cursor), (vec!["line 97", "line 99"], at(100)));
         let none = logs.read_last(NEWEST, &only(&[LogStream::System]), 2).await.unwrap();
         assert_eq!((none.lines.len(), none.cursor), (0, at(100)));
-        let empty = logs.read_last(LogCursor::behind_all(AttemptId(8)), &LogFilter::default(), 2).await.unwrap();
+        let empty =
+            logs.read_last(LogCursor::behind_all(AttemptId(8)), &LogFilter::default(), 2).await.unwrap();
         assert_eq!((empty.lines.len(), empty.cursor.line), (0, 0));
     });
 }

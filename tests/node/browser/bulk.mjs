@@ -1,5 +1,5 @@
 // Many jobs at once: all that fit are selected by key, the page says what will be touched, and the daemon does it.
-import { ask, change, holds, link, open, script, step, story, visit } from './harness.mjs';
+import { ask, change, holds, link, open, script, step, story, until, visit } from './harness.mjs';
 
 const COUNT = 120;
 const fitting = async (states) => {
@@ -41,7 +41,8 @@ await story('bulk', async (browser) => {
   await page.keyboard.press('c');
   await cancel.getByText(`${COUNT} waiting jobs will never start.`).waitFor();
   await cancel.getByRole('button', { name: `Cancel ${COUNT} jobs` }).waitFor();
-  holds(await cancel.getByLabel('Why').evaluate((field) => field === document.activeElement), 'the keyboard begins at the field');
+  const why = cancel.getByLabel('Why');
+  await until('the keyboard to begin at the field', () => why.evaluate((field) => field === document.activeElement));
   await page.keyboard.type('the order was wrong');
   await page.keyboard.press('Enter');
   await cancel.waitFor({ state: 'hidden' });

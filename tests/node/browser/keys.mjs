@@ -1,5 +1,5 @@
 // Without a mouse: a task is found, its form is filled and sent, its log is followed; then a command that is no task.
-import { holds, link, open, putTask, script, step, story } from './harness.mjs';
+import { holds, link, open, putTask, script, step, story, until } from './harness.mjs';
 
 const SCHEMA = {
   type: 'object',
@@ -29,7 +29,7 @@ await story('keys', async (browser) => {
   await page.getByRole('navigation', { name: 'Screens' }).waitFor();
   await press('g', 't');
   await page.waitForURL(/\/tasks/);
-  const row = page.getByRole('link', { name: 'ship', exact: true });
+  const row = page.getByRole('link', { name: /^ship/ });
   await row.waitFor();
   await press('/');
   await page.keyboard.type('shi');
@@ -44,15 +44,14 @@ await story('keys', async (browser) => {
 
   await press('r');
   const host = form.getByLabel('host');
-  holds(await isFocused(host), 'r leads to its form');
+  await until('r to lead to its form', () => isFocused(host));
   await page.keyboard.type('web-3');
-  await press('Tab', 'l');
-  await press('Tab', 'Control+a');
-  await page.keyboard.type('2');
-  await press('Enter');
+  // What is needed stands first, then the others by name.
+  await press('Tab', 'Tab', 'l');
+  await press('Shift+Tab', 'Control+a', '2', 'Enter');
   const made = page.getByRole('list', { name: 'Jobs made here' }).getByRole('link', { name: 'job_1' });
   await made.waitFor();
-  holds(await isFocused(made), 'the keyboard stands at the job that was made');
+  await until('the keyboard to stand at the job that was made', () => isFocused(made));
   await press('Enter');
   await page.waitForURL(/\/jobs\/job_1/);
   const output = page.getByRole('region', { name: 'Output of attempt 1' });
@@ -64,7 +63,7 @@ await story('keys', async (browser) => {
   await press('r');
   const dialog = page.getByRole('dialog', { name: 'Run a command' });
   await dialog.waitFor();
-  holds(await isFocused(dialog.getByLabel('Command')), 'the keyboard begins at the command');
+  await until('the keyboard to begin at the command', () => isFocused(dialog.getByLabel('Command')));
   await page.keyboard.type('seq -f "count %g" 3');
   await press('Control+Enter');
   await dialog.waitFor({ state: 'hidden' });

@@ -7,7 +7,7 @@ await story('unsaved', async (browser) => {
   await page.goto(link);
   await page.getByRole('navigation', { name: 'Screens' }).waitFor();
   await visit(page, '/tasks/ship');
-  await page.getByRole('heading', { level: 1, name: 'ship' }).waitFor();
+  await page.getByRole('link', { name: 'Edit', exact: true }).waitFor();
   await page.keyboard.press('e');
   const form = page.getByRole('form', { name: 'Edit ship' });
   await form.getByLabel('Description').fill('Brings it there.');
@@ -28,7 +28,7 @@ await story('unsaved', async (browser) => {
   step('who wants to leaves');
 
   await visit(page, '/tasks/ship');
-  await page.getByRole('heading', { level: 1, name: 'ship' }).waitFor();
+  await page.getByRole('link', { name: 'Edit', exact: true }).waitFor();
   await page.keyboard.press('e');
   await form.getByLabel('Description').fill('Brings it there.');
   await form.getByRole('button', { name: 'Save' }).click();
