@@ -43,6 +43,7 @@ impl Attempt {
     }
 
     /// Its output: the newest lines with `last`, or from a position with `after`.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,
         ctx: &Context<'_>,

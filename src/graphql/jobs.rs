@@ -179,6 +179,7 @@ impl Job {
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,
         ctx: &Context<'_>,

@@ -129,6 +129,7 @@ impl Subscription {
     }
 
     /// The output of a job, or of one attempt of it; completes with its last line.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn job_log(
         &self,
         ctx: &Context<'_>,

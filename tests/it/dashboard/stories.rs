@@ -36,7 +36,7 @@ fn what_was_not_saved_is_not_lost_without_a_question() {
 
 #[test]
 fn a_long_log_opens_at_its_end_and_takes_no_more_room_than_what_is_seen() {
-    // 20 MB, or 200 MB.
+    // 22 MB, or 220 MB.
     let lines = sized(250_000, 2_500_000);
     tell_of("log", lines, &mut Daemon::start_with(&["--log-attempt-cap", "1GiB"]));
 }
