@@ -126,8 +126,8 @@ impl Heard {
 }
 
 /// Whether a line says by itself that something failed.
-pub fn looks_like_error(line: &str) -> bool {
-    worth(line.as_bytes()) > Worth::Plain
+pub fn looks_like_error(line: &[u8]) -> bool {
+    worth(line) > Worth::Plain
 }
 
 /// A line as a failure shows it: without colours, not too long, and nothing in it that a store refuses.

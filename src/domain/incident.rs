@@ -281,7 +281,7 @@ fn reason(ended: &Ended) -> &str {
         ended.outcome,
         AttemptOutcome::TimedOut | AttemptOutcome::OutOfMemory | AttemptOutcome::Lost
     );
-    let line = ended.error_line.as_deref().filter(|line| is_own_end || looks_like_error(line));
+    let line = ended.error_line.as_deref().filter(|line| is_own_end || looks_like_error(line.as_bytes()));
     line.unwrap_or(&ended.message)
 }
 

@@ -55,11 +55,11 @@ pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of the text that lines of a log are searched for.
 pub const LOG_GREP_BYTES_MAX: usize = 200;
 /// Chunks of a log, and bytes in them, that one page with a filter looks at: it ends there, with what was found.
-pub const LOG_SCAN_CHUNKS_MAX: usize = 1_024;
+pub const LOG_SCAN_CHUNKS_MAX: usize = 4_096;
 /// See `LOG_SCAN_CHUNKS_MAX`.
-pub const LOG_SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const LOG_SCAN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many times as much a search of the newest lines looks at, for it cannot be continued.
-pub const LOG_SCAN_LAST_FACTOR: usize = 16;
+pub const LOG_SCAN_LAST_FACTOR: usize = 4;
 /// Events read at once by a subscription.
 pub const EVENT_PAGE_MAX: usize = 200;
 /// Bytes of them, roughly; the event that reaches it is the last one of its page.

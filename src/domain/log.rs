@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use aho_corasick::AhoCorasick;
 use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
 
+use super::error_line;
 use super::id::AttemptId;
 use super::limits::LOG_GREP_BYTES_MAX;
 use super::rejection::{Rejection, check_text};
@@ -56,6 +58,11 @@ impl fmt::Display for LogCursor {
 }
 
 impl LogCursor {
+    /// Behind every line of the attempt, also those that are still to come.
+    pub const fn behind_all(attempt: AttemptId) -> LogCursor {
+        LogCursor { attempt, line: i64::MAX }
+    }
+
     /// Reads a cursor that we gave; `None` for anything else.
     pub fn parse(text: &str) -> Option<LogCursor> {
         let (attempt, line) = text.split_once('.')?;
@@ -102,8 +109,53 @@ pub struct LogLine {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFilter {
     streams: Vec<LogStream>,
-    /// In lower case, as far as it is ASCII.
-    text: Option<String>,
+    text: Option<Text>,
+    kind: LineKind,
+}
+
+/// Which lines are wanted by what they say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LineKind {
+    /// All.
+    #[default]
+    Any,
+    /// Those that say by themselves that something failed.
+    Error,
+}
+
+/// A text to be found in a line; ASCII letters in any case.
+#[derive(Debug, Clone)]
+struct Text {
+    lower: String,
+    finder: AhoCorasick,
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.lower == other.lower
+    }
+}
+
+impl Eq for Text {}
+
+impl Text {
+    fn new(text: &str) -> Text {
+        let lower = text.to_ascii_lowercase();
+        let finder = AhoCorasick::builder().ascii_case_insensitive(true).build([&lower]);
+        Text { lower, finder: finder.expect("a short text makes a small automaton") }
+    }
+
+    /// Whether the bytes hold it. What is shown for bytes that are not UTF-8 is only there once it is shown.
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        if !self.is_of_bytes() {
+            return String::from_utf8_lossy(bytes).to_ascii_lowercase().contains(&self.lower);
+        }
+        self.finder.is_match(bytes)
+    }
+
+    fn is_of_bytes(&self) -> bool {
+        !self.lower.contains(char::REPLACEMENT_CHARACTER)
+    }
 }
 
 impl LogFilter {
@@ -116,22 +168,33 @@ impl LogFilter {
                 return Err(Rejection::invalid("grep", "must not be empty"));
             }
         }
-        Ok(LogFilter { streams, text: grep.map(|grep| grep.to_ascii_lowercase()) })
+        let text = grep.map(|grep| Text::new(&grep));
+        Ok(LogFilter { streams, text, kind: LineKind::Any })
+    }
+
+    /// The same, of lines of this kind only.
+    #[must_use]
+    pub fn of_kind(mut self, kind: LineKind) -> LogFilter {
+        self.kind = kind;
+        self
     }
 
     /// Whether every line is wanted.
     pub fn is_all(&self) -> bool {
-        self.streams.is_empty() && self.text.is_none()
+        self.streams.is_empty() && self.text.is_none() && self.kind == LineKind::Any
     }
 
-    /// Whether lines of the stream can be wanted.
-    pub fn takes(&self, stream: LogStream) -> bool {
-        self.streams.is_empty() || self.streams.contains(&stream)
+    /// Whether a line is wanted. In time that grows with its length alone.
+    pub fn takes(&self, stream: LogStream, line: &[u8]) -> bool {
+        (self.streams.is_empty() || self.streams.contains(&stream))
+            && self.text.as_ref().is_none_or(|text| text.is_in(line))
+            && (self.kind == LineKind::Any
+                || (stream != LogStream::System && error_line::looks_like_error(line)))
     }
 
-    /// Whether the text of a line, as it is shown, is wanted. In time that grows with the text alone.
-    pub fn fits(&self, shown: &str) -> bool {
-        self.text.as_ref().is_none_or(|text| shown.to_ascii_lowercase().contains(text))
+    /// Whether a line among these bytes can be wanted: they hold whole lines and whatever stands between them.
+    pub fn can_take_of(&self, lines: &[u8]) -> bool {
+        self.text.as_ref().is_none_or(|text| !text.is_of_bytes() || text.is_in(lines))
     }
 }
 
@@ -187,9 +250,37 @@ mod tests {
             ("x", "", false),
         ] {
             let filter = LogFilter::new(Vec::new(), Some(grep.to_owned())).unwrap();
-            assert_eq!(filter.fits(line), is_found, "{grep:?} in {line:?}");
+            assert_eq!(filter.takes(LogStream::Stdout, line.as_bytes()), is_found, "{grep:?} in {line:?}");
+            assert!(filter.can_take_of(line.as_bytes()) || !is_found, "{grep:?} in {line:?}");
         }
-        assert!(LogFilter::default().fits("anything") && LogFilter::default().is_all());
+        let all = LogFilter::default();
+        assert!(all.takes(LogStream::Stdout, b"anything") && all.can_take_of(b"anything") && all.is_all());
+    }
+
+    #[test]
+    fn a_line_is_searched_as_it_is_shown() {
+        let finds = |grep: &str, line: &[u8]| {
+            LogFilter::new(Vec::new(), Some(grep.to_owned())).unwrap().takes(LogStream::Stdout, line)
+        };
+        assert!(finds("\u{fffd}b", b"a\xffb") && !finds("\u{fffd}b", b"ab"));
+        assert!(finds("\u{e9}", b"\xf0\x9f\xc3\xa9"), "behind a character that was cut off");
+        let filter = LogFilter::new(Vec::new(), Some("\u{fffd}".to_owned())).unwrap();
+        assert!(filter.can_take_of(b"\xff"));
+    }
+
+    #[test]
+    fn lines_that_look_like_an_error_are_those_of_the_command() {
+        let errors = LogFilter::default().of_kind(LineKind::Error);
+        assert!(!errors.is_all() && errors.can_take_of(b"anything"));
+        assert!(errors.takes(LogStream::Stdout, b"error: no such host"));
+        assert!(!errors.takes(LogStream::Stderr, b"0 errors"));
+        assert!(!errors.takes(LogStream::System, b"error: no such host"));
+        let both = LogFilter::new(vec![LogStream::Stderr], Some("HOST".to_owned()))
+            .unwrap()
+            .of_kind(LineKind::Error);
+        assert!(both.takes(LogStream::Stderr, b"error: no such host"));
+        assert!(!both.takes(LogStream::Stderr, b"error: no such file"));
+        assert!(!both.takes(LogStream::Stdout, b"error: no such host"));
     }
 
     #[test]
@@ -203,8 +294,10 @@ mod tests {
 
     #[test]
     fn streams_are_all_or_those_that_are_named() {
-        assert!(LogFilter::default().takes(LogStream::System));
+        assert!(LogFilter::default().takes(LogStream::System, b""));
         let errors = LogFilter::new(vec![LogStream::Stderr], None).unwrap();
-        assert!(errors.takes(LogStream::Stderr) && !errors.takes(LogStream::Stdout) && !errors.is_all());
+        assert!(
+            errors.takes(LogStream::Stderr, b"") && !errors.takes(LogStream::Stdout, b"") && !errors.is_all()
+        );
     }
 }

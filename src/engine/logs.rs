@@ -58,10 +58,11 @@ impl Engine {
         })
     }
 
-    /// The newest lines of an attempt's log.
+    /// The newest lines of an attempt's log before the line `before`.
     pub async fn read_last_log(
         &self,
         attempt: &Attempt,
+        before: i64,
         filter: &LogFilter,
         limit: usize,
     ) -> Result<LogBatch, Fault> {
@@ -69,7 +70,8 @@ impl Engine {
         if let Some(end) = end.filter(|end| end.is_forgotten) {
             return Ok(forgotten(attempt, end, 0));
         }
-        let read = self.logs.read_last(attempt.id, filter, limit).await?;
+        let before = LogCursor { attempt: attempt.id, line: before };
+        let read = self.logs.read_last(before, filter, limit).await?;
         let read_all = self.recorder.news().reached(attempt.id).is_none();
         Ok(LogBatch {
             attempt: attempt.number,
@@ -138,7 +140,7 @@ impl Text {
         }
         let attempt = self.end.attempt;
         if let Some(chunk) = self.logs.chunk(LogCursor { attempt, line: self.line }).await? {
-            return Ok(Some(self.write(&chunk)));
+            return Ok(Some(self.write(&chunk)?));
         }
         // Nothing is left: either the last lines never came to the store, or the log has just made room.
         let is_there = self.logs.end(attempt).await?.is_some_and(|end| !end.is_forgotten);
@@ -152,21 +154,21 @@ impl Text {
         Ok(self.rest())
     }
 
-    fn write(&mut self, chunk: &Chunk) -> Vec<u8> {
+    fn write(&mut self, chunk: &Chunk) -> Result<Vec<u8>, Fault> {
         let mut part = Vec::new();
-        for (number, line) in chunk.numbered() {
-            if number < self.line || number >= self.end.line_count {
+        for line in chunk.lines()? {
+            if line.number < self.line || line.number >= self.end.line_count {
                 continue;
             }
-            if number == chunk.first_line && chunk.dropped_before > 0 {
+            if line.number == chunk.first_line && chunk.dropped_before > 0 {
                 self.told_bytes += chunk.dropped_before;
                 self.tell_gap(&mut part, chunk.dropped_before);
             }
-            self.line = number + 1;
+            self.line = line.number + 1;
             if line.stream == LogStream::System && self.only.is_none() {
-                self.remark(&mut part, &line.bytes);
+                self.remark(&mut part, line.bytes);
             } else if line.stream != LogStream::System && self.only.is_none_or(|only| only == line.stream) {
-                part.extend_from_slice(&line.bytes);
+                part.extend_from_slice(line.bytes);
                 if line.is_line_end {
                     part.push(b'\n');
                 }
@@ -177,7 +179,7 @@ impl Text {
         if chunk.first_line >= self.end.line_count {
             self.line = self.end.line_count;
         }
-        part
+        Ok(part)
     }
 
     /// What is missing behind the last line; a remark of its own says so where remarks are shown.

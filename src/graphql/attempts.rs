@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, ID};
 use super::context::ApiContext;
 use super::errors::fault;
 use super::incidents;
-use super::logs::LogPage;
+use super::logs::{LogPage, WantedLines};
 use crate::domain::attempt::Attempt;
 use crate::domain::duration::Span;
 use crate::domain::incident::Incident;
@@ -43,18 +43,25 @@ impl Attempt {
     }
 
     /// Its output: the newest lines with `last`, or from a position with `after`.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many lines from the position, at most 1,000.")] first: Option<i32>,
         #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
         #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
+        #[graphql(desc = "With `last`: only lines before the one with this position.")] before: Option<
+            LogCursor,
+        >,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
         #[graphql(
             desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
         )]
         grep: Option<String>,
+        #[graphql(desc = "Only lines that look like an error, by the rule that picks `errorLine`.")]
+        only_errors: Option<bool>,
     ) -> async_graphql::Result<LogBatch> {
-        LogPage { first, after, last, streams, grep }.read(ctx, Some(self)).await
+        let wanted = WantedLines { streams, grep, only_errors };
+        LogPage { first, after, last, before, wanted }.read(ctx, Some(self)).await
     }
 }

@@ -2,6 +2,7 @@
 
 use async_graphql::{Error, ErrorExtensions as _};
 
+use crate::domain::rejection::Rejection;
 use crate::engine::feed::StreamEnd;
 use crate::engine::store_watch;
 use crate::store::{Certainty, Fault, FaultKind};
@@ -17,6 +18,13 @@ pub fn coded(code: &'static str, message: impl Into<String>) -> Error {
 /// A value of an argument that is not acceptable.
 pub fn bad_input(message: impl Into<String>) -> Error {
     coded("BAD_USER_INPUT", message)
+}
+
+/// A value of an argument that a rule of ours refuses: `extensions.inputPath` names the argument, and what in it.
+pub fn rejected(rejection: Rejection) -> Error {
+    let Rejection { path: Some(path), message, .. } = rejection else { return bad_input(rejection.message) };
+    bad_input(format!("{}: {message}", path.join(".")))
+        .extend_with(|_, extensions| extensions.set("inputPath", path))
 }
 
 /// Trouble in the store. Of what the whole store has the caller learns the kind, and whether its change may have been

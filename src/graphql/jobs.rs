@@ -8,7 +8,7 @@ use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
-use super::logs::LogPage;
+use super::logs::{LogPage, WantedLines};
 use super::pages::{AttemptConnection, number_position, page_info, page_size};
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
@@ -179,17 +179,23 @@ impl Job {
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many lines from the position, at most 1,000.")] first: Option<i32>,
         #[graphql(desc = "Behind this position; the beginning when left out.")] after: Option<LogCursor>,
         #[graphql(desc = "The newest lines instead, at most 1,000.")] last: Option<i32>,
+        #[graphql(desc = "With `last`: only lines before the one with this position.")] before: Option<
+            LogCursor,
+        >,
         #[graphql(desc = "Only of these streams.")] streams: Option<Vec<LogStream>>,
         #[graphql(
             desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
         )]
         grep: Option<String>,
+        #[graphql(desc = "Only lines that look like an error, by the rule that picks `errorLine`.")]
+        only_errors: Option<bool>,
     ) -> async_graphql::Result<LogBatch> {
         let after = after.filter(|after| after.attempt.0 > 0);
         let attempt = match after {
@@ -198,7 +204,8 @@ impl Job {
             None => ctx.loaders().0.load_one(LastAttemptOf(self.id)).await.map_err(fault)?,
         };
         let attempt = attempt.filter(|attempt| attempt.job_id == self.id);
-        LogPage { first, after, last, streams, grep }.read(ctx, attempt.as_ref()).await
+        let wanted = WantedLines { streams, grep, only_errors };
+        LogPage { first, after, last, before, wanted }.read(ctx, attempt.as_ref()).await
     }
 
     /// The job that this one retries; null also when the caller may not see it.

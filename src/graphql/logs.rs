@@ -6,7 +6,7 @@ use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use crate::domain::attempt::Attempt;
 use crate::domain::limits::LOG_LINES_MAX;
-use crate::domain::log::{LogBatch, LogCursor, LogFilter, LogStream};
+use crate::domain::log::{LineKind, LogBatch, LogCursor, LogFilter, LogStream};
 use crate::domain::scalars::BigInt;
 use crate::engine::Engine;
 
@@ -22,16 +22,31 @@ pub struct LogPage {
     pub after: Option<LogCursor>,
     /// The newest lines instead.
     pub last: Option<i32>,
+    /// The newest before this line.
+    pub before: Option<LogCursor>,
+    /// Only these lines.
+    pub wanted: WantedLines,
+}
+
+/// Which lines are wanted, as they were asked for.
+#[derive(Debug, Clone)]
+pub struct WantedLines {
     /// Only of these streams.
     pub streams: Option<Vec<LogStream>>,
     /// Only with this text.
     pub grep: Option<String>,
+    /// Only those that look like an error.
+    pub only_errors: Option<bool>,
 }
 
-/// What is wanted of a log, checked.
-pub fn filter(streams: Option<Vec<LogStream>>, grep: Option<String>) -> async_graphql::Result<LogFilter> {
-    let filter = LogFilter::new(streams.unwrap_or_default(), grep);
-    filter.map_err(|rejection| bad_input(format!("grep {}", rejection.message)))
+impl WantedLines {
+    /// The same, checked.
+    pub fn filter(self) -> async_graphql::Result<LogFilter> {
+        let filter = LogFilter::new(self.streams.unwrap_or_default(), self.grep)
+            .map_err(|rejection| bad_input(format!("grep {}", rejection.message)))?;
+        let kind = if self.only_errors == Some(true) { LineKind::Error } else { LineKind::Any };
+        Ok(filter.of_kind(kind))
+    }
 }
 
 impl LogPage {
@@ -40,12 +55,15 @@ impl LogPage {
         if self.last.is_some() && (self.first.is_some() || self.after.is_some()) {
             return Err(bad_input("give either last, or first and after"));
         }
+        if self.before.is_some() && self.last.is_none() {
+            return Err(bad_input("before goes with last"));
+        }
         let limit = self.last.or(self.first).unwrap_or(LINES_DEFAULT);
         if !(1..=LOG_LINES_MAX).contains(&limit) {
             return Err(bad_input(format!("a page of a log has 1 to {LOG_LINES_MAX} lines, not {limit}")));
         }
         let limit = usize::try_from(limit).map_err(|_| bad_input("a page of a log has at least 1 line"))?;
-        let filter = filter(self.streams, self.grep)?;
+        let filter = self.wanted.filter()?;
         let Some(attempt) = attempt else {
             return Ok(LogBatch {
                 attempt: 0,
@@ -59,15 +77,21 @@ impl LogPage {
         };
         let engine = ctx.engine();
         if self.last.is_some() {
-            return engine.read_last_log(attempt, &filter, limit).await.map_err(fault);
+            // A line's position lies right behind it.
+            let before = line_of(self.before, attempt, "before")?.map_or(i64::MAX, |line| line - 1);
+            return engine.read_last_log(attempt, before, &filter, limit).await.map_err(fault);
         }
-        let line = match self.after {
-            Some(after) if after.attempt != attempt.id => {
-                return Err(bad_input("after is a position in the log of another attempt"));
-            }
-            Some(after) => after.line,
-            None => 0,
-        };
+        let line = line_of(self.after, attempt, "after")?.unwrap_or(0);
         engine.read_log(attempt, line, &filter, limit).await.map_err(fault)
+    }
+}
+
+/// The line of a position, which must be one in the log of this attempt.
+fn line_of(at: Option<LogCursor>, attempt: &Attempt, name: &str) -> async_graphql::Result<Option<i64>> {
+    match at {
+        Some(at) if at.attempt != attempt.id => {
+            Err(bad_input(format!("{name} is a position in the log of another attempt")))
+        }
+        at => Ok(at.map(|at| at.line)),
     }
 }

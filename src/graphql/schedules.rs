@@ -4,7 +4,7 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 
 use super::access::{job_seen, seen};
 use super::context::ApiContext;
-use super::errors::{bad_input, fault};
+use super::errors::{fault, rejected};
 use super::list_cost;
 use super::pages::{ScheduleConnection, TickConnection, name_position, number_position, page_size};
 use super::payloads::{
@@ -50,10 +50,9 @@ pub enum TimingShown {
 }
 
 fn preview(timing: &CompiledTiming, after: Timestamp, first: i32) -> async_graphql::Result<Vec<DueTime>> {
-    if !(1..=PREVIEW_MAX).contains(&first) {
-        return Err(bad_input(format!("first must lie in 1..={PREVIEW_MAX}, is {first}")));
-    }
-    let first = usize::try_from(first).map_err(|_| bad_input("first must be positive"))?;
+    let few = usize::try_from(first).ok().filter(|_| (1..=PREVIEW_MAX).contains(&first));
+    let refused = || Rejection::invalid("first", format!("must lie in 1..={PREVIEW_MAX}, is {first}"));
+    let first = few.ok_or_else(|| rejected(refused()))?;
     Ok(timing.due_in(after, Timestamp::MAX, first))
 }
 
@@ -153,6 +152,7 @@ impl ScheduleQuery {
     }
 
     /// What a schedule written so would do, before it is saved; a note says what a change of clocks does to a due time.
+    /// `extensions.inputPath` of an error names the argument at fault.
     #[graphql(complexity = "list_cost(first, child_complexity)")]
     async fn schedule_preview(
         &self,
@@ -166,16 +166,16 @@ impl ScheduleQuery {
         name: Option<String>,
     ) -> async_graphql::Result<Vec<DueTime>> {
         if name.is_none() && jitter != Span::ZERO {
-            return Err(bad_input("name: with jitter it decides when the schedule is due"));
+            return Err(rejected(Rejection::invalid(
+                "name",
+                "with jitter it decides when the schedule is due",
+            )));
         }
         let (timing, now) = (timing.into(), ctx.engine().clock.now());
         let compiled = check_jitter(&timing, jitter)
             .and_then(|()| compile(&timing, &time_zone, jitter, name.as_deref().unwrap_or_default()))
             .and_then(|timing| first_due(&timing, &time_zone, now).map(|_| timing));
-        let timing = compiled.map_err(|Rejection { path, message, .. }| {
-            bad_input(format!("{}: {message}", path.unwrap_or_default().join(".")))
-        })?;
-        preview(&timing, now, first)
+        preview(&compiled.map_err(rejected)?, now, first)
     }
 }
 

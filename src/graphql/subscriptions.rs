@@ -7,7 +7,7 @@ use super::access::job_seen;
 use super::context::ApiContext;
 use super::errors::{coded, stream_end};
 use super::events::check_filter;
-use super::logs;
+use super::logs::WantedLines;
 use crate::domain::event::{EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::health::Health;
@@ -129,6 +129,7 @@ impl Subscription {
     }
 
     /// The output of a job, or of one attempt of it; completes with its last line.
+    #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn job_log(
         &self,
         ctx: &Context<'_>,
@@ -140,6 +141,8 @@ impl Subscription {
             desc = "Only lines, or pieces of one, that hold this text; ASCII letters in any case. At most 200 bytes."
         )]
         grep: Option<String>,
+        #[graphql(desc = "Only lines that look like an error, by the rule that picks `errorLine`.")]
+        only_errors: Option<bool>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<LogBatch>> + use<>> {
         let request = FollowRequest {
             id,
@@ -147,7 +150,7 @@ impl Subscription {
             log_after: ctx.resume().1.or(after),
             wants_log: true,
             wants_progress: false,
-            filter: logs::filter(streams, grep)?,
+            filter: WantedLines { streams, grep, only_errors }.filter()?,
             attempt,
         };
         let steps = follow(ctx, request).await?;

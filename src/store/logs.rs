@@ -8,18 +8,15 @@ use std::sync::Arc;
 use super::db::{Db, Kind, Sql, Tx};
 use super::fault::Result;
 use super::log_care::LogGuard;
-pub use super::log_chunks::Chunk;
-use super::log_chunks::{LINE_HEAD_BYTES, pack, shown};
+use super::log_chunks::{LINE_HEAD_BYTES, pack};
+pub use super::log_chunks::{Chunk, StoredLine};
+use super::log_pages::{LastPage, Page};
 use super::page;
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::{background, points};
 use crate::domain::id::AttemptId;
-use crate::domain::limits::{
-    LOG_PAGE_BYTES_MAX, LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR,
-};
 use crate::domain::log::{LogCursor, LogFilter, LogLine, LogStream, NewLine};
-use crate::domain::scalars::BigInt;
 
 /// Bytes of a log that are kept from its beginning, whatever follows.
 pub const HEAD_BYTES: i64 = 1024 * 1024;
@@ -184,30 +181,10 @@ pub struct Logs {
     pub(super) guard: Arc<LogGuard>,
 }
 
-/// Chunks that one statement gives: of a page, and of a search.
+/// Chunks that one statement gives: the first of a page, the next ones, and those of a search.
+const CHUNKS_AT_FIRST: i64 = 2;
 const CHUNKS_PER_READ: i64 = 8;
 const CHUNKS_PER_SCAN: i64 = 32;
-
-/// What one page may look at.
-struct Budget {
-    chunks: usize,
-    bytes: usize,
-}
-
-impl Budget {
-    fn times(factor: usize) -> Budget {
-        Budget { chunks: LOG_SCAN_CHUNKS_MAX * factor, bytes: LOG_SCAN_BYTES_MAX * factor }
-    }
-
-    fn spend(&mut self, chunk: &Chunk) {
-        self.chunks = self.chunks.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(chunk.bytes());
-    }
-
-    fn is_spent(&self) -> bool {
-        self.chunks == 0 || self.bytes == 0
-    }
-}
 
 impl Logs {
     /// The log store over `db`.
@@ -244,78 +221,45 @@ impl Logs {
         Ok(())
     }
 
-    /// Lines behind `after` that the filter takes, at most `limit`. A page with a filter looks at so much and ends
-    /// there, be it without a line: `has_more` says that it goes on.
+    /// Lines behind `after` that the filter takes, at most `limit`. A page looks at so much and ends there, be it
+    /// without a line: `has_more` says that it goes on.
     pub async fn read(&self, after: LogCursor, filter: &LogFilter, limit: usize) -> Result<LogRead> {
-        let attempt = after.attempt;
-        let mut read = LogRead { lines: Vec::new(), cursor: after, has_more: false, dropped_bytes: 0 };
-        let (mut bytes, mut gap, mut budget) = (0, 0, Budget::times(1));
-        let at_once = if filter.is_all() { CHUNKS_PER_READ } else { CHUNKS_PER_SCAN };
+        let mut page = Page::behind(after, limit);
+        let mut at_once = if filter.is_all() { CHUNKS_AT_FIRST } else { CHUNKS_PER_SCAN };
         loop {
-            let rows = self.db.rows(&READ, &args![attempt.0, read.cursor.line, at_once]).await?;
+            let rows = self.db.rows(&READ, &args![after.attempt.0, page.read.cursor.line, at_once]).await?;
             for row in &rows {
-                let chunk = Chunk::open(row, attempt)?;
-                budget.spend(&chunk);
-                for (number, line) in chunk.numbered() {
-                    if number < read.cursor.line {
-                        continue;
-                    }
-                    if read.lines.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
-                        read.has_more = true;
-                        return Ok(read);
-                    }
-                    // The gap is told with the first line behind it.
-                    if number == chunk.first_line {
-                        read.dropped_bytes += chunk.dropped_before;
-                        gap += chunk.dropped_before;
-                    }
-                    read.cursor.line = number + 1;
-                    if let Some(mut line) = wanted(filter, (number, line), attempt) {
-                        bytes += line.text.len();
-                        line.dropped_before = BigInt(std::mem::take(&mut gap));
-                        read.lines.push(line);
-                    }
+                if !page.take(&Chunk::open(row, after.attempt)?, filter)? {
+                    page.read.has_more = true;
+                    return Ok(page.read);
                 }
             }
-            read.has_more = i64::try_from(rows.len()).is_ok_and(|count| count == at_once);
-            if !read.has_more || filter.is_all() || budget.is_spent() {
-                return Ok(read);
+            page.read.has_more = i64::try_from(rows.len()).is_ok_and(|count| count == at_once);
+            if !page.read.has_more || page.is_spent() {
+                return Ok(page.read);
             }
+            at_once = at_once.max(CHUNKS_PER_READ);
         }
     }
 
-    /// The newest lines that the filter takes, at most `limit`, oldest first. `has_more` says that the search ended
-    /// before it had looked at everything older.
-    pub async fn read_last(&self, attempt: AttemptId, filter: &LogFilter, limit: usize) -> Result<LogRead> {
-        let mut newest_first: Vec<LogLine> = Vec::new();
-        let (mut before, mut end, mut bytes, mut dropped_bytes) = (i64::MAX, None, 0, 0);
-        let mut budget = Budget::times(LOG_SCAN_LAST_FACTOR);
-        'chunks: while !budget.is_spent() {
-            let rows = self.db.rows(&READ_LAST, &args![attempt.0, before, CHUNKS_PER_READ]).await?;
+    /// The newest lines before the line `before` that the filter takes, at most `limit`, oldest first. `has_more` says
+    /// that the search ended before it had looked at everything older.
+    pub async fn read_last(&self, before: LogCursor, filter: &LogFilter, limit: usize) -> Result<LogRead> {
+        let mut page = LastPage::before(before, limit);
+        let mut next = before.line;
+        let mut at_once = CHUNKS_AT_FIRST;
+        'chunks: while !page.is_spent() {
+            let rows = self.db.rows(&READ_LAST, &args![before.attempt.0, next, at_once]).await?;
             let Some(row) = rows.last() else { break };
-            before = row.get(0)?;
+            next = row.get(0)?;
             for row in &rows {
-                let chunk = Chunk::open(row, attempt)?;
-                budget.spend(&chunk);
-                for (number, line) in chunk.numbered().rev() {
-                    end = end.or(Some(number + 1));
-                    if newest_first.len() == limit || bytes >= LOG_PAGE_BYTES_MAX {
-                        break 'chunks;
-                    }
-                    if let Some(line) = wanted(filter, (number, line), attempt) {
-                        bytes += line.text.len();
-                        newest_first.push(line);
-                    }
-                }
-                dropped_bytes += chunk.dropped_before;
-                if let Some(oldest) = newest_first.last_mut() {
-                    oldest.dropped_before.0 += chunk.dropped_before;
+                if !page.take(&Chunk::open(row, before.attempt)?, filter)? {
+                    break 'chunks;
                 }
             }
+            at_once = CHUNKS_PER_READ;
         }
-        newest_first.reverse();
-        let cursor = LogCursor { attempt, line: end.unwrap_or(0) };
-        Ok(LogRead { lines: newest_first, cursor, has_more: budget.is_spent(), dropped_bytes })
+        Ok(page.end())
     }
 
     /// The chunk that holds the line at the cursor, else the next one that is kept.
@@ -347,11 +291,6 @@ impl Logs {
         let byte_count = kept + dropped_bytes;
         Ok(LogEnd { attempt, line_count: row.get(0)?, byte_count, dropped_bytes, is_forgotten: false })
     }
-}
-
-/// The line as it is shown, when the filter takes it.
-fn wanted(filter: &LogFilter, line: (i64, &NewLine), attempt: AttemptId) -> Option<LogLine> {
-    filter.takes(line.1.stream).then(|| shown(line, attempt)).filter(|line| filter.fits(&line.text))
 }
 
 /// The bodies of the chunks; those of a flood are packed where it holds up nobody.

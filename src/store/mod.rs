@@ -31,6 +31,7 @@ pub mod keys;
 mod known;
 pub mod log_care;
 mod log_chunks;
+mod log_pages;
 pub mod log_room;
 pub mod logs;
 pub mod offer;

@@ -36,14 +36,18 @@ fn queue_from(row: &Row) -> Result<Queue> {
     })
 }
 
-const EXISTS: Sql = Sql::both("SELECT count(*) FROM queues WHERE name = $1", &[Kind::Text]);
+const ID_OF: Sql = Sql::both("SELECT id FROM queues WHERE name = $1", &[Kind::Text]);
+
+async fn id_of(batch: &mut Batch<'_>, name: &str) -> Result<Option<QueueId>> {
+    batch.tx.optional(&ID_OF, &args![name]).await?.map(|row| row.get(0).map(QueueId)).transpose()
+}
 
 /// Whether a queue of this name exists.
 pub(super) async fn exists(batch: &mut Batch<'_>, name: &str) -> Result<bool> {
     if batch.known.has_queue(name) {
         return Ok(true);
     }
-    let exists = page::one(batch.tx.optional(&EXISTS, &args![name]).await?)?.get::<i64>(0)? > 0;
+    let exists = id_of(batch, name).await?.is_some();
     if exists {
         batch.known.see_queue(name);
     }
@@ -103,20 +107,23 @@ impl Change for ChangeQueue {
     type Answer = ();
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        let exists = exists(batch, &self.name).await?;
+        let known = id_of(batch, &self.name).await?;
+        let id = match (known, &self.action) {
+            (Some(id), _) => id,
+            (None, QueueAction::Put { .. }) => QueueId(batch.draw(Numbered::Queue).await?),
+            (None, _) => {
+                let message = format!("there is no queue named {}", self.name);
+                return Err(Rejection::at(UserErrorCode::NotFound, "name", message).into());
+            }
+        };
         let now = batch.now.0;
         let data = match &self.action {
             QueueAction::Put { concurrency_limit, rate_limit } => {
-                let id = if exists { 0 } else { batch.draw(Numbered::Queue).await? };
                 let (starts, per) = (rate_limit.map(|rate| rate.starts), rate_limit.map(|rate| rate.per));
-                let values = args![id, &self.name, *concurrency_limit, now, starts, per.map(Span::millis)];
+                let values = args![id.0, &self.name, *concurrency_limit, now, starts, per.map(Span::millis)];
                 batch.tx.execute(&PUT, &values).await?;
                 let rate = rate_limit.map(|rate| json!({"starts": rate.starts, "per": rate.per.to_string()}));
                 json!({"action": "PUT", "concurrencyLimit": concurrency_limit, "rateLimit": rate})
-            }
-            _ if !exists => {
-                let message = format!("there is no queue named {}", self.name);
-                return Err(Rejection::at(UserErrorCode::NotFound, "name", message).into());
             }
             QueueAction::Pause { reason } => {
                 let values = args![&self.name, now, reason.clone(), &self.actor];
@@ -133,7 +140,7 @@ impl Change for ChangeQueue {
         batch.emit(NewEvent {
             kind: EventType::QueueChanged,
             actor: self.actor.clone(),
-            subject_id: None,
+            subject_id: Some(id.to_string()),
             job_id: None,
             task_name: None,
             queue_name: Some(self.name.clone()),
@@ -217,4 +224,4 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&EXISTS, &PUT, &PAUSE, &RESUME, &BY_NAME, &BY_ID, &LIST, &NUMBERS, &OLDEST];
+    &[&ID_OF, &PUT, &PAUSE, &RESUME, &BY_NAME, &BY_ID, &LIST, &NUMBERS, &OLDEST];

@@ -61,6 +61,9 @@ function decode(part: string): string {
   }
 }
 
+/** Told when the page would go elsewhere, instead of that: `leave` goes there. */
+type Guard = (leave: () => void) => void;
+
 class Router {
   #path = $state.raw('/');
   #search = $state.raw('');
@@ -72,11 +75,27 @@ class Router {
     return this.#path;
   }
 
+  #guard: Guard | null = null;
+
+  /** Has somebody asked before the page goes to another address. Gives the way to stop that. */
+  guard(guard: Guard): () => void {
+    this.#guard = guard;
+    return () => {
+      if (this.#guard === guard) this.#guard = null;
+    };
+  }
+
   /** Follows Back, Forward and every link of the page to one of its own screens. Call once. */
   start(): void {
     this.#read();
     addEventListener('popstate', () => {
-      this.#read();
+      const address = this.#path + this.#search;
+      const isHeld = this.#ask(() => {
+        history.back();
+      });
+      // The browser has gone back already.
+      if (isHeld) history.pushState(null, '', address);
+      else this.#read();
     });
     document.addEventListener('click', (event) => {
       const target = ownLink(event);
@@ -90,11 +109,25 @@ class Router {
   go(address: string, how: 'push' | 'replace' = 'push'): void {
     const here = location.pathname + location.search;
     if (address === here) return;
+    const isHeld = this.#ask(() => {
+      this.go(address, how);
+    });
+    if (isHeld) return;
     if (how === 'replace') history.replaceState(null, '', address);
     else history.pushState(null, '', address);
     const before = this.#path;
     this.#read();
     if (before !== this.#path) scrollTo(0, 0);
+  }
+
+  /** Whether the page must stay until somebody has answered. */
+  #ask(leave: () => void): boolean {
+    const guard = this.#guard;
+    guard?.(() => {
+      this.#guard = null;
+      leave();
+    });
+    return guard !== null;
   }
 
   #read(): void {

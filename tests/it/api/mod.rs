@@ -19,6 +19,7 @@ mod routes;
 mod schema;
 mod socket;
 mod streams;
+mod subjects;
 mod tokens;
 pub mod transport;
 mod wire;

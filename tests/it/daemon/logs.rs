@@ -84,6 +84,46 @@ fn lines_are_found_by_their_text() {
 }
 
 #[test]
+fn lines_that_look_like_an_error_are_found_by_the_rule_of_the_error_line() {
+    let daemon = Daemon::start();
+    let script = "seq -f 'line %g, 0 errors' 3000; echo 'ERROR: disk is full'; seq -f 'line %g' 3001 5000; echo 'error: no' ";
+    let id = sh(&daemon, script);
+    let query = "query ($id: ID!, $last: Int, $before: LogCursor, $grep: String, $only: Boolean) {
+        job(id: $id) {
+            log(last: $last, before: $before, grep: $grep, onlyErrors: $only) { lines { cursor text } }
+            attempts { nodes { log(first: 1, onlyErrors: true) { lines { text } } } }
+        }
+    }";
+    let ask = |variables: Value| {
+        let mut variables = variables;
+        variables["id"] = json!(id);
+        daemon.graphql(query, variables)["job"].take()
+    };
+    let job = ask(json!({ "only": true }));
+    assert_eq!(texts(&job["log"]), ["ERROR: disk is full", "error: no"]);
+    assert_eq!(texts(&job["attempts"]["nodes"][0]["log"]), ["ERROR: disk is full"]);
+    let newest = ask(json!({ "last": 1, "only": true }));
+    assert_eq!(texts(&newest["log"]), ["error: no"]);
+    // Back from there, as a client goes on: the line of the position is not given again.
+    let before = &newest["log"]["lines"][0]["cursor"];
+    assert_eq!(
+        texts(&ask(json!({ "last": 1, "before": before, "only": true }))["log"]),
+        ["ERROR: disk is full"]
+    );
+    assert_eq!(texts(&ask(json!({ "last": 2, "before": before }))["log"]), ["line 4999", "line 5000"]);
+    assert_eq!(texts(&ask(json!({ "last": 1, "before": before, "grep": "LINE 30" }))["log"]), ["line 3099"]);
+
+    let stream = "subscription ($id: ID!) { jobLog(id: $id, onlyErrors: true) { lines { text } } }";
+    let message = daemon.subscribe(stream, &json!({ "id": id })).next_within(PATIENCE).expect("its log");
+    assert_eq!(texts(&message.result["data"]["jobLog"]), ["ERROR: disk is full", "error: no"]);
+
+    for bad in [json!({ "id": id, "before": before }), json!({ "id": id, "last": 1, "before": "999.1" })] {
+        let answer = daemon.send(query, &bad).expect("an answer");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{bad:?}: {answer}");
+    }
+}
+
+#[test]
 fn a_follower_is_given_the_lines_with_the_text_and_the_end() {
     let daemon = Daemon::start();
     let gate = daemon.directory().join("gate");

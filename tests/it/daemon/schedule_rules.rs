@@ -69,7 +69,14 @@ fn preview(daemon: &Daemon, arguments: &str) -> Result<Vec<Value>, String> {
     let mut answer = daemon.send(&query, &json!({})).expect("an answer");
     match answer["data"]["schedulePreview"].take() {
         Value::Array(due) => Ok(due),
-        _ => Err(string(&answer["errors"][0]["message"])),
+        _ => {
+            let error = &answer["errors"][0];
+            let path = error["extensions"]["inputPath"].as_array().expect("it says which argument").clone();
+            let path: Vec<_> = path.iter().map(string).collect();
+            let message = string(&error["message"]);
+            assert!(message.starts_with(&format!("{}: ", path.join("."))), "{path:?}: {message}");
+            Err(message)
+        }
     }
 }
 

@@ -27,6 +27,11 @@ fn shots() -> PathBuf {
 /// Tells the story in a browser of its own. A line `please: WORD` of the script is a wish that only the test can
 /// fulfil (`kill` or `start` the daemon under the open page); it is answered by a line once that is done.
 fn tell(story: &str, daemon: &mut Daemon) {
+    tell_of(story, 0, daemon);
+}
+
+/// The same of something that has a size, which the story reads as `SIZE`.
+fn tell_of(story: &str, size: usize, daemon: &mut Daemon) {
     if !is_built() {
         return;
     }
@@ -39,6 +44,7 @@ fn tell(story: &str, daemon: &mut Daemon) {
         .env("URL", daemon.url())
         .env("LINK", link(&daemon.banner()))
         .env("TOKEN", daemon.token())
+        .env("SIZE", size.to_string())
         .env("CHROMIUM", browser)
         .env("SHOTS", shots())
         .env("HOME", daemon.directory())

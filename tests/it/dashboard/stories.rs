@@ -1,7 +1,8 @@
 //! The stories, each on a daemon of its own. What they claim stands in their scripts.
 
-use super::tell;
+use super::{tell, tell_of};
 use crate::support::daemon::Daemon;
+use crate::support::length::sized;
 
 #[test]
 fn the_banner_link_leads_in_and_a_task_runs_from_its_form_with_its_progress_and_log_live() {
@@ -16,6 +17,28 @@ fn a_wrong_token_is_refused_in_words_and_a_reading_one_sees_no_button_that_it_ma
 #[test]
 fn a_running_job_is_stopped_and_repeated_from_its_page() {
     tell("stop", &mut Daemon::start());
+}
+
+#[test]
+fn many_jobs_are_cancelled_and_retried_at_once_after_a_look_at_what_it_touches() {
+    tell("bulk", &mut Daemon::start());
+}
+
+#[test]
+fn a_task_and_a_command_are_run_and_followed_without_a_mouse() {
+    tell("keys", &mut Daemon::start());
+}
+
+#[test]
+fn what_was_not_saved_is_not_lost_without_a_question() {
+    tell("unsaved", &mut Daemon::start());
+}
+
+#[test]
+fn a_long_log_opens_at_its_end_and_takes_no_more_room_than_what_is_seen() {
+    // 22 MB, or 220 MB.
+    let lines = sized(250_000, 2_500_000);
+    tell_of("log", lines, &mut Daemon::start_with(&["--log-attempt-cap", "1GiB"]));
 }
 
 #[test]

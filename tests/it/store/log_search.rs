@@ -3,12 +3,13 @@
 
 use beadle::domain::id::AttemptId;
 use beadle::domain::limits::{LOG_SCAN_BYTES_MAX, LOG_SCAN_CHUNKS_MAX, LOG_SCAN_LAST_FACTOR};
-use beadle::domain::log::{LogCursor, LogFilter, LogStream, NewLine};
+use beadle::domain::log::{LineKind, LogCursor, LogFilter, LogStream, NewLine};
 use beadle::store::logs::{LogRead, LogTurn, Logs, NewChunk};
 
 use super::stage::{Stage, T0, on_both, on_sqlite};
 
 const ATTEMPT: AttemptId = AttemptId(7);
+const NEWEST: LogCursor = LogCursor::behind_all(ATTEMPT);
 
 /// Chunks of these lines; those of odd numbers are errors.
 async fn write(stage: &Stage, chunks: &[Vec<String>]) -> Logs {
@@ -92,10 +93,58 @@ fn the_newest_lines_with_a_text_are_found_far_back() {
             (2, &["needle two", "NEEDLE three"]),
             (9, &["needle one", "needle two", "NEEDLE three"]),
         ] {
-            let read = logs.read_last(ATTEMPT, &grep("needle"), limit).await.unwrap();
+            let read = logs.read_last(NEWEST, &grep("needle"), limit).await.unwrap();
             assert_eq!((texts(&read), read.has_more), (expected.to_vec(), false));
             assert_eq!(read.cursor.line, 180, "it leads on to what follows");
         }
+    });
+}
+
+#[test]
+fn a_search_back_from_a_line_finds_the_one_before_it() {
+    on_both(async |stage| {
+        let mut chunks = vec![vec!["plain".to_owned(); 3]; 60];
+        for (chunk, line) in [(2, 1), (2, 2), (50, 0)] {
+            chunks[chunk][line] = format!("needle {}", chunk * 3 + line);
+        }
+        let logs = write(&stage, &chunks).await;
+        for (before, expected) in [(180, "needle 150"), (150, "needle 8"), (8, "needle 7"), (7, "")] {
+            let from = LogCursor { attempt: ATTEMPT, line: before };
+            let read = logs.read_last(from, &grep("needle"), 1).await.unwrap();
+            assert_eq!(texts(&read).concat(), expected, "before {before}");
+            assert!(!read.has_more);
+        }
+    });
+}
+
+#[test]
+fn lines_that_look_like_an_error_are_found_among_others() {
+    on_both(async |stage| {
+        let mut chunks = vec![vec!["fetching 3 of 9, 0 errors so far".to_owned(); 5]; 70];
+        chunks[40][3] = "ERROR: relation \"orders\" does not exist".to_owned();
+        chunks[66][1] = "panicked at 'index out of bounds'".to_owned();
+        let expected = [chunks[40][3].clone(), chunks[66][1].clone()];
+        let logs = write(&stage, &chunks).await;
+        let errors = LogFilter::default().of_kind(LineKind::Error);
+        assert_eq!(all(&logs, &errors, 1).await.0, expected);
+        let last = logs.read_last(NEWEST, &errors, 1).await.unwrap();
+        assert_eq!(texts(&last), expected[1..]);
+        let both = grep("orders").of_kind(LineKind::Error);
+        assert_eq!(all(&logs, &both, 9).await.0, expected[..1]);
+        assert_eq!(all(&logs, &grep("so far").of_kind(LineKind::Error), 9).await.0, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_page_is_filled_however_small_the_chunks_are() {
+    on_both(async |stage| {
+        let chunks: Vec<_> = (0..500).map(|number| vec![format!("line {number}")]).collect();
+        let logs = write(&stage, &chunks).await;
+        let start = LogCursor { attempt: ATTEMPT, line: 100 };
+        let read = logs.read(start, &LogFilter::default(), 250).await.unwrap();
+        assert_eq!((read.lines.len(), read.cursor.line, read.has_more), (250, 350, true));
+        let rest = logs.read(read.cursor, &LogFilter::default(), 250).await.unwrap();
+        assert_eq!((rest.lines.len(), rest.cursor.line, rest.has_more), (150, 500, false));
     });
 }
 
@@ -134,9 +183,9 @@ fn a_search_of_the_newest_lines_says_that_it_has_not_looked_at_all() {
         let mut chunks = vec![vec!["plain".to_owned()]; count + 8];
         chunks[0][0] = "needle".to_owned();
         let logs = write(&stage, &chunks).await;
-        let read = logs.read_last(ATTEMPT, &grep("needle"), 10).await.unwrap();
+        let read = logs.read_last(NEWEST, &grep("needle"), 10).await.unwrap();
         assert_eq!((read.lines.len(), read.has_more), (0, true));
-        let newest = logs.read_last(ATTEMPT, &grep("plain"), 10).await.unwrap();
+        let newest = logs.read_last(NEWEST, &grep("plain"), 10).await.unwrap();
         assert_eq!((newest.lines.len(), newest.has_more), (10, false));
     });
 }
@@ -157,7 +206,7 @@ fn a_gap_is_told_with_the_next_line_that_is_shown() {
         let start = LogCursor { attempt: ATTEMPT, line: 0 };
         for (filter, line, count) in [(LogFilter::default(), "c", 5), (grep("e"), "e", 1)] {
             let page = logs.read(start, &filter, 10).await.unwrap();
-            let last = logs.read_last(ATTEMPT, &filter, 10).await.unwrap();
+            let last = logs.read_last(NEWEST, &filter, 10).await.unwrap();
             for read in [page, last] {
                 assert_eq!((read.lines.len(), read.dropped_bytes), (count, 100));
                 let told: Vec<_> = read.lines.iter().filter(|line| line.dropped_before.0 > 0).collect();

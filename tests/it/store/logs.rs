@@ -8,6 +8,7 @@ use beadle::store::logs::{DroppedChunk, LogEnd, LogRead, LogTurn, Logs, NewChunk
 use super::stage::{Stage, T0, on_both};
 
 const ATTEMPT: AttemptId = AttemptId(7);
+const NEWEST: LogCursor = LogCursor::behind_all(ATTEMPT);
 
 fn line(stream: LogStream, bytes: &[u8]) -> NewLine {
     NewLine { at: T0, stream, bytes: bytes.to_vec(), is_line_end: true }
@@ -113,16 +114,27 @@ fn the_last_lines_come_oldest_first_and_lead_on_to_what_follows() {
         let chunks = (0..20).map(|number| chunk(number * 5, 5)).collect();
         let logs = write(&stage, chunks).await;
         for limit in [1, 4, 5, 6, 63, 100, 500] {
-            let read = logs.read_last(ATTEMPT, &LogFilter::default(), limit).await.unwrap();
+            let read = logs.read_last(NEWEST, &LogFilter::default(), limit).await.unwrap();
             let first = 100 - i64::try_from(limit).unwrap().min(100);
             let expected: Vec<_> = (first..100).map(|number| format!("line {number}")).collect();
             assert_eq!((texts(&read), read.cursor), (expected.iter().map(String::as_str).collect(), at(100)));
         }
-        let errors = logs.read_last(ATTEMPT, &only(&[LogStream::Stderr]), 2).await.unwrap();
+        for (before, limit) in [(100, 3), (98, 2), (95, 7), (52, 100), (1, 4), (0, 4)] {
+            let read = logs.read_last(at(before), &LogFilter::default(), limit).await.unwrap();
+            let first = (before - i64::try_from(limit).unwrap()).max(0);
+            let expected: Vec<_> = (first..before).map(|number| format!("line {number}")).collect();
+            let texts_before = texts(&read);
+            assert_eq!(
+                (texts_before, read.cursor),
+                (expected.iter().map(String::as_str).collect(), at(before))
+            );
+        }
+        let errors = logs.read_last(NEWEST, &only(&[LogStream::Stderr]), 2).await.unwrap();
         assert_eq!((texts(&errors), errors.cursor), (vec!["line 97", "line 99"], at(100)));
-        let none = logs.read_last(ATTEMPT, &only(&[LogStream::System]), 2).await.unwrap();
+        let none = logs.read_last(NEWEST, &only(&[LogStream::System]), 2).await.unwrap();
         assert_eq!((none.lines.len(), none.cursor), (0, at(100)));
-        let empty = logs.read_last(AttemptId(8), &LogFilter::default(), 2).await.unwrap();
+        let empty =
+            logs.read_last(LogCursor::behind_all(AttemptId(8)), &LogFilter::default(), 2).await.unwrap();
         assert_eq!((empty.lines.len(), empty.cursor.line), (0, 0));
     });
 }
@@ -143,7 +155,7 @@ fn a_page_is_bounded_in_bytes() {
         assert!(read.has_more);
         let rest = logs.read(read.cursor, &LogFilter::default(), 1_000).await.unwrap();
         assert_eq!(read.lines.len() + rest.lines.len(), 66);
-        let last = logs.read_last(ATTEMPT, &LogFilter::default(), 1_000).await.unwrap();
+        let last = logs.read_last(NEWEST, &LogFilter::default(), 1_000).await.unwrap();
         assert_eq!((last.lines.len(), last.cursor), (33, at(100)));
     });
 }
@@ -200,8 +212,8 @@ fn what_was_dropped_is_counted_where_it_is_missing() {
         assert_eq!(missing, 135, "a gap is told once, however small the pages are");
         assert_eq!(logs.read(at(10), &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
         assert_eq!(logs.read(at(11), &LogFilter::default(), 100).await.unwrap().dropped_bytes, 0);
-        assert_eq!(logs.read_last(ATTEMPT, &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
-        assert_eq!(logs.read_last(ATTEMPT, &LogFilter::default(), 3).await.unwrap().dropped_bytes, 0);
+        assert_eq!(logs.read_last(NEWEST, &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
+        assert_eq!(logs.read_last(NEWEST, &LogFilter::default(), 3).await.unwrap().dropped_bytes, 0);
         let kept = logs.kept(ATTEMPT).await.unwrap();
         let bytes = 5 * 7 + 10 * 8 + 135;
         assert_eq!((kept.line_count, kept.byte_count, kept.dropped_bytes), (20, bytes, 135));

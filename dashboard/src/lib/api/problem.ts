@@ -8,6 +8,8 @@ export interface Problem {
   /** The stable code of the daemon's answer, such as FORBIDDEN or TIMEOUT. */
   readonly code: string | null;
   readonly message: string;
+  /** The argument at fault and what in it, when the daemon says so. */
+  readonly inputPath: readonly string[] | null;
   readonly retryAfterMs: number | null;
   /** When it happened, by the page's clock. */
   readonly at: number;
@@ -25,10 +27,12 @@ interface Coded {
 export function problemOfError(error: Coded): Problem {
   const code = typeof error.extensions?.['code'] === 'string' ? error.extensions['code'] : null;
   const wait = error.extensions?.['retryAfterMs'];
+  const path = error.extensions?.['inputPath'];
   return {
     kind: code === 'UNAUTHENTICATED' ? 'unauthenticated' : 'refused',
     code,
     message: sentence(error.message),
+    inputPath: Array.isArray(path) ? path.map(String) : null,
     retryAfterMs: typeof wait === 'number' ? wait : null,
     at: Date.now(),
   };
@@ -46,19 +50,20 @@ export function problemOf(error: unknown): Problem {
     if (status === 401) return unauthenticated(UNKNOWN_TOKEN);
     if (status !== undefined && status >= 400) {
       const message = `The daemon answered with status ${String(status)}.`;
-      return { kind: 'refused', code: null, message, retryAfterMs: null, at: Date.now() };
+      return { kind: 'refused', code: null, message, inputPath: null, retryAfterMs: null, at: Date.now() };
     }
   }
   return noAnswer();
 }
 
 export function unauthenticated(message: string): Problem {
-  return { kind: 'unauthenticated', code: 'UNAUTHENTICATED', message, retryAfterMs: null, at: Date.now() };
+  const at = Date.now();
+  return { kind: 'unauthenticated', code: 'UNAUTHENTICATED', message, inputPath: null, retryAfterMs: null, at };
 }
 
 export function noAnswer(): Problem {
   const message = 'The daemon does not answer.';
-  return { kind: 'network', code: null, message, retryAfterMs: null, at: Date.now() };
+  return { kind: 'network', code: null, message, inputPath: null, retryAfterMs: null, at: Date.now() };
 }
 
 function sentence(text: string): string {

@@ -87,7 +87,10 @@ function members(schema: Schema, root: Schema, path: readonly string[]): Paramet
   const needed = texts(schema['required']);
   // A needed one that is not listed may be anything.
   const names = [...Object.keys(properties), ...needed.filter((name) => !(name in properties))];
-  return names.map((name) => field(properties[name] ?? true, root, [...path, name], needed.includes(name)));
+  const fields = names.map((name) => field(properties[name] ?? true, root, [...path, name], needed.includes(name)));
+  // The daemon keeps no order of properties: what must be filled in stands first.
+  const isOpen = (each: ParameterField) => each.isNeeded && each.preset === undefined;
+  return [...fields.filter(isOpen), ...fields.filter((each) => !isOpen(each))];
 }
 
 function field(written: unknown, root: Schema, path: readonly string[], isNeeded: boolean): ParameterField {

@@ -21,14 +21,15 @@ export type TokenRow = ResultOf<typeof tokenRow>;
 
 export const tokensDocument = graphql(
   `
-    query Tokens($first: Int!) {
+    query Tokens($first: Int!, $after: String) {
       eventCursor
-      tokens(first: $first) {
+      tokens(first: $first, after: $after) {
         nodes {
           ...TokenRow
         }
         pageInfo {
           hasNextPage
+          endCursor
         }
       }
     }

@@ -4,14 +4,15 @@ import { queueRow } from '$lib/live/fragments';
 
 export const queuesDocument = graphql(
   `
-    query Queues($first: Int!) {
+    query Queues($first: Int!, $after: String) {
       eventCursor
-      queues(first: $first) {
+      queues(first: $first, after: $after) {
         nodes {
           ...QueueRow
         }
         pageInfo {
           hasNextPage
+          endCursor
         }
       }
     }

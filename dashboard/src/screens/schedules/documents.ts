@@ -40,15 +40,16 @@ const stripShown = graphql(
 
 export const schedulesDocument = graphql(
   `
-    query Schedules($first: Int!, $filter: ScheduleFilter) {
+    query Schedules($first: Int!, $after: String, $filter: ScheduleFilter) {
       eventCursor
-      schedules(first: $first, filter: $filter) {
+      schedules(first: $first, after: $after, filter: $filter) {
         nodes {
           ...ScheduleRow
           ...StripShown
         }
         pageInfo {
           hasNextPage
+          endCursor
         }
       }
     }
@@ -136,8 +137,19 @@ export const tasksDocument = graphql(`
         id
         name
         description
-        parametersSchema
       }
+    }
+  }
+`);
+
+/** What the jobs of the chosen task take. */
+export const chosenTaskDocument = graphql(`
+  query TaskToSchedule($name: String!, $isChosen: Boolean!) {
+    eventCursor
+    task(ref: { name: $name }) @include(if: $isChosen) {
+      id
+      name
+      parametersSchema
     }
   }
 `);

@@ -1,5 +1,6 @@
 // Owns the form of a schedule as plain values: from a schedule, to the input of the daemon, and what can be said wrong
 // of it before it is sent. The daemon has the last word. Pure.
+import type { Problem } from '$lib/api/problem';
 import { lengthOf, lengthText, NO_LENGTH } from '$lib/length';
 import { millisecondsOf } from '$lib/format';
 import type { Misfire, Overlap, PutInput } from './actions';
@@ -16,8 +17,6 @@ export interface Form {
   misfire: Misfire;
   misfireWindow: string;
   overlap: Overlap;
-  /** JSON text; empty for none. */
-  parameters: string;
   isPaused: boolean;
 }
 
@@ -36,7 +35,6 @@ export function newForm(taskName: string | null, timeZone: string): Form {
     misfire: 'RUN_ONCE',
     misfireWindow: DEFAULT_WINDOW,
     overlap: 'SKIP',
-    parameters: '',
     isPaused: false,
   };
 }
@@ -61,7 +59,6 @@ export function formOf(schedule: Definition): Form {
     misfire: schedule.misfire,
     misfireWindow: shortOf(schedule.misfireWindow),
     overlap: schedule.overlap,
-    parameters: schedule.parameters === null ? '' : JSON.stringify(schedule.parameters, null, 2),
     isPaused: false,
   };
 }
@@ -71,8 +68,8 @@ function shortOf(length: string): string {
   return ms === null ? length : lengthText(ms);
 }
 
-/** What the daemon is told. The text of the parameters must be JSON: ask `slips` first. */
-export function inputOf(form: Form, isNew: boolean): PutInput {
+/** What the daemon is told. */
+export function inputOf(form: Form, isNew: boolean, parameters: unknown): PutInput {
   return {
     name: form.name.trim(),
     task: { name: form.task },
@@ -82,7 +79,7 @@ export function inputOf(form: Form, isNew: boolean): PutInput {
     misfire: form.misfire,
     misfireWindow: lengthSent(form.misfireWindow, DEFAULT_WINDOW),
     overlap: form.overlap,
-    parameters: form.parameters.trim() === '' ? null : (JSON.parse(form.parameters) as unknown),
+    parameters: parameters ?? null,
     isPaused: isNew && form.isPaused ? true : null,
   };
 }
@@ -97,7 +94,7 @@ export function lengthSent(text: string, otherwise: string): string {
   return ms === null ? text.trim() || otherwise : lengthText(ms);
 }
 
-export type FieldName = 'name' | 'task' | 'every' | 'cron' | 'timeZone' | 'jitter' | 'misfireWindow' | 'parameters';
+export type FieldName = 'name' | 'task' | 'every' | 'cron' | 'timeZone' | 'jitter' | 'misfireWindow';
 export type Slips = Partial<Record<FieldName, string>>;
 
 /** What the page itself can tell is wrong. */
@@ -107,20 +104,7 @@ export function slips(form: Form): Slips {
   for (const field of ['jitter', 'misfireWindow'] as const) {
     if (form[field].trim() !== '' && lengthOf(form[field]) === null) found[field] = NO_LENGTH;
   }
-  const parameters = parametersSlip(form.parameters);
-  if (parameters !== null) found.parameters = parameters;
   return found;
-}
-
-function parametersSlip(text: string): string | null {
-  if (text.trim() === '') return null;
-  try {
-    const value: unknown = JSON.parse(text);
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject ? null : 'The parameters are a JSON object, such as {"month": "november"}.';
-  } catch (error) {
-    return `This is not JSON: ${error instanceof Error ? error.message : String(error)}.`;
-  }
 }
 
 /** What is still missing, as the field's name; null when it can be sent. */
@@ -131,21 +115,15 @@ export function missing(form: Form): string | null {
   return null;
 }
 
-/** What a preview was refused for: the daemon writes `timing.cron: what is wrong`. */
-export function previewSlip(message: string): { readonly field: FieldName | null; readonly text: string } {
-  const found = /^(?:timing\.)?(every|cron|timeZone|jitter|name): (.+)$/is.exec(message);
-  if (!found) return { field: null, text: message };
-  const [, name = '', rest = ''] = found;
-  const field = (['every', 'cron', 'timeZone', 'jitter', 'name'] as const).find(
-    (each) => each.toLowerCase() === name.toLowerCase(),
-  );
-  const text = rest.charAt(0).toUpperCase() + rest.slice(1);
-  return { field: field ?? null, text };
-}
-
-/** All refusals of parameters stand at the one field that holds them. */
-export function atFields<Refusal extends { readonly path: readonly string[] | null }>(
-  errors: readonly Refusal[],
-): Refusal[] {
-  return errors.map((error) => (error.path?.[0] === 'parameters' ? { ...error, path: ['parameters'] } : error));
+/** What a preview was refused for, at its field. */
+export function previewSlip({ message, inputPath }: Pick<Problem, 'message' | 'inputPath'>): {
+  readonly field: FieldName | null;
+  readonly text: string;
+} {
+  if (!inputPath) return { field: null, text: message };
+  const named = inputPath.at(-1);
+  const field = (['every', 'cron', 'timeZone', 'jitter', 'name'] as const).find((each) => each === named) ?? null;
+  // The message begins with the path, which stands at the field already.
+  const words = message.slice(message.indexOf(': ') + 2);
+  return { field, text: words.charAt(0).toUpperCase() + words.slice(1) };
 }

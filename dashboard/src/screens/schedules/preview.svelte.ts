@@ -56,6 +56,6 @@ export class Preview {
     });
     if (number !== this.#number) return;
     this.dues = data?.schedulePreview ?? null;
-    this.slip = problem ? previewSlip(problem.message) : null;
+    this.slip = problem ? previewSlip(problem) : null;
   }
 }

@@ -4,9 +4,9 @@ import { jobRow, workerRow } from '$lib/live/fragments';
 
 export const workersDocument = graphql(
   `
-    query Workers($first: Int!) {
+    query Workers($first: Int!, $after: String) {
       eventCursor
-      workers(first: $first) {
+      workers(first: $first, after: $after) {
         nodes {
           ...WorkerRow
           runningAttempts {
@@ -20,6 +20,7 @@ export const workersDocument = graphql(
         }
         pageInfo {
           hasNextPage
+          endCursor
         }
       }
     }

@@ -23,12 +23,19 @@ export type LogBatch = ResultOf<typeof logBatch>;
 
 export const pageDocument = graphql(
   `
-    query LogPage($attempt: ID!, $first: Int!, $after: LogCursor, $streams: [LogStream!], $grep: String) {
+    query LogPage(
+      $attempt: ID!
+      $first: Int!
+      $after: LogCursor
+      $streams: [LogStream!]
+      $grep: String
+      $onlyErrors: Boolean
+    ) {
       eventCursor
       node(id: $attempt) {
         __typename
         ... on Attempt {
-          log(first: $first, after: $after, streams: $streams, grep: $grep) {
+          log(first: $first, after: $after, streams: $streams, grep: $grep, onlyErrors: $onlyErrors) {
             ...LogBatchParts
           }
         }
@@ -40,12 +47,12 @@ export const pageDocument = graphql(
 
 export const endDocument = graphql(
   `
-    query LogEnd($attempt: ID!, $last: Int!, $grep: String) {
+    query LogEnd($attempt: ID!, $last: Int!, $before: LogCursor, $grep: String) {
       eventCursor
       node(id: $attempt) {
         __typename
         ... on Attempt {
-          log(last: $last, grep: $grep) {
+          log(last: $last, before: $before, grep: $grep) {
             ...LogBatchParts
           }
         }
@@ -57,8 +64,15 @@ export const endDocument = graphql(
 
 export const tailDocument = graphql(
   `
-    subscription LogTail($job: ID!, $attempt: Int!, $after: LogCursor, $streams: [LogStream!], $grep: String) {
-      jobLog(id: $job, attempt: $attempt, after: $after, streams: $streams, grep: $grep) {
+    subscription LogTail(
+      $job: ID!
+      $attempt: Int!
+      $after: LogCursor
+      $streams: [LogStream!]
+      $grep: String
+      $onlyErrors: Boolean
+    ) {
+      jobLog(id: $job, attempt: $attempt, after: $after, streams: $streams, grep: $grep, onlyErrors: $onlyErrors) {
         ...LogBatchParts
       }
     }

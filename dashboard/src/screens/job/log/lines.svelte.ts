@@ -8,7 +8,7 @@ import { carryBehind } from './ansi';
 import { endDocument, pageDocument, tailDocument, type LogBatch } from './documents';
 import { Gaps } from './gaps';
 import { linesBefore, positionBehind } from './position';
-import type { Line, Row, Source, Stream } from './source';
+import { EVERYTHING, type Line, type Row, type Source, type Stream } from './source';
 
 /** Lines of one window. */
 export const WINDOW = 250;
@@ -17,8 +17,10 @@ const WINDOWS_MAX = 60;
 const CHARACTERS_MAX = 12_000_000;
 /** Lines that are asked for at first. */
 const LAST = 400;
-/** A scrollbar that is dragged asks only where it rests. */
-const REST_MS = 60;
+/** Rows around those that are seen that are brought too. */
+const AHEAD = 125;
+/** Windows that are asked for at once. A scrollbar that is dragged asks for what is seen when there is room again. */
+const ASKED_MAX = 2;
 
 interface Window {
   readonly lines: (Line | undefined)[];
@@ -53,8 +55,9 @@ export class Lines implements Source {
   #stop: (() => void) | null = null;
   #isClosed = false;
   #frame: number | null = null;
-  #rest: ReturnType<typeof setTimeout> | undefined;
-  #isBisecting = false;
+  /** The rows that are seen. */
+  #seen: readonly [from: number, to: number] = [0, -1];
+  #asked = 0;
   /** Windows that could not be read; they are asked again when the connection is back. */
   #failed = new Set<number>();
 
@@ -63,7 +66,12 @@ export class Lines implements Source {
   /** Reads the end and follows it. */
   async open(): Promise<void> {
     this.problem = null;
-    const { data, problem } = await live.once(endDocument, { attempt: this.of.attemptId, last: LAST, grep: null });
+    const { data, problem } = await live.once(endDocument, {
+      attempt: this.of.attemptId,
+      last: LAST,
+      before: null,
+      grep: null,
+    });
     if (this.#isClosed) return;
     const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
     if (!log) {
@@ -78,7 +86,6 @@ export class Lines implements Source {
   close(): void {
     this.#isClosed = true;
     this.#stop?.();
-    clearTimeout(this.#rest);
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#windows.clear();
   }
@@ -112,23 +119,38 @@ export class Lines implements Source {
   }
 
   want(from: number, to: number): void {
-    const first = Math.floor(this.gaps.lineOf(Math.max(0, from)) / WINDOW);
-    const last = Math.floor(this.gaps.lineOf(Math.max(0, to)) / WINDOW);
-    clearTimeout(this.#rest);
-    const missing: number[] = [];
+    this.#seen = [Math.max(0, from), Math.max(0, to)];
+    this.#bringSeen();
+  }
+
+  /** Brings what is seen, and then what lies around it. */
+  #bringSeen(): void {
+    const [from, to] = this.#seen;
+    while (this.#asked < ASKED_MAX && !this.#isClosed) {
+      const index = this.#missing(from, to) ?? this.#missing(Math.max(0, from - AHEAD), to + AHEAD);
+      if (index === null) return;
+      this.#asked += 1;
+      void this.#bring(index).finally(() => {
+        this.#asked -= 1;
+        this.#bringSeen();
+      });
+    }
+  }
+
+  /** The first window with a row of these that is not at hand; null when nothing is to be asked for. */
+  #missing(from: number, to: number): number | null {
+    const first = Math.floor(this.gaps.lineOf(from) / WINDOW);
+    const last = Math.floor(this.gaps.lineOf(to) / WINDOW);
     for (let index = first; index <= last; index += 1) {
       const window = this.#windows.get(index);
       if (window) this.#use(index, window);
       const isOpen = !window?.isWhole && !window?.isAsked && !this.#failed.has(index);
-      if (isOpen && this.#isLacking(index, from, to)) missing.push(index);
+      if (isOpen && this.#isLacking(index, from, to)) return index;
       // A gap is one row: the windows within it are not looked at.
       const gap = this.gaps.at((index + 1) * WINDOW);
       if (gap) index = Math.max(index, Math.floor(gap.to / WINDOW) - 1);
     }
-    if (missing.length === 0) return;
-    this.#rest = setTimeout(() => {
-      for (const index of missing) void this.#bring(index);
-    }, REST_MS);
+    return null;
   }
 
   /** Whether a row that is seen is not at hand. */
@@ -150,7 +172,7 @@ export class Lines implements Source {
     const carries = this.#carriesBefore(index);
     for (let at = start; at < end;) {
       const after = positionBehind(this.of.attemptId, at);
-      const variables = { attempt: this.of.attemptId, first: end - at, after, streams: null, grep: null };
+      const variables = { attempt: this.of.attemptId, first: end - at, after, ...EVERYTHING };
       const { data, problem } = await live.once(pageDocument, variables);
       if (this.#isClosed) return;
       const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
@@ -207,31 +229,22 @@ export class Lines implements Source {
   #gap(from: number, to: number, bytes: number): void {
     if (!this.gaps.add({ from, to, bytes })) return;
     const gap = this.gaps.at(from);
-    if (gap && gap.from > 0 && !this.#isKnown(gap.from - 1)) void this.#bisect(gap.from);
+    if (gap && gap.from > 0 && !this.#isKnown(gap.from - 1)) void this.#findBegin(gap.from);
   }
 
   #isKnown(line: number): boolean {
     return this.#windows.get(Math.floor(line / WINDOW))?.lines[line % WINDOW] !== undefined;
   }
 
-  /** Looks where the gap that reaches up to a line begins, by halves: the daemon tells only what is behind a position. */
-  async #bisect(upTo: number): Promise<void> {
-    if (this.#isBisecting) return;
-    this.#isBisecting = true;
-    let [kept, lost] = [-1, upTo];
-    while (lost - kept > 1) {
-      const middle = Math.floor((kept + lost) / 2);
-      const after = positionBehind(this.of.attemptId, middle);
-      const variables = { attempt: this.of.attemptId, first: 1, after, streams: null, grep: null };
-      const { data } = await live.once(pageDocument, variables);
-      if (this.#isClosed) return;
-      const line = data?.node?.__typename === 'Attempt' ? data.node.log.lines[0] : undefined;
-      if (!line) break;
-      if (linesBefore(line.cursor) - 1 === middle) kept = middle;
-      else lost = middle;
-    }
-    this.#isBisecting = false;
-    if (this.gaps.add({ from: lost, to: upTo, bytes: 0 })) this.#changed();
+  /** Asks where the gap that reaches up to a line begins: behind the last line that is kept before it. */
+  async #findBegin(upTo: number): Promise<void> {
+    const before = positionBehind(this.of.attemptId, upTo + 1);
+    const variables = { attempt: this.of.attemptId, last: 1, before, grep: null };
+    const { data } = await live.once(endDocument, variables);
+    const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
+    if (this.#isClosed || !log) return;
+    const [line] = log.lines;
+    if (this.gaps.add({ from: line ? linesBefore(line.cursor) : 0, to: upTo, bytes: 0 })) this.#changed();
   }
 
   /** The newest lines: of the first answer, or told by the tail. */
@@ -257,8 +270,7 @@ export class Lines implements Source {
         job: this.of.jobId,
         attempt: this.of.number,
         after: positionBehind(this.of.attemptId, this.end),
-        streams: null,
-        grep: null,
+        ...EVERYTHING,
       }),
       next: ({ jobLog }) => {
         this.#take(jobLog);

@@ -1,4 +1,4 @@
-// Owns the lines that a search or a stream takes: found by the daemon from the beginning on, page by page, and live at
+// Owns the lines that a search, a stream or the look for errors takes: found by the daemon from the beginning on, page by page, and live at
 // the end. It must never hold more than MATCHES_MAX.
 import { follow } from '$lib/api/socket';
 import type { LogCursor } from '$lib/api/graphql';
@@ -8,7 +8,7 @@ import { carryBehind } from './ansi';
 import { pageDocument, tailDocument, type LogBatch } from './documents';
 import type { LogOf } from './lines.svelte';
 import { linesBefore } from './position';
-import type { Line, Row, Source, Stream } from './source';
+import { asked, type Line, type Row, type Source, type Stream, type Wanted } from './source';
 
 /** Matching lines that are kept at most. */
 export const MATCHES_MAX = 20_000;
@@ -30,8 +30,7 @@ export class Matches implements Source {
 
   constructor(
     readonly of: LogOf,
-    readonly grep: string,
-    readonly streams: readonly Stream[],
+    readonly wanted: Wanted,
   ) {}
 
   open(): void {
@@ -72,14 +71,10 @@ export class Matches implements Source {
     return this.rows[row]?.number ?? 0;
   }
 
-  get #filter() {
-    return { streams: this.streams.length > 0 ? [...this.streams] : null, grep: this.grep || null };
-  }
-
   async #search(): Promise<void> {
     this.isSearching = true;
     while (this.rows.length < Math.min(this.#wanted, MATCHES_MAX)) {
-      const variables = { attempt: this.of.attemptId, first: PAGE, after: this.#cursor, ...this.#filter };
+      const variables = { attempt: this.of.attemptId, first: PAGE, after: this.#cursor, ...asked(this.wanted) };
       const { data, problem } = await live.once(pageDocument, variables);
       if (this.#isClosed) return;
       const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
@@ -97,10 +92,11 @@ export class Matches implements Source {
   #take(log: LogBatch): void {
     this.#cursor = log.cursor;
     if (log.lines.length === 0) return;
+    const isOfWholeStreams = this.wanted.grep === '' && !this.wanted.onlyErrors;
     const more = log.lines.map((line): Line => {
       const carry = this.#carries.get(line.stream) ?? '';
       // Between matches of a search lie lines that were not seen: their looks are not known.
-      this.#carries.set(line.stream, this.grep === '' ? carryBehind(carry, line.text) : '');
+      this.#carries.set(line.stream, isOfWholeStreams ? carryBehind(carry, line.text) : '');
       const { at, stream, text, isTruncated } = line;
       return { kind: 'line', number: linesBefore(line.cursor) - 1, at, stream, text, carry, isTruncated };
     });
@@ -109,7 +105,7 @@ export class Matches implements Source {
 
   #follow(): void {
     this.#stop = follow(tailDocument, {
-      variables: () => ({ job: this.of.jobId, attempt: this.of.number, after: this.#cursor, ...this.#filter }),
+      variables: () => ({ job: this.of.jobId, attempt: this.of.number, after: this.#cursor, ...asked(this.wanted) }),
       next: ({ jobLog }) => {
         this.#take(jobLog);
       },

@@ -5,6 +5,22 @@ import type { Gap } from './gaps';
 
 export type Stream = ResultOf<typeof logBatch>['lines'][number]['stream'];
 
+/** Which lines are wanted; without anything all of them. */
+export interface Wanted {
+  readonly streams: readonly Stream[];
+  /** Holding this text; empty: whatever they hold. */
+  readonly grep: string;
+  readonly onlyErrors: boolean;
+}
+
+/** The same as arguments of a question. */
+export const asked = ({ streams, grep, onlyErrors }: Wanted) => ({
+  streams: streams.length > 0 ? [...streams] : null,
+  grep: grep || null,
+  onlyErrors: onlyErrors || null,
+});
+export const EVERYTHING = asked({ streams: [], grep: '', onlyErrors: false });
+
 export interface Line {
   readonly kind: 'line';
   /** Counts from 0 within the attempt. */
