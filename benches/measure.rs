@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 /// So many in that time, a second.
-#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
 pub fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(1e-9)
 }

@@ -17,7 +17,8 @@ const CONNECTIONS: usize = 50;
 
 /// Measures it.
 pub async fn run(bench: &mut Bench) {
-    let (rounds, span) = bench.sized((5, Duration::from_secs(3)), (1, Duration::from_millis(300)));
+    let rounds = bench.rounds(5);
+    let span = bench.sized(Duration::from_millis(1_500), Duration::from_millis(300));
     let mut daemon = Daemon::beadle(&bench.programs, &[]).await;
     pause_queue(&daemon).await;
     let disk = directory();

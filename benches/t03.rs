@@ -1,7 +1,7 @@
 //! T3: jobs that do nothing, from the enqueue over HTTP until each is stored as done. Beside it the bare SQL of that way, a hundred
 //! jobs in a transaction.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Bench;
 use crate::floors;
@@ -32,6 +32,15 @@ pub struct Cycle {
     pub jobs: Vec<u64>,
 }
 
+/// As many jobs as the daemon does in a few seconds: it must be neither over at once nor without end. The store is
+/// warm behind it.
+pub async fn fitting(bench: &Bench, daemon: &Daemon) -> u32 {
+    let (first, seconds, most) = bench.sized((1_000, 3.0, 60_000.0), (200, 0.1, 1_000.0));
+    let wished = (cycle(daemon, first).await.rate * seconds).clamp(f64::from(first), most);
+    // Whole requests.
+    u32::try_from(Duration::from_secs_f64(wished).as_secs()).expect("it is small") / EACH * EACH
+}
+
 /// Sends `count` jobs that do nothing and waits until all are done.
 pub async fn cycle(daemon: &Daemon, count: u32) -> Cycle {
     let load = daemon.load(CONNECTIONS, EACH as usize, ENQUEUE_MANY, &many(&noop_job("default"), EACH as usize));
@@ -55,15 +64,17 @@ pub fn floor(count: u32) -> f64 {
 
 /// Measures it.
 pub async fn run(bench: &mut Bench) {
-    let (rounds, count) = bench.sized((5, 40_000), (1, 1_000));
+    let rounds = bench.rounds(5);
+    let floor_count = bench.sized(40_000, 1_000);
     let mut daemon = Daemon::noop(&bench.programs, SLOTS, 0).await;
+    let count = fitting(bench, &daemon).await;
     let (mut ours, mut cpu, mut floor_rates, mut jobs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let run = cycle(&daemon, count).await;
         ours.push(run.rate);
         cpu.push(run.cpu_us);
         jobs.extend(run.jobs);
-        floor_rates.push(floor(count));
+        floor_rates.push(floor(floor_count));
     }
     daemon.kill9();
     daemon.restart().await;

@@ -32,7 +32,8 @@ pub async fn run(bench: &mut Bench) {
 }
 
 async fn compare(bench: &mut Bench, mut daemon: Daemon, ballast_mb: usize, wanted: f64, what: &str) {
-    let (rounds, count) = bench.sized((5, 3_000), (1, 200));
+    let rounds = bench.rounds(5);
+    let count = bench.sized(3_000, 200);
     let load = daemon.load(2, EACH, ENQUEUE_MANY, &many(&true_job(), EACH));
     let floor_arguments = [count.to_string(), SLOTS.to_string(), ballast_mb.to_string()];
     let floor_arguments: Vec<&str> = floor_arguments.iter().map(String::as_str).collect();

@@ -6,7 +6,7 @@ use crate::floors;
 use crate::latency::{Latency, background, measure};
 use crate::measure::{figure, median};
 use crate::program::{Daemon, directory};
-use crate::t03::{SLOTS, cycle};
+use crate::t03::{SLOTS, cycle, fitting};
 use crate::table::{Row, Wanted};
 
 /// What may be added to two syncs, in microseconds: in the middle, and at the slow end.
@@ -26,7 +26,8 @@ pub fn disk(count: usize) -> Latency {
 
 /// Measures it.
 pub async fn run(bench: &mut Bench) {
-    let (rounds, count, syncs) = bench.sized((3, 500, 1_000), (1, 50, 100));
+    let rounds = bench.rounds(3);
+    let (count, syncs) = bench.sized((500, 1_000), (50, 100));
     let daemon = Daemon::noop(&bench.programs, SLOTS, 0).await;
     let (mut p50, mut p99, mut floor_p50, mut floor_p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -37,7 +38,8 @@ pub async fn run(bench: &mut Bench) {
         floor_p50.push(ADDED_US.0 + 2.0 * sync.p50_us);
         floor_p99.push(ADDED_US.1 + 2.0 * sync.p99_us);
     }
-    let rate = cycle(&daemon, bench.sized(20_000, 500)).await.rate;
+    let fitting = fitting(bench, &daemon).await;
+    let rate = cycle(&daemon, fitting).await.rate;
     let mut loaded = Vec::new();
     for _ in 0..rounds {
         let mut clients = background(&daemon, bench.sized(rate / 2.0, 1_000.0));

@@ -40,7 +40,8 @@ impl Measured {
 
 /// Measures it.
 pub async fn run(bench: &mut Bench) {
-    let (rounds, span) = bench.sized((5, Duration::from_secs(2)), (1, Duration::from_millis(200)));
+    let rounds = bench.rounds(5);
+    let span = bench.sized(Duration::from_secs(1), Duration::from_millis(200));
     let daemon = Daemon::beadle(&bench.programs, &[]).await;
     daemon.ask(ENQUEUE_MANY, &many(&true_job(), JOBS)).await;
     wait_done(&daemon, "default").await;

@@ -81,14 +81,9 @@ impl Table {
             "{}\n\n| target | measure | Beadle | floor | ratio | wanted | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
             machine::described()
         );
-        for row in &self.rows {
-            page.push_str(&row.line());
-            page.push('\n');
-        }
-        page.push('\n');
-        for note in &self.notes {
-            page.push_str(&format!("- {note}\n"));
-        }
+        let rows = self.rows.iter().map(|row| row.line() + "\n");
+        page.extend(rows.chain(["\n".to_owned()]));
+        page.extend(self.notes.iter().map(|note| format!("- {note}\n")));
         page
     }
 

@@ -4,6 +4,7 @@
 pub mod cycle;
 pub mod disk;
 pub mod frames;
+pub mod lines;
 pub mod rows;
 pub mod schema;
 pub mod server;
@@ -97,6 +98,7 @@ pub fn run(name: &str, arguments: &[String]) {
         "chunks" => rows::run_chunks(arguments[0].as_ref(), number(1)),
         "cycle" => cycle::run(arguments[0].as_ref(), number(1), number(2)),
         "fdatasync" => disk::run(arguments[0].as_ref(), count(1)),
+        "lines" => lines::run(arguments[0].parse().expect("a count"), arguments[1].parse().expect("a pace")),
         "spawn" => spawn::run(count(0), count(1), count(2)),
         other => panic!("there is no floor {other}"),
     }

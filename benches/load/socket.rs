@@ -1,4 +1,4 @@
-//! Owns one `graphql-transport-ws` connection that counts frames. It must never decode what it only counts, and it
+//! Owns one `graphql-transport-ws` connection that counts what it is sent. It must never decode what it only counts, and it
 //! shares one buffer with all others of its thread, for thousands of them are open at once.
 
 use std::cell::RefCell;
@@ -20,21 +20,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Bytes of a frame's head that came without its rest.
-    head: Vec<u8>,
-    /// Bytes of the present frame that are still to come.
-    missing: usize,
-}
-
-/// What one read brought.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Seen {
-    /// Frames that began.
-    pub frames: u64,
-    /// Places where the text stood that was looked for.
-    pub marks: u64,
-    /// Bytes.
-    pub bytes: u64,
+    /// The newest bytes, in which a mark may have begun.
+    tail: Vec<u8>,
 }
 
 impl Socket {
@@ -42,7 +29,7 @@ impl Socket {
     pub async fn open(address: &str, token: &str) -> Result<Socket> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut socket = Socket { stream, head: Vec::new(), missing: 0 };
+        let mut socket = Socket { stream, tail: Vec::new() };
         let upgrade = format!(
             "GET /graphql HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -95,16 +82,13 @@ impl Socket {
         Ok(payload)
     }
 
-    /// Waits for bytes and counts what they hold, and in them the places where `mark` stands.
-    pub async fn count(&mut self, mark: Option<&memmem::Finder<'_>>) -> Result<Seen> {
+    /// Waits for bytes and counts the places in them where `mark` stands.
+    pub async fn count(&mut self, mark: &memmem::Finder<'_>) -> Result<u64> {
         loop {
             self.stream.readable().await?;
             let seen = BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
                 Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    let marks = mark.map_or(0, |mark| mark.find_iter(&buffer[..read]).count() as u64);
-                    Ok(Some(Seen { frames: self.frames(&buffer[..read]), marks, bytes: read as u64 }))
-                }
+                Ok(read) => Ok(Some(self.marks(mark, &buffer[..read]))),
                 Err(why) if why.kind() == ErrorKind::WouldBlock => Ok(None),
                 Err(why) => Err(why),
             })?;
@@ -114,24 +98,15 @@ impl Socket {
         }
     }
 
-    /// How many frames begin in `bytes`.
-    fn frames(&mut self, mut bytes: &[u8]) -> u64 {
-        let mut frames = 0;
-        loop {
-            let skipped = self.missing.min(bytes.len());
-            self.missing -= skipped;
-            bytes = &bytes[skipped..];
-            let Some((&first, rest)) = bytes.split_first() else {
-                return frames;
-            };
-            bytes = rest;
-            self.head.push(first);
-            if let Some(length) = payload_bytes(&self.head) {
-                self.head.clear();
-                self.missing = length;
-                frames += 1;
-            }
-        }
+    /// How often `mark` ends in `bytes`, which may hold a part of it only.
+    fn marks(&mut self, mark: &memmem::Finder<'_>, bytes: &[u8]) -> u64 {
+        let reach = mark.needle().len() - 1;
+        self.tail.extend(&bytes[..reach.min(bytes.len())]);
+        let across = mark.find_iter(&self.tail).count();
+        let from = bytes.len().saturating_sub(reach);
+        self.tail.extend(&bytes[from.max(reach.min(bytes.len()))..]);
+        self.tail.drain(..self.tail.len().saturating_sub(reach));
+        (across + mark.find_iter(bytes).count()) as u64
     }
 
     async fn skip_http_head(&mut self) -> Result<()> {
@@ -142,15 +117,4 @@ impl Socket {
         let is_good = head.starts_with(b"HTTP/1.1 101");
         if is_good { Ok(()) } else { Err(Error::other(String::from_utf8_lossy(&head).into_owned())) }
     }
-}
-
-/// Bytes behind a whole head; `None` while there is more of it to come.
-fn payload_bytes(head: &[u8]) -> Option<usize> {
-    let extended = match head.get(1)? & 0x7f {
-        126 => 2,
-        127 => 8,
-        short => return Some(usize::from(short)),
-    };
-    let digits = head.get(2..2 + extended)?;
-    Some(digits.iter().fold(0, |sum, &digit| sum << 8 | usize::from(digit)))
 }
