@@ -13,7 +13,7 @@ use crate::load::closed_loop::jobs_in;
 use crate::load::{Http, Socket};
 use crate::measure::percentile;
 use crate::program::Daemon;
-use crate::work::{ENQUEUE, ENQUEUE_MANY, many, noop_job, one};
+use crate::work::{ENQUEUE, ENQUEUE_MANY, many, noop_job, one, put_queue};
 
 /// The queue of the jobs that are watched.
 const WATCHED: &str = "latency";
@@ -41,6 +41,7 @@ pub struct Latency {
 /// # Panics
 /// If one of them is not seen.
 pub async fn measure(daemon: &Daemon, count: u32) -> Latency {
+    put_queue(daemon, WATCHED).await;
     let mut socket = Socket::open(daemon.address(), daemon.token()).await.expect("the daemon takes sockets");
     socket.subscribe(FOLLOW, &json!({"queue": WATCHED})).await.expect("it takes a subscription");
     // The subscription stands when a job that was sent behind it is seen.

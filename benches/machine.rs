@@ -37,8 +37,8 @@ pub fn described() -> String {
     let model = model.trim_start_matches(['\t', ':', ' ']);
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory_kb = memory.split_whitespace().nth(1).and_then(|size| size.parse::<u64>().ok());
-    let memory_gb = memory_kb.unwrap_or_default() >> 20;
+    let kilobytes = memory.split_whitespace().nth(1).and_then(|size| size.parse::<u64>().ok());
+    let memory_gb = kilobytes.unwrap_or_default() >> 20;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
         "{}, commit {}: {cores} cores ({model}), {memory_gb} GiB of memory, Linux {}, {} on {}.",

@@ -132,12 +132,12 @@ async fn log(bench: &mut Bench) {
     let elapsed = begun.elapsed();
     let cpu = cpu_us(daemon.pid()) - before;
     assert_eq!(crowd.marks(), wanted, "lines came twice");
-    let mut late_us = Vec::new();
+    let mut lateness_us = Vec::new();
     for watcher in watchers {
-        late_us.extend(watcher.await.expect("no watcher panics"));
+        lateness_us.extend(watcher.await.expect("no watcher panics"));
     }
-    late_us.sort_unstable();
-    let late_ms = percentile(&late_us, 99) / 1_000.0;
+    lateness_us.sort_unstable();
+    let late_ms = percentile(&lateness_us, 99) / 1_000.0;
     let per_line = cpu / wanted as f64;
     let mut row = |what: String, measured: f64, limit: f64, unit: &str| {
         let (target, wanted) = ("T7b", Wanted::AtMost(1.0));

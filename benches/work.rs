@@ -52,11 +52,18 @@ pub fn many(job: &Value, count: usize) -> Value {
     json!({"input": {"jobs": vec![job; count]}})
 }
 
+/// Makes a queue.
+pub async fn put_queue(daemon: &Daemon, name: &str) {
+    let put = "mutation ($name: String!) { queuePut(input: {name: $name}) { userErrors { message } } }";
+    let answer = daemon.ask(put, &json!({"name": name})).await;
+    assert_eq!(answer["queuePut"]["userErrors"], json!([]), "{answer}");
+}
+
 /// Makes the queue in which nothing starts.
 pub async fn pause_queue(daemon: &Daemon) {
-    let put = "mutation ($name: String!) { queuePut(input: {name: $name}) { userErrors { message } } \
-               queuePause(input: {name: $name}) { queue { name } userErrors { message } } }";
-    let answer = daemon.ask(put, &json!({"name": PAUSED})).await;
+    put_queue(daemon, PAUSED).await;
+    let pause = "mutation ($name: String!) { queuePause(input: {name: $name}) { queue { name } } }";
+    let answer = daemon.ask(pause, &json!({"name": PAUSED})).await;
     assert_eq!(answer["queuePause"]["queue"]["name"], PAUSED, "{answer}");
 }
 
