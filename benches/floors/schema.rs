@@ -102,7 +102,7 @@ impl Job {
         }
     }
 
-    /// The same fields by serde_json.
+    /// The same fields by `serde_json`.
     pub fn plain(&self) -> serde_json::Value {
         serde_json::json!({
             "id": self.id.as_str(), "state": "SUCCEEDED", "priority": self.priority, "origin": self.origin,

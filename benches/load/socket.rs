@@ -60,7 +60,7 @@ impl Socket {
         if length < 126 {
             frame.push(0x80 | length.to_be_bytes()[1]);
         } else {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(length.to_be_bytes());
         }
         frame.extend([0; 4]);
