@@ -18,7 +18,9 @@ type Changed<'a> = &'a [(&'a str, &'a str)];
 pub fn fill(data: &Path, count: i64, open: i64) {
     let connection = Connection::open(data.join("beadle.db")).expect("the store opens");
     connection
-        .execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 20000;")
+        .execute_batch(
+            "PRAGMA synchronous = OFF; PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 20000;",
+        )
         .expect("SQLite knows its pragmas");
     let counter = "SELECT max(id) FROM jobs";
     let first: i64 = connection.query_row(counter, [], |row| row.get::<_, i64>(0)).expect("a count") + 1;
@@ -28,7 +30,13 @@ pub fn fill(data: &Path, count: i64, open: i64) {
         copy(&connection, "jobs", (from, to), &[]);
         copy(&connection, "attempts", (from, to), &[]);
     }
-    let runs: Changed<'_> = &[("state", "'RUNNING'"), ("finished_at_us", "NULL"), ("worker_id", "1"), ("output", "NULL")];
+    let runs: Changed<'_> = &[
+        ("state", "'RUNNING'"),
+        ("try_count", "0"),
+        ("finished_at_us", "NULL"),
+        ("worker_id", "1"),
+        ("output", "NULL"),
+    ];
     copy(&connection, "jobs", (finished, finished + open), runs);
     let is_open: Changed<'_> = &[("outcome", "NULL"), ("finished_at_us", "NULL"), ("exit_code", "NULL")];
     copy(&connection, "attempts", (finished, finished + open), is_open);
@@ -45,12 +53,15 @@ pub fn fill(data: &Path, count: i64, open: i64) {
 
 /// Copies row 1 to each number in the range.
 fn copy(connection: &Connection, table: &str, (from, to): (i64, i64), changed: Changed<'_>) {
-    let mut columns = connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).expect("SQL");
+    let mut columns =
+        connection.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).expect("SQL");
     let columns = columns.query_map([], |row| row.get(0)).and_then(Iterator::collect);
     let columns: Vec<String> = columns.expect("a table has columns");
     let value = |name: &String| match name.as_str() {
         "id" | "job_id" => "n".to_owned(),
-        name => changed.iter().find(|(of, _)| *of == name).map_or(name.to_owned(), |(_, to)| (*to).to_owned()),
+        name => {
+            changed.iter().find(|(of, _)| *of == name).map_or(name.to_owned(), |(_, to)| (*to).to_owned())
+        }
     };
     let values: Vec<String> = columns.iter().map(value).collect();
     let insert = format!(

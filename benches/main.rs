@@ -45,8 +45,7 @@ use table::Table;
 /// The page with the table.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 /// All targets, in the order in which they are measured.
-const TARGETS: &[&str] =
-    &["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11", "t12"];
+const TARGETS: &[&str] = &["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11", "t12"];
 /// What is measured only when it is asked for.
 const EXTRAS: &[&str] = &["t10m", "peers"];
 
@@ -78,13 +77,15 @@ impl Bench {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some((word, [name, rest @ ..])) = arguments.split_first().filter(|(word, _)| *word == floors::WORD) {
+    if let Some((word, [name, rest @ ..])) = arguments.split_first().filter(|(word, _)| *word == floors::WORD)
+    {
         assert_eq!(word, floors::WORD);
         floors::run(name, rest);
         return;
     }
     let is_full = arguments.iter().any(|argument| argument == "--bench");
-    let picked: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let picked: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     let programs = if is_full { Programs::shipped() } else { Programs::tested() };
     let mut bench = Bench { programs, table: Table::default(), is_full };
     // One thread, so that the client takes no more of the cores than it must.

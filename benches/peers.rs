@@ -139,7 +139,9 @@ async fn graphile(bench: &mut Bench, ours: &Ours) {
     let begun = Instant::now();
     while !socket_file.exists() {
         if child.try_wait().is_ok_and(|ended| ended.is_some()) || begun.elapsed().as_secs() > 60 {
-            bench.table.note("graphile-worker: skipped, there is no PostgreSQL server that starts.".to_owned());
+            bench
+                .table
+                .note("graphile-worker: skipped, there is no PostgreSQL server that starts.".to_owned());
             let _ = child.kill();
             return;
         }
@@ -167,14 +169,22 @@ async fn pueue(bench: &mut Bench) {
     let count = bench.sized(200, 20);
     let home = directory();
     let config = home.path().join("pueue.yml");
-    let settings = format!("shared:\n  pueue_directory: {0}\n  runtime_directory: {0}\ndaemon: {{}}\nclient: {{}}\n", home.path().display());
+    let settings = format!(
+        "shared:\n  pueue_directory: {0}\n  runtime_directory: {0}\ndaemon: {{}}\nclient: {{}}\n",
+        home.path().display()
+    );
     fs::write(&config, settings).expect("the settings can be written");
     let say = |arguments: &[&str]| {
         let output = Command::new(&client).arg("--config").arg(&config).args(arguments).output();
         output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
     };
     let begun = Instant::now();
-    let child = Command::new(&daemon).arg("--config").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = Command::new(&daemon)
+        .arg("--config")
+        .arg(&config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     let server = Server { child: child.expect("pueued starts"), _directory: home };
     until("pueued", async || say(&["status", "--json"]).is_some()).await;
     let start_ms = begun.elapsed().as_secs_f64() * 1_000.0;

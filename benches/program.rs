@@ -17,6 +17,8 @@ use crate::load::{Http, Load, request};
 const PROGRAM: &str = "BEADLE_BENCH_PROGRAM";
 /// The same for the example `noop`.
 const NOOP: &str = "BEADLE_BENCH_NOOP";
+/// What the daemon says on its standard error, beside its data.
+const ERRORS: &str = "errors";
 /// How long anything may take that is no measurement.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -205,7 +207,7 @@ fn spawned(command: &[String], home: &Path) -> (Child, String) {
         .env("HOME", home)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(home.join(ERRORS)).expect("a file can be made"))
         .spawn()
         .expect("the program starts");
     let stdout = child.stdout.take().expect("it is piped");
@@ -214,7 +216,10 @@ fn spawned(command: &[String], home: &Path) -> (Child, String) {
         let (_, address) = line.split_once("listening on http://")?;
         Some(address.trim().to_owned())
     });
-    (child, listening.expect("the daemon says where it listens; start it by hand to see why it does not"))
+    let Some(listening) = listening else {
+        panic!("the daemon did not start: {}", fs::read_to_string(home.join(ERRORS)).unwrap_or_default());
+    };
+    (child, listening)
 }
 
 /// Waits until what is asked for is there.

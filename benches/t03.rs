@@ -43,7 +43,8 @@ pub async fn fitting(bench: &Bench, daemon: &Daemon) -> u32 {
 
 /// Sends `count` jobs that do nothing and waits until all are done.
 pub async fn cycle(daemon: &Daemon, count: u32) -> Cycle {
-    let load = daemon.load(CONNECTIONS, EACH as usize, ENQUEUE_MANY, &many(&noop_job("default"), EACH as usize));
+    let load =
+        daemon.load(CONNECTIONS, EACH as usize, ENQUEUE_MANY, &many(&noop_job("default"), EACH as usize));
     let (begun, before) = (Instant::now(), cpu_us(daemon.pid()));
     let outcome = load.run(Until::Requests(u64::from(count / EACH))).await;
     wait_done(daemon, "default").await;

@@ -60,7 +60,8 @@ async fn events(bench: &mut Bench) {
     let (before, none) = (cpu_us(daemon.pid()), json!({}));
     tokio::time::sleep(span).await;
     let alone = (cpu_us(daemon.pid()) - before) / span.as_secs_f64();
-    let (mut ours, mut by_frames, mut by_stock, mut kilobytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut by_frames, mut by_stock, mut kilobytes) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let resident = resident_kb(daemon.pid());
         let crowd = Crowd::open(daemon.address(), daemon.token(), count, FOLLOW_CREATED, &none, EVENT).await;
@@ -79,7 +80,14 @@ async fn events(bench: &mut Bench) {
         bench.table.add(Row { target: "T7a", what: what.to_owned(), measured, floor, ratio, wanted });
     };
     let wanted = Wanted::AtMost(1.25);
-    row("CPU of an event to a subscriber; one write of a frame", &ours, &by_frames, "µs", ratio(&ours, &by_frames), wanted);
+    row(
+        "CPU of an event to a subscriber; one write of a frame",
+        &ours,
+        &by_frames,
+        "µs",
+        ratio(&ours, &by_frames),
+        wanted,
+    );
     let wanted = Wanted::AtMost(0.25);
     row("the same; stock subscription", &ours, &by_stock, "µs", ratio(&ours, &by_stock), wanted);
     // Later rounds find memory that the first one left: the first counts.
@@ -126,7 +134,9 @@ async fn log(bench: &mut Bench) {
     let asked = count;
     let count = crowd.count();
     if count < asked {
-        bench.table.note(format!("T7b: the daemon takes {count} of {asked} connections: these were measured."));
+        bench
+            .table
+            .note(format!("T7b: the daemon takes {count} of {asked} connections: these were measured."));
     }
     let before = cpu_us(daemon.pid());
     let begun = std::time::Instant::now();
@@ -147,7 +157,14 @@ async fn log(bench: &mut Bench) {
     let mut row = |what: String, measured: f64, limit: f64, unit: &str| {
         let (target, wanted) = ("T7b", Wanted::AtMost(1.0));
         let (measured_told, floor) = (figure(measured, unit), figure(limit, unit));
-        bench.table.add(Row { target, what, measured: measured_told, floor, ratio: measured / limit, wanted });
+        bench.table.add(Row {
+            target,
+            what,
+            measured: measured_told,
+            floor,
+            ratio: measured / limit,
+            wanted,
+        });
     };
     row(format!("CPU of a log line for each of {count} followers; the limit"), per_line, LINE_US, "µs");
     row("of a core meanwhile; the limit".to_owned(), cpu / elapsed.as_micros() as f64 * 100.0, 75.0, "%");
@@ -165,9 +182,10 @@ async fn lateness(mut socket: Socket, lines: usize) -> Vec<u32> {
         let message: Value = serde_json::from_slice(&message).expect("messages are JSON");
         let lines = message["payload"]["data"]["jobLog"]["lines"].as_array().cloned().unwrap_or_default();
         for line in lines {
-            let sent_us: u64 = line["text"].as_str().and_then(|text| text.split(' ').next()).map_or(0, |digits| {
-                digits.parse().expect("a line begins with its time")
-            });
+            let sent_us: u64 = line["text"]
+                .as_str()
+                .and_then(|text| text.split(' ').next())
+                .map_or(0, |digits| digits.parse().expect("a line begins with its time"));
             late_us.push(u32::try_from(now.saturating_sub(sent_us)).unwrap_or(u32::MAX));
         }
     }

@@ -23,7 +23,8 @@ pub async fn run(bench: &mut Bench) {
     tokio::time::sleep(Duration::from_secs(settle)).await;
     let before = (cpu_us(daemon.pid()), cpu_us(floor.pid()));
     tokio::time::sleep(Duration::from_secs(span)).await;
-    let percent = |after: f64, before: f64| (after - before) / 10_000.0 / f64::from(u32::try_from(span).unwrap_or(1));
+    let percent =
+        |after: f64, before: f64| (after - before) / 10_000.0 / f64::from(u32::try_from(span).unwrap_or(1));
     let ours_percent = percent(cpu_us(daemon.pid()), before.0);
     let floor_percent = percent(cpu_us(floor.pid()), before.1);
     let (ours_kb, floor_kb) = (resident_kb(daemon.pid()), resident_kb(floor.pid()));

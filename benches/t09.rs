@@ -24,7 +24,9 @@ pub async fn run(bench: &mut Bench) {
         daemon.restart().await;
         again.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
-    for (what, times) in [("the first start, which makes the store", first), ("a start behind a kill -9", again)] {
+    for (what, times) in
+        [("the first start, which makes the store", first), ("a start behind a kill -9", again)]
+    {
         bench.table.add(Row {
             target: "T9",
             what: format!("{what}, to the first answer; the limit"),

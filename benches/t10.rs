@@ -64,7 +64,9 @@ async fn filled(bench: &mut Bench, count: i64) -> Daemon {
     wait_done(&daemon, "default").await;
     bench.table.add(Row {
         target: "T9",
-        what: format!("a start with {count} finished jobs and {open} interrupted ones, to the first answer; the limit"),
+        what: format!(
+            "a start with {count} finished jobs and {open} interrupted ones, to the first answer; the limit"
+        ),
         measured: figure(took_ms, "ms"),
         floor: figure(START_MS, "ms"),
         ratio: took_ms / START_MS,

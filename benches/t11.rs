@@ -52,7 +52,8 @@ pub async fn run(bench: &mut Bench) {
         last = job;
         let disk = directory();
         let path = disk.path().join("chunks.db");
-        chunks.push(floors::rate("chunks", &[path.to_str().expect("paths here are text"), &count.to_string()]));
+        chunks
+            .push(floors::rate("chunks", &[path.to_str().expect("paths here are text"), &count.to_string()]));
     }
     let added_mb = (peak_kb(daemon.pid()) - idle) / 1_024.0;
     daemon.kill9();

@@ -23,7 +23,8 @@ async fn noop(_ctx: HandlerContext, _input: Value) -> Result<Value, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().ok_or("say where the data shall lie: noop DIRECTORY [SLOTS [BALLAST_MB]]")?;
+    let directory =
+        arguments.next().ok_or("say where the data shall lie: noop DIRECTORY [SLOTS [BALLAST_MB]]")?;
     let slots = arguments.next().map_or(Ok(SLOTS), |count| count.parse())?;
     let ballast_mb: usize = arguments.next().map_or(Ok(0), |size| size.parse())?;
     // Not zero, so that the memory is really taken.

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::sql;
 use crate::measure::per_second;
 
-const CLAIM: &str = "UPDATE jobs SET state = 1, started_at = ?1, lease_until = ?1 + 30000000, attempt = attempt + 1
+const CLAIM: &str =
+    "UPDATE jobs SET state = 1, started_at = ?1, lease_until = ?1 + 30000000, attempt = attempt + 1
 WHERE id IN (SELECT id FROM jobs WHERE state = 0 AND queue = 'default' AND run_at <= ?1
              ORDER BY priority DESC, run_at, id LIMIT ?2)
 RETURNING id, arguments";

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use async_graphql::futures_util::{Stream, stream};
-use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject, Subscription};
+use async_graphql::{
+    Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject, Subscription,
+};
 use sqlx::SqlitePool;
 use tokio::sync::broadcast;
 
@@ -182,7 +184,8 @@ pub struct Event {
 impl Event {
     /// One of about two hundred bytes in its frame.
     pub fn numbered(number: usize) -> Event {
-        let data = serde_json::json!({"queue": "paused", "runAt": "2026-11-26T20:36:31.709Z", "state": "QUEUED"});
+        let data =
+            serde_json::json!({"queue": "paused", "runAt": "2026-11-26T20:36:31.709Z", "state": "QUEUED"});
         let job_id = ID(format!("job_{number}"));
         Event { r#type: "JOB_CREATED".to_owned(), job_id, data: async_graphql::Json(data) }
     }

@@ -112,7 +112,9 @@ async fn talk(schema: Stocked, stream: Stream) {
     while let Some(answer) = answers.next().await {
         let message = match answer {
             WsMessage::Text(text) => Message::Text(text.into()),
-            WsMessage::Close(code, reason) => Message::Close(Some(CloseFrame { code, reason: reason.into() })),
+            WsMessage::Close(code, reason) => {
+                Message::Close(Some(CloseFrame { code, reason: reason.into() }))
+            }
         };
         if sink.send(message).await.is_err() {
             return;

@@ -25,7 +25,8 @@ pub const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000;";
 
 /// One job.
-pub const INSERT: &str = "INSERT INTO jobs (id, uid, queue, state, priority, run_at, created_at, attempt, attempts_max, arguments)
+pub const INSERT: &str =
+    "INSERT INTO jobs (id, uid, queue, state, priority, run_at, created_at, attempt, attempts_max, arguments)
 VALUES (?1, ?2, 'default', 0, 0, ?3, ?3, 0, 3, ?4)";
 
 /// Opens a database file and makes the table in it.

@@ -32,7 +32,14 @@ impl Crowd {
     ///
     /// # Panics
     /// If a subscription is refused to one who was let in.
-    pub async fn open(address: &str, token: &str, count: usize, query: &str, variables: &Value, mark: &str) -> Crowd {
+    pub async fn open(
+        address: &str,
+        token: &str,
+        count: usize,
+        query: &str,
+        variables: &Value,
+        mark: &str,
+    ) -> Crowd {
         let mut members = JoinSet::new();
         let counts = Arc::new(Counts::default());
         let mark = Arc::new(Finder::new(mark).into_owned());
