@@ -1,5 +1,5 @@
-//! Owns long histories: a store that holds as many finished jobs as wished, made by copying one real job in SQL while no daemon has
-//! it. It knows of the tables only which ones a job stands in; their columns it asks from the store.
+//! Owns long histories: a store that holds as many finished jobs as wished, made by copying one real job in SQL while
+//! no daemon has it. It knows of the tables only which ones a job stands in; their columns it asks from the store.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Owns how long it takes from sending an enqueue until a subscriber sees the job RUNNING. It must never wait between looks:
-//! what is seen is a frame that was pushed.
+//! Owns how long it takes from sending an enqueue until a subscriber sees the job RUNNING. It must never wait between
+//! looks: what is seen is a frame that was pushed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! The peers: other queues by their own fastest clients, in the same run as Beadle. What is not installed is said and left out:
-//! `redis-server` and PostgreSQL come from the system, their clients by `npm ci --prefix benches/peers`, pueue by
-//! `cargo install --locked pueue`. None of it may be needed for anything else.
+//! The peers: other queues by their own fastest clients, in the same run as Beadle. What is not installed is said and
+//! left out: `redis-server` and PostgreSQL come from the system, their clients by `npm ci --prefix benches/peers`,
+//! pueue by `cargo install --locked pueue`. None of it may be needed for anything else.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,5 +1,5 @@
-//! Owns the programs that are measured: where they come from, and one that runs in a directory of its own. It must never
-//! reach around the front door, but to kill.
+//! Owns the programs that are measured: where they come from, and one that runs in a directory of its own. It must
+//! never reach around the front door, but to kill.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! T1: single enqueues, each durable when it is answered, from 50 connections. Beside them the same mutation in memory, and in a
-//! transaction of its own.
+//! T1: single enqueues, each durable when it is answered, from 50 connections. Beside them the same mutation in
+//! memory, and in a transaction of its own.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! T2: jobs in hundreds, each hundred durable when it is answered. Beside it the same rows by rusqlite, a hundred a transaction, and the same mutation in
-//! memory.
+//! T2: jobs in hundreds, each hundred durable when it is answered. Beside it the same rows by rusqlite, a hundred a
+//! transaction, and the same mutation in memory.
 
 use std::time::Duration;
 

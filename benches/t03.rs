@@ -1,5 +1,5 @@
-//! T3: jobs that do nothing, from the enqueue over HTTP until each is stored as done. Beside it the bare SQL of that way, a hundred
-//! jobs in a transaction.
+//! T3: jobs that do nothing, from the enqueue over HTTP until each is stored as done. Beside it the bare SQL of that
+//! way, a hundred jobs in a transaction.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! T4: jobs that run `/bin/true`, with both streams kept, a process group each and the exit code stored. Beside it the same processes
-//! started by `posix_spawn` and nothing else; and both again in a program that holds 500 MB.
+//! T4: jobs that run `/bin/true`, with both streams kept, a process group each and the exit code stored. Beside it
+//! the same processes started by `posix_spawn` and nothing else; and both again in a program that holds 500 MB.
 
 use std::time::{Duration, Instant};
 

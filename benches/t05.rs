@@ -1,5 +1,5 @@
-//! T5: from sending an enqueue until a subscriber sees the job RUNNING, at 100 jobs a second, alone and beside half of the
-//! load that the daemon can take. The floor is what the disk needs for two commits.
+//! T5: from sending an enqueue until a subscriber sees the job RUNNING, at 100 jobs a second, alone and beside half
+//! of the load that the daemon can take. The floor is what the disk needs for two commits.
 
 use crate::Bench;
 use crate::floors;

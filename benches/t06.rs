@@ -1,5 +1,5 @@
-//! T6: the smallest query, and a page of twenty jobs from the store. Beside them the same on the stock server from memory,
-//! a greeting of axum, and the page without GraphQL.
+//! T6: the smallest query, and a page of twenty jobs from the store. Beside them the same on the stock server from
+//! memory, a greeting of axum, and the page without GraphQL.
 
 use std::time::Duration;
 

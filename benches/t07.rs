@@ -1,5 +1,5 @@
-//! T7: what one event costs that goes to a thousand subscribers, and one log that five thousand follow. Beside them a frame that was
-//! made before, written to as many sockets, and the stock server's subscription.
+//! T7: what one event costs that goes to a thousand subscribers, and one log that five thousand follow. Beside them a
+//! frame that was made before, written to as many sockets, and the stock server's subscription.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! T8: what the daemon takes while it waits for work. Beside it an idle process of the same libraries that looks into its
-//! database once a second.
+//! T8: what the daemon takes while it waits for work. Beside it an idle process of the same libraries that looks into
+//! its database once a second.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! T9: from the start of the program to the first right answer, on an empty directory and on a store that is there. The start with
-//! a long history is measured by T10, which makes one.
+//! T9: from the start of the program to the first right answer, on an empty directory and on a store that is there.
+//! The start with a long history is measured by T10, which makes one.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! T10: whether a million finished jobs make anything slower. The floor is the same daemon with an empty store, in rounds that
-//! alternate. Also T9's start with that history and ten thousand jobs that were interrupted.
+//! T10: whether a million finished jobs make anything slower. The floor is the same daemon with an empty store, in
+//! rounds that alternate. Also T9's start with that history and ten thousand jobs that were interrupted.
 
 use std::path::Path;
 use std::sync::Arc;

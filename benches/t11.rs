@@ -1,5 +1,5 @@
-//! T11: output of a job, taken line by line, stored, and streamed to one who follows. Beside it the bare chunks of such lines in SQLite;
-//! and what a flood in one job does to the others' latency.
+//! T11: output of a job, taken line by line, stored, and streamed to one who follows. Beside it the bare chunks of
+//! such lines in SQLite; and what a flood in one job does to the others' latency.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};

@@ -1,5 +1,5 @@
-//! Owns what the measured programs are asked: documents, jobs, and whether what was acknowledged is really there. It must
-//! never ask for less than a user would.
+//! Owns what the measured programs are asked: documents, jobs, and whether what was acknowledged is really there. It
+//! must never ask for less than a user would.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Owns what a job writes whose output is measured: lines of a hundred bytes, at a pace with the time on them, or as fast as
-//! the pipe takes them.
+//! Owns what a job writes whose output is measured: lines of a hundred bytes, at a pace with the time on them, or as
+//! fast as the pipe takes them.
 
 use std::io::{BufWriter, Write as _, stdout};
 use std::thread;

@@ -1,5 +1,5 @@
-//! Owns the floors: small programs of our own that do the least that a target could cost. Each is this same executable in
-//! a process of its own, so that its cost can be told from the client's. None of it may know Beadle.
+//! Owns the floors: small programs of our own that do the least that a target could cost. Each is this same
+//! executable in a process of its own, so that its cost can be told from the client's. None of it may know Beadle.
 
 pub mod cycle;
 pub mod disk;

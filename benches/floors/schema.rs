@@ -1,5 +1,5 @@
-//! Owns the schema of the stock server: async-graphql as its guide shows it, the jobs in memory, or in a transaction of sqlx for
-//! each mutation. It must stay without any trick.
+//! Owns the schema of the stock server: async-graphql as its guide shows it, the jobs in memory, or in a transaction
+//! of sqlx for each mutation. It must stay without any trick.
 
 use std::sync::{Arc, Mutex};
 

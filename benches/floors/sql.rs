@@ -1,5 +1,5 @@
-//! Owns the table that the SQL floors share: as wide as a real queue's, with partial indexes. It must stay without anything that
-//! only Beadle needs.
+//! Owns the table that the SQL floors share: as wide as a real queue's, with partial indexes. It must stay without
+//! anything that only Beadle needs.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Owns one `graphql-transport-ws` connection that counts what it is sent. It must never decode what it only counts, and it
-//! shares one buffer with all others of its thread, for thousands of them are open at once.
+//! Owns one `graphql-transport-ws` connection that counts what it is sent. It must never decode what it only counts,
+//! and it shares one buffer with all others of its thread, for thousands of them are open at once.
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result};
