@@ -21,6 +21,10 @@ fn files_keep_the_shape_of_the_house() {
     for source in &Source::all(root(), "tests") {
         findings.extend(opening(source).into_iter().chain(length(source)).chain(unfinished(source)));
     }
+    for source in &Source::all(root(), "benches") {
+        findings.extend(opening(source).into_iter().chain(length(source)).chain(unfinished(source)));
+        findings.extend(long_functions(source));
+    }
     assert_none(&findings);
 }
 
