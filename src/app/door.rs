@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch;
 
-use crate::base::metrics::TextFormat;
+use crate::base::metrics::{Place, TextFormat};
 use crate::domain::access::Viewer;
 use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
+use crate::domain::resume::Course;
 use crate::engine::logs::Download;
 use crate::engine::tokens::digest;
 use crate::engine::{Engine, metrics as engine_metrics, watchdog};
@@ -76,6 +77,21 @@ impl Backend for Door {
         graphql::access::permit(viewer, &graphql::access::Asked { document, operation_name, root_fields })
     }
 
+    fn course(&self, viewer: &Viewer, sent: &web::Sent<'_>) -> Option<Course<Viewer>> {
+        let web::Asked { document, operation_name, root_fields, .. } = *sent.asked;
+        let asked = graphql::access::Asked { document, operation_name, root_fields };
+        let web::Sent { text, variables, resume, .. } = *sent;
+        graphql::topics::course(
+            &self.engine,
+            viewer,
+            &graphql::topics::Sent { text, asked, variables, resume },
+        )
+    }
+
+    fn place(&self, seen: i64) -> Place {
+        self.engine.metrics.subscriber(seen)
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.engine.shutdown.is_begun() {
             return Err("the daemon is stopping".to_owned());
@@ -130,8 +146,13 @@ impl Backend for Door {
         format: TextFormat,
     ) -> Result<String, String> {
         graphql::access::permit_metrics(viewer)?;
-        let web::DoorNumbers { connection_count, connections_max, subscription_count } = door;
-        let door = engine_metrics::DoorNumbers { connection_count, connections_max, subscription_count };
+        let web::DoorNumbers { connection_count, connections_max, subscription_count, topic_count } = door;
+        let door = engine_metrics::DoorNumbers {
+            connection_count,
+            connections_max,
+            subscription_count,
+            topic_count,
+        };
         Ok(self.engine.metrics_text(door, format).await)
     }
 

@@ -73,7 +73,7 @@ impl Grant {
 }
 
 /// Which jobs and facts a viewer gets to see: the question of every list, as a value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Sight {
     /// Everything: for the daemon itself and for ADMIN.
     #[default]
@@ -140,6 +140,17 @@ impl Viewer {
         } else {
             Sight::OwnJobs(self.token_id)
         }
+    }
+
+    /// Somebody who sees this and may do nothing, for what is done once for all who see the same.
+    pub fn of_sight(sight: Sight) -> Viewer {
+        let grants = match sight {
+            Sight::All => vec![Grant::of(GrantVerb::Admin)],
+            Sight::AllButTokens => vec![Grant::of(GrantVerb::Read)],
+            Sight::OwnJobs(_) => Vec::new(),
+        };
+        let token_id = sight.own().unwrap_or(TokenId(0));
+        Viewer { token_id, token_name: String::new(), grants, expires_at: None }
     }
 
     /// Whether it may see this job: the one place that decides it. The lists ask the same by `sight`.

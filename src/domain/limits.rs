@@ -52,6 +52,8 @@ pub const COUNT_CAP: i64 = 10_000;
 pub const LOG_LINES_MAX: i32 = 1_000;
 /// Bytes in one page of a log.
 pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of it that are pushed at once to those who follow.
+pub const LOG_PUSH_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the text that lines of a log are searched for.
 pub const LOG_GREP_BYTES_MAX: usize = 200;
 /// Chunks of a log, and bytes in them, that one page with a filter looks at: it ends there, with what was found.

@@ -70,14 +70,26 @@ enum Pace {
     Live,
 }
 
+/// For whom a stream of events is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// One subscriber.
+    One,
+    /// All who ask the same: each of them is counted elsewhere.
+    All,
+    /// One who goes up to this event and then on with the others.
+    OneUntil(i64),
+}
+
 /// Where a stream of events stands.
 struct Tail {
     engine: Engine,
     filter: EventFilter,
     news: watch::Receiver<i64>,
     seen: i64,
-    /// The same, for the daemon's numbers.
-    place: Place,
+    readers: For,
+    /// Where it stands, for the daemon's numbers.
+    place: Option<Place>,
     pace: Pace,
     /// When the last batch was handed over.
     handed_at: Option<std::time::Instant>,
@@ -103,6 +115,7 @@ impl Engine {
         &self,
         after: Option<EventCursor>,
         filter: EventFilter,
+        readers: For,
     ) -> Result<impl Stream<Item = Result<EventBatch, StreamEnd>> + Send + use<>, StreamEnd> {
         let news = self.writer.newest();
         let seen = match after {
@@ -112,13 +125,13 @@ impl Engine {
             }
             None => *news.borrow(),
         };
-        let place = self.metrics.subscriber(seen);
-        let tail =
-            Tail { engine: self.clone(), filter, news, seen, place, pace: Pace::Replay, handed_at: None };
+        let place = (readers == For::One).then(|| self.metrics.subscriber(seen));
+        let (engine, pace) = (self.clone(), Pace::Replay);
+        let tail = Tail { engine, filter, news, seen, readers, place, pace, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
             match tail.next_or_anew().await {
-                Ok(batch) => Some((Ok(batch), Some(tail))),
+                Ok(batch) => Some((Ok(batch?), Some(tail))),
                 Err(end) => Some((Err(end), None)),
             }
         }))
@@ -126,8 +139,8 @@ impl Engine {
 }
 
 impl Tail {
-    /// The next batch. A panic on the way costs the subscriber nothing: it goes on behind what it was given.
-    async fn next_or_anew(&mut self) -> Result<EventBatch, StreamEnd> {
+    /// The next batch; `None` when there is none up to the end. A panic on the way costs the subscriber nothing: it goes on behind what it was given.
+    async fn next_or_anew(&mut self) -> Result<Option<EventBatch>, StreamEnd> {
         let given = self.seen;
         for _ in 0..PANICS_MAX {
             let payload = match AssertUnwindSafe(self.next()).catch_unwind().await {
@@ -140,22 +153,28 @@ impl Tail {
         Err(given_up())
     }
 
-    async fn next(&mut self) -> Result<EventBatch, StreamEnd> {
+    async fn next(&mut self) -> Result<Option<EventBatch>, StreamEnd> {
         self.check_pace()?;
         let began = self.engine.clock.monotonic();
         loop {
             points::reach("feed.tick");
             let newest = *self.news.borrow_and_update();
+            let newest = self.until().map_or(newest, |until| newest.min(until));
             if self.seen < newest {
                 let page = self.page(newest).await?;
                 self.seen = page.seen;
-                self.place.reached(page.seen);
+                if let Some(place) = &self.place {
+                    place.reached(page.seen);
+                }
                 if !page.events.is_empty() {
-                    return Ok(self.hand_over(page.events, page.has_more));
+                    return Ok(Some(self.hand_over(page.events, page.has_more)));
                 }
                 if page.has_more {
                     continue;
                 }
+            }
+            if self.until().is_some_and(|until| until <= self.seen) {
+                return Ok(None);
             }
             self.pace = Pace::Live;
             let left = BOOKMARK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
@@ -169,7 +188,7 @@ impl Tail {
                 Some(Ok(())) => {}
                 // The writer is gone: the door closes the stream.
                 Some(Err(_)) => return Err(Fault::new(crate::store::FaultKind::Stopping, "stopping").into()),
-                None => return Ok(self.hand_over(Vec::new(), false)),
+                None => return Ok(Some(self.hand_over(Vec::new(), false))),
             }
         }
     }
@@ -190,8 +209,17 @@ impl Tail {
         Ok(recent::shortened(page))
     }
 
+    /// Where the stream ends.
+    fn until(&self) -> Option<i64> {
+        match self.readers {
+            For::OneUntil(seq) => Some(seq),
+            For::One | For::All => None,
+        }
+    }
+
     fn check_pace(&self) -> Result<(), StreamEnd> {
-        let Some(handed_at) = self.handed_at else { return Ok(()) };
+        // Of many, each is judged for itself.
+        let Some(handed_at) = self.handed_at.filter(|_| self.readers != For::All) else { return Ok(()) };
         let took = self.engine.clock.monotonic().duration_since(handed_at);
         if is_slow(took, *self.news.borrow() - self.seen) {
             self.engine.metrics.subscriber_cut();

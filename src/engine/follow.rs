@@ -1,6 +1,8 @@
 //! Owns following one job: its state and its log as one stream that ends when the job is final and its last
 //! line was given. Resumes at the line.
 
+mod until;
+
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -17,8 +19,9 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::EventCursor;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
-use crate::domain::limits::LOG_LINES_MAX;
+use crate::domain::limits::{LOG_LINES_MAX, LOG_PUSH_BYTES_MAX};
 use crate::domain::log::{LogBatch, LogCursor, LogFilter};
+use crate::domain::resume::Standing;
 use crate::store::{Fault, FaultKind};
 
 /// After news that did not concern us: others' changes are not looked at more often than this.
@@ -56,6 +59,8 @@ pub struct FollowRequest {
     pub filter: LogFilter,
     /// Only this attempt, and end with it.
     pub attempt: Option<i32>,
+    /// End there, and show the job as it was shown there.
+    pub until: Option<Standing>,
 }
 
 struct Follow {
@@ -164,8 +169,12 @@ impl Follow {
             // Marked as seen before the look: what comes during it wakes the next wait.
             self.events.borrow_and_update();
             self.lines.borrow_and_update();
-            if let Some(step) = self.look().await? {
-                return Ok(Some(step));
+            let step = match self.request.until.clone() {
+                Some(until) => self.look_until(&until).await?,
+                None => self.look().await?,
+            };
+            if step.is_some() {
+                return Ok(step);
             }
             if self.is_done {
                 return Ok(None);
@@ -256,7 +265,7 @@ impl Follow {
             // Its end may have come since we last looked.
             let Some(attempt) = self.engine.reader.attempt(attempt.id).await? else { return Ok(None) };
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
-            let batch = match self.engine.read_log(&attempt, self.line, &self.request.filter, limit).await {
+            let batch = match self.read_page(&attempt, limit).await {
                 Ok(batch) => batch,
                 Err(fault) if fault.is_of_the_store() || self.engine.logs.trouble().is_some() => {
                     // The log store is down: the state goes on, and ends the stream in the log's place.
@@ -282,6 +291,11 @@ impl Follow {
             let is_worth = !batch.lines.is_empty() || batch.is_complete || batch.dropped_bytes.0 > 0;
             return Ok(is_worth.then_some(batch));
         }
+    }
+
+    async fn read_page(&self, attempt: &Attempt, limit: usize) -> Result<LogBatch, Fault> {
+        let FollowRequest { filter, .. } = &self.request;
+        self.engine.read_log(attempt, self.line, filter, (limit, LOG_PUSH_BYTES_MAX)).await
     }
 
     /// Stands on an attempt, if there is one yet.

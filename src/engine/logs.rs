@@ -28,20 +28,21 @@ impl Engine {
         LogCursor { attempt: attempt.unwrap_or(AttemptId(0)), line: 0 }
     }
 
-    /// A page of an attempt's log behind `after`.
+    /// A page of an attempt's log behind `after`, of at most so many lines and bytes.
     pub async fn read_log(
         &self,
         attempt: &Attempt,
         after: i64,
         filter: &LogFilter,
-        limit: usize,
+        most: (usize, usize),
     ) -> Result<LogBatch, Fault> {
         // Whether it has ended is asked first: what is read after that is all there is.
         let end = self.logs.end(attempt.id).await?;
         if let Some(end) = end.filter(|end| end.is_forgotten) {
             return Ok(forgotten(attempt, end, after));
         }
-        let read = self.logs.read(LogCursor { attempt: attempt.id, line: after }, filter, limit).await?;
+        let read =
+            self.logs.read_within(LogCursor { attempt: attempt.id, line: after }, filter, most).await?;
         let at_end = match end {
             Some(end) => read.cursor.line >= end.line_count || (!read.has_more && read.lines.is_empty()),
             // There never was anything, or the log store gave up on it: what is there is all there will be.

@@ -25,6 +25,8 @@ pub struct DoorNumbers {
     pub connections_max: usize,
     /// Subscriptions and downloads under way.
     pub subscription_count: usize,
+    /// Executions that are each for all who ask the same.
+    pub topic_count: usize,
 }
 
 impl Engine {
@@ -40,6 +42,8 @@ impl Engine {
         sheet.gauge("connections_max", "Connections that may be open", float(door.connections_max));
         let help = "Subscriptions and downloads under way";
         sheet.gauge("subscriptions", help, float(door.subscription_count));
+        let help = "Executions of subscriptions, each for all who ask the same";
+        sheet.gauge("topics", help, float(door.topic_count));
         let mut own = Sheet::new("process");
         process_now(&mut own, self.started_at.0);
         self.metrics.text(&[&sheet, &own], format)

@@ -6,7 +6,7 @@ use super::loaders::Loaders;
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
 use crate::domain::log::LogCursor;
-use crate::domain::resume::LastEventId;
+use crate::domain::resume::{LastEventId, Standing, Told, Until};
 use crate::engine::Engine;
 use crate::store::Reader;
 
@@ -22,6 +22,10 @@ pub trait ApiContext {
     fn viewer(&self) -> async_graphql::Result<&Viewer>;
     /// Where a client that reconnects to an event stream says it stood.
     fn resume(&self) -> (Option<EventCursor>, Option<LogCursor>);
+    /// Whom a stream tells where it stands, if anybody listens.
+    fn told(&self) -> Option<Told>;
+    /// Where a stream ends, if it is to.
+    fn until(&self) -> Option<Standing>;
 }
 
 impl ApiContext for Context<'_> {
@@ -42,8 +46,21 @@ impl ApiContext for Context<'_> {
     }
 
     fn resume(&self) -> (Option<EventCursor>, Option<LogCursor>) {
-        let Some(LastEventId(text)) = self.data_opt::<LastEventId>() else { return (None, None) };
-        let (cursor, log_cursor) = text.split_once('~').unwrap_or((text, ""));
-        (EventCursor::parse(cursor), LogCursor::parse(log_cursor))
+        resume(self.data_opt::<LastEventId>())
     }
+
+    fn told(&self) -> Option<Told> {
+        self.data_opt::<Told>().cloned()
+    }
+
+    fn until(&self) -> Option<Standing> {
+        self.data_opt::<Until>().map(|until| until.0.clone())
+    }
+}
+
+/// Where a client that reconnects says it stood.
+pub fn resume(id: Option<&LastEventId>) -> (Option<EventCursor>, Option<LogCursor>) {
+    let Some(LastEventId(text)) = id else { return (None, None) };
+    let (cursor, log_cursor) = text.split_once('~').unwrap_or((text, ""));
+    (EventCursor::parse(cursor), LogCursor::parse(log_cursor))
 }

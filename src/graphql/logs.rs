@@ -5,7 +5,7 @@ use async_graphql::Context;
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use crate::domain::attempt::Attempt;
-use crate::domain::limits::LOG_LINES_MAX;
+use crate::domain::limits::{LOG_LINES_MAX, LOG_PAGE_BYTES_MAX};
 use crate::domain::log::{LineKind, LogBatch, LogCursor, LogFilter, LogStream};
 use crate::domain::scalars::BigInt;
 use crate::engine::Engine;
@@ -82,7 +82,7 @@ impl LogPage {
             return engine.read_last_log(attempt, before, &filter, limit).await.map_err(fault);
         }
         let line = line_of(self.after, attempt, "after")?.unwrap_or(0);
-        engine.read_log(attempt, line, &filter, limit).await.map_err(fault)
+        engine.read_log(attempt, line, &filter, (limit, LOG_PAGE_BYTES_MAX)).await.map_err(fault)
     }
 }
 

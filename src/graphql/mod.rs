@@ -23,6 +23,7 @@ pub mod subscriptions;
 pub mod system;
 pub mod tasks;
 pub mod tokens;
+pub mod topics;
 pub mod waiting;
 pub mod workers;
 

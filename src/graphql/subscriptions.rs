@@ -1,5 +1,7 @@
 //! Owns what can be watched live. Each stream replays from a position and goes on without a hole or a repeat.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, SimpleObject, Subscription as SubscriptionMacro};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
@@ -14,7 +16,8 @@ use crate::domain::health::Health;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
 use crate::domain::log::{LogBatch, LogCursor, LogFilter, LogStream};
-use crate::engine::feed::StreamEnd;
+use crate::domain::resume::{Standing, Told};
+use crate::engine::feed::{For, StreamEnd};
 use crate::engine::follow::{FollowRequest, Followed};
 
 /// One step of a watched job.
@@ -54,7 +57,28 @@ async fn follow(
 ) -> async_graphql::Result<impl Stream<Item = Result<Followed, StreamEnd>> + Send + use<>> {
     let id = request.id;
     job_seen(ctx, id).await?.ok_or_else(|| no_job(id))?;
-    ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))
+    let steps = ctx.engine().follow(request).await.map_err(stream_end)?.ok_or_else(|| no_job(id))?;
+    Ok(telling(ctx.told(), steps, |step| Standing {
+        cursor: Some(step.cursor),
+        log: step.log_cursor,
+        job: Some(Arc::new(step.job.clone())),
+    }))
+}
+
+/// The stream, which tells where it stands before each of its steps.
+fn telling<T>(
+    told: Option<Told>,
+    steps: impl Stream<Item = Result<T, StreamEnd>> + Send,
+    standing: impl Fn(&T) -> Standing + Send,
+) -> impl Stream<Item = Result<T, StreamEnd>> + Send {
+    told.iter().for_each(Told::begun);
+    steps.inspect(move |step| {
+        let Some(told) = &told else { return };
+        match step {
+            Ok(step) => told.reached(standing(step)),
+            Err(_) => told.failed(),
+        }
+    })
 }
 
 /// Watching.
@@ -70,8 +94,15 @@ impl Subscription {
         let filter = check_filter(ctx, filter)?;
         // What a reconnecting client saw last is newer than what it first asked for.
         let after = ctx.resume().0.or(after);
-        let events = ctx.engine().events(after, filter).await.map_err(stream_end)?;
-        Ok(events.map(|batch| batch.map_err(stream_end)))
+        let told = ctx.told();
+        let readers = match ctx.until().and_then(|until| until.cursor) {
+            Some(cursor) => For::OneUntil(cursor.seq),
+            None if told.is_some() => For::All,
+            None => For::One,
+        };
+        let events = ctx.engine().events(after, filter, readers).await.map_err(stream_end)?;
+        let standing = |batch: &EventBatch| Standing { cursor: Some(batch.cursor), ..Standing::default() };
+        Ok(telling(told, events, standing).map(|batch| batch.map_err(stream_end)))
     }
 
     /// One job: a first message at once, then one for each change; completes when the job is final.
@@ -90,6 +121,7 @@ impl Subscription {
             wants_progress: true,
             filter: LogFilter::default(),
             attempt: None,
+            until: ctx.until(),
         };
         let steps = follow(ctx, request).await?;
         Ok(steps.map(|step| {
@@ -115,6 +147,7 @@ impl Subscription {
             wants_progress: true,
             filter: LogFilter::default(),
             attempt: None,
+            until: ctx.until(),
         };
         let steps = follow(ctx, request).await?;
         Ok(steps.map(|step| {
@@ -152,6 +185,7 @@ impl Subscription {
             wants_progress: false,
             filter: WantedLines { streams, grep, only_errors }.filter()?,
             attempt,
+            until: ctx.until(),
         };
         let steps = follow(ctx, request).await?;
         Ok(steps.filter_map(|step| async move {

@@ -19,9 +19,9 @@ struct Budget {
 }
 
 impl Budget {
-    fn of(lines: usize, factor: usize) -> Budget {
+    fn of((lines, text_bytes): (usize, usize), factor: usize) -> Budget {
         let (chunks, bytes) = (LOG_SCAN_CHUNKS_MAX * factor, LOG_SCAN_BYTES_MAX * factor);
-        Budget { chunks, bytes, lines, text_bytes: LOG_PAGE_BYTES_MAX }
+        Budget { chunks, bytes, lines, text_bytes }
     }
 
     fn spend(&mut self, chunk: &Chunk) {
@@ -54,9 +54,10 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn behind(cursor: LogCursor, lines: usize) -> Page {
+    /// Of at most so many lines and bytes.
+    pub(super) fn behind(cursor: LogCursor, room: (usize, usize)) -> Page {
         let read = LogRead { lines: Vec::new(), cursor, has_more: false, dropped_bytes: 0 };
-        Page { read, budget: Budget::of(lines, 1), gap: 0 }
+        Page { read, budget: Budget::of(room, 1), gap: 0 }
     }
 
     pub(super) fn is_spent(&self) -> bool {
@@ -117,7 +118,7 @@ pub(super) struct LastPage {
 
 impl LastPage {
     pub(super) fn before(before: LogCursor, lines: usize) -> LastPage {
-        let budget = Budget::of(lines, LOG_SCAN_LAST_FACTOR);
+        let budget = Budget::of((lines, LOG_PAGE_BYTES_MAX), LOG_SCAN_LAST_FACTOR);
         LastPage { before, newest_first: Vec::new(), end: None, dropped_bytes: 0, budget }
     }
 

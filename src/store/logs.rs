@@ -16,6 +16,7 @@ use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::{background, points};
 use crate::domain::id::AttemptId;
+use crate::domain::limits::LOG_PAGE_BYTES_MAX;
 use crate::domain::log::{LogCursor, LogFilter, LogLine, LogStream, NewLine};
 
 /// Bytes of a log that are kept from its beginning, whatever follows.
@@ -224,7 +225,17 @@ impl Logs {
     /// Lines behind `after` that the filter takes, at most `limit`. A page looks at so much and ends there, be it
     /// without a line: `has_more` says that it goes on.
     pub async fn read(&self, after: LogCursor, filter: &LogFilter, limit: usize) -> Result<LogRead> {
-        let mut page = Page::behind(after, limit);
+        self.read_within(after, filter, (limit, LOG_PAGE_BYTES_MAX)).await
+    }
+
+    /// The same, of at most so many lines and bytes; the line that reaches these is the last one.
+    pub async fn read_within(
+        &self,
+        after: LogCursor,
+        filter: &LogFilter,
+        room: (usize, usize),
+    ) -> Result<LogRead> {
+        let mut page = Page::behind(after, room);
         let mut at_once = if filter.is_all() { CHUNKS_AT_FIRST } else { CHUNKS_PER_SCAN };
         loop {
             let rows = self.db.rows(&READ, &args![after.attempt.0, page.read.cursor.line, at_once]).await?;

@@ -21,8 +21,9 @@ use super::errors::{Answer, Code, Refusal};
 use super::guard::{Gate, unauthenticated};
 use super::logins::Logins;
 use super::request::Parameters;
+use super::topics::{Opened, Ticket, Topics};
 use super::turns::{Turn, Turns};
-use super::{Asked, Backend, DoorConfig, Limits, Unsure};
+use super::{Asked, Backend, DoorConfig, Limits, Sent, Unsure};
 use crate::base::asker::{Asker, working_for};
 use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::domain::resume::LastEventId;
@@ -49,6 +50,8 @@ pub struct Door<B> {
     logins: Logins,
     /// Turns of queries.
     turns: Turns,
+    /// Subscriptions that are executed once for many.
+    pub topics: Topics,
 }
 
 /// Which operations a transport takes.
@@ -76,6 +79,11 @@ pub struct Caller<V> {
 }
 
 impl<V> Caller<V> {
+    /// Changes when a token was revoked since this one was looked up.
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.clone()
+    }
+
     /// Waits until some token was revoked.
     pub async fn revoked(&mut self) {
         if self.revocations.changed().await.is_err() {
@@ -93,6 +101,8 @@ pub struct Admitted {
     pub operation_type: OperationType,
     token_key: i64,
     asker: Arc<Asker>,
+    /// How it may be shared.
+    ticket: Option<Ticket>,
 }
 
 impl<B: Backend> Door<B> {
@@ -107,6 +117,7 @@ impl<B: Backend> Door<B> {
             shutdown,
             connections: TaskTracker::new(),
             seats: Seats::default(),
+            topics: Topics::default(),
         }
     }
 
@@ -191,6 +202,14 @@ impl<B: Backend> Door<B> {
             }
             Refusal::new(Code::Forbidden, message)
         })?;
+        let ticket = if operation_type == OperationType::Subscription {
+            self.ticket(
+                &caller.viewer,
+                &Sent { text: &query, asked: &question, variables: &variables, resume: resume.as_ref() },
+            )
+        } else {
+            None
+        };
         let mut request = Request::new(query).variables(variables).data(caller.viewer.clone());
         request.operation_name = operation_name;
         if let Some(resume) = resume {
@@ -198,7 +217,7 @@ impl<B: Backend> Door<B> {
         }
         request.set_parsed_query(document);
         let token_key = self.backend.token_key(&caller.viewer);
-        Ok(Admitted { request, operation_type, token_key, asker: Arc::new(asker) })
+        Ok(Admitted { request, operation_type, token_key, asker: Arc::new(asker), ticket })
     }
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
@@ -246,6 +265,22 @@ impl<B: Backend> Door<B> {
         self.seats.take(self.backend.token_key(&caller.viewer), self.limits.token_subscriptions)
     }
 
+    /// Opens any operation: a subscription with others who ask the same, where it may be shared.
+    pub fn open(self: &Arc<Self>, mut admitted: Admitted) -> Result<Opened, Refusal> {
+        let Some(ticket) = admitted.ticket.take() else {
+            return self.run_stream(admitted).map(Opened::Alone);
+        };
+        let seat = self.seats.take(admitted.token_key, self.limits.token_subscriptions)?;
+        match self.topics.join(ticket, seat, |seen| self.backend.place(seen)) {
+            Ok(member) => Ok(Opened::Shared(member)),
+            Err(seat) => {
+                // Given back before it is taken again.
+                drop(seat);
+                self.run_stream(admitted).map(Opened::Alone)
+            }
+        }
+    }
+
     /// Runs any operation as a stream of answers. A subscription occupies one of its token's seats until
     /// dropped.
     pub fn run_stream(self: &Arc<Self>, admitted: Admitted) -> Result<BoxStream<'static, Answer>, Refusal> {
@@ -268,7 +303,7 @@ impl<B: Backend> Door<B> {
     }
 }
 
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
 }

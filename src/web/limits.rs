@@ -107,7 +107,7 @@ pub const OUTGOING_MAX: usize = 64;
 /// Bytes of a WebSocket's read and write buffers.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that the kernel may hold for a peer that does not read.
-pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a refused body that are read and thrown away, so that the client gets to see the answer.
@@ -127,3 +127,13 @@ pub const DESCRIPTORS_RECOVERED: u64 = 4;
 pub const SHORTAGE_LOOK: Duration = Duration::from_secs(1);
 /// Pause of the accept loop while descriptors are short, or after an error.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Subscriptions that are shared; what more is asked is executed for each caller alone.
+pub const TOPICS_MAX: usize = 256;
+/// Answers that a shared subscription holds for those who are a little behind.
+pub const TOPIC_FRAMES_MAX: usize = 256;
+/// Bytes of them, roughly; the newest one is always held.
+pub const TOPIC_BYTES_MAX: usize = 512 * 1024;
+/// How long those who take part in a shared subscription are waited for before its next answer.
+pub const TOPIC_PACE: Duration = Duration::from_millis(25);
+/// Who takes longer for one answer goes on alone.
+pub const TOPIC_SLOW_AFTER: Duration = Duration::from_secs(10);

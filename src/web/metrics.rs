@@ -29,6 +29,7 @@ pub async fn metrics<B: Backend>(State(door): State<Arc<Door<B>>>, request: Requ
         connection_count: door.connections.len(),
         connections_max: door.limits.connections,
         subscription_count: door.seats_taken(),
+        topic_count: door.topics.count(),
     };
     let format = format_of(&parts.headers);
     match door.backend.metrics(&caller.viewer, numbers, format).await {

@@ -21,6 +21,10 @@ mod socket;
 mod sse;
 mod stall;
 mod subscription_root;
+mod topics;
+mod topics_frame;
+mod topics_member;
+mod topics_ring;
 mod transport;
 mod turns;
 
@@ -43,12 +47,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::Variables;
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use tokio::sync::watch;
 
-use crate::base::metrics::TextFormat;
+use crate::base::metrics::{Place, TextFormat};
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
+use crate::domain::resume::{Course, LastEventId};
 
 pub use accept::Entrance;
 pub use download::{LogRefusal, LogText};
@@ -76,6 +82,19 @@ pub struct Asked<'a> {
     pub root_fields: &'a [&'a str],
 }
 
+/// A subscription that may be shared with others.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// As it was read.
+    pub asked: &'a Asked<'a>,
+    /// Its variables.
+    pub variables: &'a Variables,
+    /// Where a client that reconnects says it stood.
+    pub resume: Option<&'a LastEventId>,
+}
+
 /// What only the door can count.
 #[derive(Debug, Clone, Copy)]
 pub struct DoorNumbers {
@@ -85,6 +104,8 @@ pub struct DoorNumbers {
     pub connections_max: usize,
     /// Subscriptions and downloads under way.
     pub subscription_count: usize,
+    /// Executions that are each for all who ask the same.
+    pub topic_count: usize,
 }
 
 /// What the door asks of the floors below.
@@ -124,6 +145,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// The message that says which grant is missing; the caller gets it with the code `FORBIDDEN`.
     fn permit(&self, viewer: &Self::Viewer, asked: &Asked<'_>) -> Result<(), String>;
+
+    /// How a subscription may be executed once for all who ask the same; `None` when it is for its caller alone.
+    fn course(&self, viewer: &Self::Viewer, sent: &Sent<'_>) -> Option<Course<Self::Viewer>>;
+
+    /// Counts one who follows the events and has seen everything up to `seen`, until dropped.
+    fn place(&self, seen: i64) -> Place;
 
     /// Whether the daemon can do its work.
     ///

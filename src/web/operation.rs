@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::errors::Answer;
+use super::topics_member::Piece;
 use crate::base::task;
 
 /// A frame on its way to the socket's writer.
@@ -29,12 +30,21 @@ pub struct Outgoing {
 pub struct Running {
     /// As in [`Outgoing`].
     pub number: u64,
-    task: AbortHandle,
+    stop: Stop,
+}
+
+#[derive(Debug)]
+enum Stop {
+    Task(AbortHandle),
+    Stream(stream::AbortHandle),
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.task.abort();
+        match &self.stop {
+            Stop::Task(task) => task.abort(),
+            Stop::Stream(stream) => stream.abort(),
+        }
     }
 }
 
@@ -59,7 +69,31 @@ pub fn start(
         // The socket is gone when this fails; there is nobody left to tell.
         let _ = send(complete_frame(&id), true).await;
     });
-    Running { number, task: task.abort_handle() }
+    Running { number, stop: Stop::Task(task.abort_handle()) }
+}
+
+/// The same for an operation that is shared with others: it needs no task, the socket's own takes what it is sent.
+pub fn take_part(
+    number: u64,
+    id: &str,
+    pieces: BoxStream<'static, Piece>,
+) -> (BoxStream<'static, Outgoing>, Running) {
+    let id: Arc<str> = id.into();
+    let messages = stream::unfold(Some(pieces), move |pieces| {
+        let id = Arc::clone(&id);
+        async move {
+            let mut pieces = pieces?;
+            let (frame, is_last) = match pieces.next().await {
+                Some(Piece::Shared(frame)) => (frame.message(&id), frame.is_failed()),
+                Some(Piece::Own(answer)) if answer.is_request_error() => (error_frame(&id, &answer), true),
+                Some(Piece::Own(answer)) => (next_frame(&id, &answer), false),
+                None => (complete_frame(&id), true),
+            };
+            Some((Outgoing { id, number, frame, is_last }, (!is_last).then_some(pieces)))
+        }
+    });
+    let (messages, stop) = stream::abortable(messages);
+    (messages.boxed(), Running { number, stop: Stop::Stream(stop) })
 }
 
 fn quoted(id: &str) -> String {
@@ -67,14 +101,24 @@ fn quoted(id: &str) -> String {
 }
 
 fn next_frame(id: &str, answer: &Answer) -> Utf8Bytes {
-    let (id, payload) = (quoted(id), answer.to_json());
-    format!(r#"{{"id":{id},"type":"next","payload":{payload}}}"#).into()
+    next_text(id, &answer.to_json()).into()
+}
+
+/// The message with an answer.
+pub fn next_text(id: &str, payload: &str) -> String {
+    let id = quoted(id);
+    format!(r#"{{"id":{id},"type":"next","payload":{payload}}}"#)
 }
 
 /// What the client gets instead of any answer.
 pub fn error_frame(id: &str, answer: &Answer) -> Utf8Bytes {
-    let (id, payload) = (quoted(id), answer.errors_to_json());
-    format!(r#"{{"id":{id},"type":"error","payload":{payload}}}"#).into()
+    error_text(id, &answer.errors_to_json()).into()
+}
+
+/// The message with errors instead of any answer.
+pub fn error_text(id: &str, errors: &str) -> String {
+    let id = quoted(id);
+    format!(r#"{{"id":{id},"type":"error","payload":{errors}}}"#)
 }
 
 fn complete_frame(id: &str) -> Utf8Bytes {

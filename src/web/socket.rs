@@ -13,9 +13,10 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::extract::{FromRequestParts as _, Request};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use futures_util::SinkExt as _;
+use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Backend;
 use super::accept::{Peer, Place};
@@ -23,8 +24,9 @@ use super::errors::{Answer, Code, Refusal};
 use super::execute::{Caller, Door, Taken};
 use super::guard::{bearer_of, traceparent_of};
 use super::limits::{CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_BUFFER_BYTES};
-use super::operation::{Outgoing, Running, error_frame, start};
+use super::operation::{Outgoing, Running, error_frame, start, take_part};
 use super::request::Parameters;
+use super::topics::Opened;
 use crate::base::clock::{sleep, within};
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -103,12 +105,15 @@ struct Conversation<B: Backend> {
     peer: IpAddr,
     outbox: mpsc::Sender<Outgoing>,
     outgoing: mpsc::Receiver<Outgoing>,
+    /// Operations that are shared with other sockets. They are asked for the next message when the last one is written.
+    shared: SelectAll<BoxStream<'static, Outgoing>>,
 }
 
 impl<B: Backend> Conversation<B> {
     fn new(door: Arc<Door<B>>, peer: IpAddr) -> Conversation<B> {
         let (outbox, outgoing) = mpsc::channel(OUTGOING_MAX);
-        Conversation { door, caller: None, live: HashMap::new(), started: 0, peer, outbox, outgoing }
+        let (live, shared) = (HashMap::new(), SelectAll::new());
+        Conversation { door, caller: None, live, started: 0, peer, outbox, outgoing, shared }
     }
 
     async fn hold(mut self, mut socket: WebSocket) {
@@ -126,17 +131,22 @@ impl<B: Backend> Conversation<B> {
         let mut init = pin!(sleep(limits.init));
         let mut beat = pin!(sleep(limits.heartbeat));
         let mut silence = pin!(sleep(limits.silence));
+        // Kept over messages: setting them up takes locks that all sockets share.
+        let mut stopping = pin!(door.shutdown.cancelled());
+        let mut revoked = pin!(revoked(None));
         loop {
             tokio::select! {
-                () = door.shutdown.cancelled() => return Some(Closing::new(1001, "Shutting down")),
+                () = &mut stopping => return Some(Closing::new(1001, "Shutting down")),
                 () = &mut init, if self.caller.is_none() => {
                     return Some(Closing::new(4408, "Connection initialisation timeout"));
                 }
                 () = &mut silence => return Some(Closing::new(1008, "No sign of life")),
-                () = revoked(self.caller.as_mut()) => {
+                () = &mut revoked => {
                     if let Err(closing) = self.look_again().await {
                         return Some(closing);
                     }
+                    // What was revoked during the look is noticed.
+                    revoked.set(self::revoked(self.caller.as_ref().map(Caller::revocations)));
                 }
                 () = &mut beat => {
                     if let Err(closing) = self.look_again().await {
@@ -146,6 +156,9 @@ impl<B: Backend> Conversation<B> {
                     socket.send(Message::Ping(axum::body::Bytes::new())).await.ok()?;
                 }
                 Some(first) = self.outgoing.recv() => self.write(socket, first).await.ok()?,
+                Some(first) = self.shared.next(), if !self.shared.is_empty() => {
+                    self.write(socket, first).await.ok()?;
+                }
                 incoming = socket.recv() => {
                     silence.set(sleep(limits.silence));
                     let was_known = self.caller.is_some();
@@ -157,6 +170,7 @@ impl<B: Backend> Conversation<B> {
                     if !was_known && self.caller.is_some() {
                         // It may expire before the next heartbeat.
                         beat.set(sleep(self.next_look()));
+                        revoked.set(self::revoked(self.caller.as_ref().map(Caller::revocations)));
                     }
                 }
             }
@@ -186,7 +200,11 @@ impl<B: Backend> Conversation<B> {
                 }
                 socket.feed(Message::Text(message.frame)).await?;
             }
-            next = self.outgoing.try_recv().ok();
+            next = match self.outgoing.try_recv() {
+                Ok(message) => Some(message),
+                Err(_) if self.shared.is_empty() => None,
+                Err(_) => self.shared.next().now_or_never().flatten(),
+            };
         }
         socket.flush().await
     }
@@ -279,23 +297,31 @@ impl<B: Backend> Conversation<B> {
             let message = format!("this socket has {most} operations already: complete one first");
             Err(Refusal::new(Code::TooMany, message))
         };
-        let answers = admitted.and_then(|admitted| self.door.run_stream(admitted));
-        let answers = match answers {
-            Ok(answers) => answers,
+        let opened = admitted.and_then(|admitted| self.door.open(admitted));
+        self.started += 1;
+        let running = match opened {
+            Ok(Opened::Alone(answers)) => start(self.started, &id, answers, self.outbox.clone()),
+            Ok(Opened::Shared(pieces)) => {
+                let (messages, running) = take_part(self.started, &id, pieces);
+                self.shared.push(messages);
+                running
+            }
             Err(refusal) => return Ok(Some(error_frame(&id, &Answer::from(refusal)))),
         };
-        self.started += 1;
-        let running = start(self.started, &id, answers, self.outbox.clone());
         self.live.insert(id, running);
         Ok(None)
     }
 }
 
 /// Waits until some token was revoked; for ever while nobody has come in.
-async fn revoked<V>(caller: Option<&mut Caller<V>>) {
-    match caller {
-        Some(caller) => caller.revoked().await,
-        None => std::future::pending().await,
+async fn revoked(revocations: Option<watch::Receiver<u64>>) {
+    let gone = match revocations {
+        Some(mut revocations) => revocations.changed().await.is_err(),
+        None => true,
+    };
+    if gone {
+        // Nobody has come in, or the engine is gone and the door is closing.
+        std::future::pending::<()>().await;
     }
 }
 

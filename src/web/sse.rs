@@ -13,6 +13,8 @@ use super::Backend;
 use super::errors::{Answer, Refusal};
 use super::execute::{Admitted, Caller, Door};
 use super::media::Media;
+use super::topics::Opened;
+use super::topics_member::Piece;
 use crate::base::clock::sleep;
 
 /// Browsers drop an event without data, so there is an empty line of it.
@@ -27,12 +29,13 @@ pub fn respond<B: Backend>(
     caller: Caller<B::Viewer>,
     outcome: Result<Admitted, Refusal>,
 ) -> Response {
-    let answers = match outcome.and_then(|admitted| door.run_stream(admitted)) {
-        Ok(answers) => answers,
-        Err(refusal) => stream::iter([Answer::from(refusal)]).boxed(),
+    let pieces = match outcome.and_then(|admitted| door.open(admitted)) {
+        Ok(Opened::Alone(answers)) => answers.map(Piece::Own).boxed(),
+        Ok(Opened::Shared(pieces)) => pieces,
+        Err(refusal) => stream::iter([Piece::Own(Answer::from(refusal))]).boxed(),
     };
     let listener =
-        Listener { beat: sleep(door.next_look(&caller)).boxed(), door, caller, answers: Some(answers) };
+        Listener { beat: sleep(door.next_look(&caller)).boxed(), door, caller, pieces: Some(pieces) };
     let frames = stream::unfold(listener, |mut listener| async move {
         let frame = listener.next_frame().await?;
         Some((Ok::<Bytes, std::convert::Infallible>(frame), listener))
@@ -47,7 +50,7 @@ pub fn respond<B: Backend>(
 struct Listener<B: Backend> {
     door: Arc<Door<B>>,
     caller: Caller<B::Viewer>,
-    answers: Option<BoxStream<'static, Answer>>,
+    pieces: Option<BoxStream<'static, Piece>>,
     /// Kept over answers: a busy stream must look its token up again too.
     beat: BoxFuture<'static, ()>,
 }
@@ -55,18 +58,22 @@ struct Listener<B: Backend> {
 impl<B: Backend> Listener<B> {
     /// What is sent next. `None` ends the stream without `complete`, so that the client comes again.
     async fn next_frame(&mut self) -> Option<Bytes> {
-        let answers = self.answers.as_mut()?;
+        let pieces = self.pieces.as_mut()?;
         tokio::select! {
             biased;
             () = self.door.shutdown.cancelled() => None,
             () = self.caller.revoked() => self.look_again().await,
             () = &mut self.beat => self.look_again().await,
-            answer = answers.next() => {
-                if answer.is_none() {
-                    self.answers = None;
+            piece = pieces.next() => Some(match piece {
+                Some(Piece::Shared(frame)) => frame.event(),
+                Some(Piece::Own(answer)) => {
+                    event_text(&answer.to_json(), answer.resume_id().as_deref()).into()
                 }
-                Some(answer.map_or(Bytes::from_static(COMPLETE), |answer| next_event(&answer)))
-            }
+                None => {
+                    self.pieces = None;
+                    Bytes::from_static(COMPLETE)
+                }
+            }),
         }
     }
 }
@@ -80,9 +87,8 @@ impl<B: Backend> Listener<B> {
     }
 }
 
-fn next_event(answer: &Answer) -> Bytes {
-    let json = answer.to_json();
-    let id = answer.resume_id();
+/// The event with an answer; the id is where the client goes on when it comes again.
+pub fn event_text(payload: &str, id: Option<&str>) -> String {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    Bytes::from(format!("event: next\n{id}data: {json}\n\n"))
+    format!("event: next\n{id}data: {payload}\n\n")
 }

@@ -185,13 +185,50 @@ async fn an_id_belongs_to_one_operation_until_it_is_over() {
 }
 
 #[tokio::test]
+async fn those_who_ask_the_same_share_one_execution_and_each_gets_everything() {
+    let door = open().await;
+    door.toy.enqueue();
+    let events = "subscription { events { cursor events { id } } }";
+    let next = |id: &str, number: usize| {
+        let batch = format!(r#"{{"cursor":"c{number}","events":[{{"id":"e{number}"}}]}}"#);
+        format!(r#"{{"id":"{id}","type":"next","payload":{{"data":{{"events":{batch}}}}}}}"#)
+    };
+    let mut clients = Vec::new();
+    for id in ["1", "2", "1"] {
+        let mut client = Client::known(&door, ADMIN).await;
+        client.subscribes(id, events).await;
+        assert_eq!(client.hears().await, next(id, 1), "from the beginning, on its own");
+        clients.push((id, client));
+    }
+    door.toy.listening(1).await;
+    for number in 2..5 {
+        door.toy.enqueue();
+        for (id, client) in &mut clients {
+            assert_eq!(client.hears().await, next(id, number));
+        }
+    }
+    let mut other = Client::known(&door, READER).await;
+    other.subscribes("1", "subscription { events { cursor } }").await;
+    assert!(other.hears().await.contains(r#""cursor":"c4""#));
+    door.toy.listening(2).await;
+    door.toy.revoke_aloud(ADMIN);
+    for (_, client) in &mut clients {
+        assert_eq!(client.hears().await, "close 4403");
+    }
+    door.toy.listening(1).await;
+    door.toy.enqueue();
+    assert!(other.hears().await.contains(r#""cursor":"c5""#), "another token's goes on");
+}
+
+#[tokio::test]
 async fn the_operations_of_a_socket_are_capped() {
     let door = open_with(|limits| limits.socket_operations = 2).await;
     let mut client = Client::known(&door, ADMIN).await;
     for id in ["1", "2"] {
         client.subscribes(id, "subscription { events { cursor } }").await;
     }
-    door.toy.listening(2).await;
+    // Both ask the same.
+    door.toy.listening(1).await;
     client.subscribes("3", "{ daemon { version } }").await;
     let heard = client.hears().await;
     assert!(heard.starts_with(r#"{"id":"3","type":"error""#) && heard.contains("RATE_LIMITED"), "{heard}");

@@ -16,12 +16,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Asked, Backend, DoorConfig, DoorNumbers, Entrance, Limits, LogRefusal, LogText, Unsure};
-use crate::base::metrics::TextFormat;
+use super::{Asked, Backend, DoorConfig, DoorNumbers, Entrance, Limits, LogRefusal, LogText, Sent, Unsure};
+use crate::base::metrics::{Metrics, Place, TextFormat};
 use crate::base::task;
+use crate::domain::access::Sight;
+use crate::domain::event::EventCursor as EventPosition;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
-use crate::domain::resume::LastEventId;
+use crate::domain::resume::{Ahead, Course, LastEventId, Standing, Told, Until};
 
 /// A token that may do everything.
 pub const ADMIN: &str = "admin-token";
@@ -180,6 +182,10 @@ impl Mutation {
     }
 }
 
+fn standing(seq: i64) -> Standing {
+    Standing { cursor: Some(EventPosition { epoch: 1, seq }), ..Standing::default() }
+}
+
 struct Listening(Arc<World>);
 
 impl Drop for Listening {
@@ -201,21 +207,34 @@ impl Events {
             None => 0,
             Some(cursor) => cursor
                 .strip_prefix('c')
+                .or_else(|| cursor.strip_prefix("00000001-"))
                 .and_then(|number| number.parse().ok())
                 .ok_or_else(|| Error::new("old").extend_with(|_, e| e.set("code", "CURSOR_EXPIRED")))?,
         };
         world.listening.send_modify(|count| *count += 1);
         let (listening, jobs) = (Listening(Arc::clone(&world)), world.jobs.subscribe());
-        Ok(stream::unfold((from, jobs, listening), |(from, mut jobs, listening)| async move {
-            let to = *jobs.wait_for(|newest| *newest > from).await.ok()?;
-            let event = |number| Event { id: format!("e{number}"), r#type: "JOB_QUEUED".to_owned() };
-            let batch = Batch {
-                cursor: format!("c{to}"),
-                log_cursor: None,
-                events: (from + 1..=to).map(event).collect(),
-            };
-            Some((batch, (to, jobs, listening)))
-        }))
+        let (told, until) = (ctx.data_opt::<Told>().cloned(), ctx.data_opt::<Until>());
+        told.iter().for_each(Told::begun);
+        let until = until.and_then(|until| u64::try_from(until.0.cursor?.seq).ok()).unwrap_or(u64::MAX);
+        Ok(stream::unfold(
+            (from, jobs, listening, told),
+            move |(from, mut jobs, listening, told)| async move {
+                if from >= until {
+                    return None;
+                }
+                let to = (*jobs.wait_for(|newest| *newest > from).await.ok()?).min(until);
+                if let Some(told) = &told {
+                    told.reached(standing(i64::try_from(to).expect("few jobs")));
+                }
+                let event = |number| Event { id: format!("e{number}"), r#type: "JOB_QUEUED".to_owned() };
+                let batch = Batch {
+                    cursor: format!("c{to}"),
+                    log_cursor: None,
+                    events: (from + 1..=to).map(event).collect(),
+                };
+                Some((batch, (to, jobs, listening, told)))
+            },
+        ))
     }
 
     async fn count_to(&self, n: i32) -> impl Stream<Item = i32> {
@@ -327,6 +346,28 @@ impl Backend for Toy {
             return Err(format!("`{}` needs the grant `command`", asked.root_fields[0]));
         }
         Ok(())
+    }
+
+    /// Events that are asked for from the beginning, or behind a `Last-Event-ID`, are shared.
+    fn course(&self, viewer: &Viewer, sent: &Sent<'_>) -> Option<Course<Viewer>> {
+        if sent.asked.root_fields != ["events"] || sent.text.contains("after") {
+            return None;
+        }
+        let number = |id: &LastEventId| id.0.strip_prefix('c')?.parse().ok();
+        let start = sent.resume.map_or(Some(0), number)?;
+        let newest = i64::try_from(*self.world.jobs.borrow()).expect("few jobs");
+        Some(Course {
+            viewer: Viewer { id: 0, ..*viewer },
+            sight: if viewer.may_write { Sight::All } else { Sight::AllButTokens },
+            cursors: Vec::new(),
+            start: standing(start),
+            head: standing(newest),
+            ahead: Ahead::Comes,
+        })
+    }
+
+    fn place(&self, seen: i64) -> Place {
+        Metrics::default().subscriber(seen)
     }
 
     fn ready(&self) -> Result<(), String> {

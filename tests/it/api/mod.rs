@@ -17,6 +17,7 @@ pub mod pages;
 mod pressure;
 mod routes;
 mod schema;
+mod shared;
 mod socket;
 mod streams;
 mod subjects;

@@ -382,16 +382,17 @@ fn who_reads_too_slowly_is_told_where_to_go_on() {
         return;
     }
     let daemon = Daemon::start();
-    // The kernel takes up to 10 MB for it: what is still to come behind that must be enough to be far behind.
-    enqueue_later(&daemon, 40_000);
+    enqueue_later(&daemon, 14_000);
     let start = newest_cursor(&daemon);
     tell_at_length(&daemon);
     let mut socket = never_read(&daemon, daemon.token(), Some(&start));
     socket.set_read_timeout(Some(PATIENCE)).expect("an open socket");
-    let (mut text, mut piece) = (Vec::new(), vec![0; 32_768]);
+    // Or the kernel at this end would read ahead, and most of it at once.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 8_192).expect("an open socket");
+    let (mut text, mut piece) = (Vec::new(), vec![0; 4_096]);
     let began = now();
-    // Some bytes now and then: never silent for as long as nobody is waited for, and never done. The kernel asks for
-    // more only when a third of its room is free.
+    // Some bytes now and then: never silent for as long as nobody is waited for, and longer over a page than anybody is
+    // allowed. The kernel asks the daemon for more only when a third of its room is free.
     until("the slow one to be cut", PATIENCE * 5, || {
         let count = socket.read(&mut piece).expect("it is told before it is cut");
         assert!(count > 0, "it was cut without a word");
