@@ -23,7 +23,7 @@ async fn write(stage: &Stage, chunks: &[Vec<String>]) -> Logs {
             bytes: text.as_bytes().to_vec(),
             is_line_end: true,
         };
-        let lines = (first_line..).zip(texts).map(line).collect();
+        let lines: Vec<_> = (first_line..).zip(texts).map(line).collect();
         turn.chunks.push(NewChunk { attempt: ATTEMPT, first_line, lines: lines.into(), dropped_before: 0 });
         first_line += i64::try_from(texts.len()).expect("a count fits");
     }

@@ -16,7 +16,7 @@ fn line(stream: LogStream, bytes: &[u8]) -> NewLine {
 
 /// Lines named by their number, alternately on both streams.
 fn chunk(first_line: i64, count: i64) -> NewChunk {
-    let lines = (first_line..first_line + count)
+    let lines: Vec<_> = (first_line..first_line + count)
         .map(|number| {
             let stream = if number % 2 == 0 { LogStream::Stdout } else { LogStream::Stderr };
             line(stream, format!("line {number}").as_bytes())
@@ -88,7 +88,7 @@ fn pages_give_every_line_once_whatever_their_size() {
 fn streams_are_told_apart_and_the_cursor_moves_over_the_others() {
     on_both(async |stage| {
         let mut system = chunk(40, 1);
-        system.lines[0].stream = LogStream::System;
+        system.lines = vec![line(LogStream::System, b"line 40")].into();
         let logs = write(&stage, vec![chunk(0, 10), chunk(10, 30), system]).await;
         let read = logs.read(at(0), &only(&[LogStream::Stderr]), 100).await.unwrap();
         assert_eq!((read.lines.len(), read.cursor), (20, at(41)));
