@@ -15,7 +15,7 @@ use crate::load::crowd::Crowd;
 use crate::load::{Http, Socket};
 use crate::machine::{cpu_us, resident_kb};
 use crate::measure::{figure, median, percentile, ratio};
-use crate::program::{Daemon, until};
+use crate::program::Daemon;
 use crate::table::{Row, Wanted};
 use crate::work::{ENQUEUE, one, pause_queue, waiting_job};
 
@@ -32,6 +32,8 @@ const CONNECTION_KB: f64 = 16.0;
 /// What a line may cost for each who follows, in microseconds, and how late it may be, in milliseconds.
 const LINE_US: f64 = 1.5;
 const LATE_MS: f64 = 80.0;
+/// How long the log may take to be with all, of which its writer takes ten seconds.
+const CAUGHT_UP: Duration = Duration::from_secs(30);
 /// Followers of the log that also look at the time on each line.
 const WATCHERS: usize = 5;
 
@@ -143,41 +145,60 @@ async fn log(bench: &mut Bench) {
     let release = "mutation ($id: ID!) { jobRelease(input: {id: $id}) { userErrors { message } } }";
     daemon.ask(release, &followed).await;
     let wanted = count as u64 * u64::from(lines);
-    until("every line at every follower", async || crowd.marks() >= wanted).await;
+    // Whoever was cut off gets no more: then what came is all.
+    while crowd.marks() < wanted && begun.elapsed() < CAUGHT_UP {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let elapsed = begun.elapsed();
     let cpu = cpu_us(daemon.pid()) - before;
-    assert_eq!(crowd.marks(), wanted, "lines came twice");
+    let came = crowd.marks();
+    assert!(came <= wanted, "lines came twice");
+    assert!(came == wanted || bench.sized(true, false), "{came} of {wanted} lines came");
     let mut lateness_us = Vec::new();
     for watcher in watchers {
         lateness_us.extend(watcher.await.expect("no watcher panics"));
     }
     lateness_us.sort_unstable();
-    let late_ms = percentile(&lateness_us, 99) / 1_000.0;
-    let per_line = cpu / wanted as f64;
+    report_log(bench, count, wanted, &Followed { came, cpu_us: cpu, elapsed, lateness_us });
+}
+
+/// What the followers of a log got, and what it cost the daemon.
+struct Followed {
+    came: u64,
+    cpu_us: f64,
+    elapsed: Duration,
+    lateness_us: Vec<u32>,
+}
+
+fn report_log(bench: &mut Bench, count: usize, wanted: u64, got: &Followed) {
+    let seconds = got.elapsed.as_secs_f64();
+    bench.table.add(Row {
+        target: "T7b",
+        what: format!("lines that came in {seconds:.1} s; all"),
+        measured: figure(got.came as f64, "lines"),
+        floor: figure(wanted as f64, "lines"),
+        ratio: got.came as f64 / wanted as f64,
+        wanted: Wanted::AtLeast(1.0),
+    });
     let mut row = |what: String, measured: f64, limit: f64, unit: &str| {
-        let (target, wanted) = ("T7b", Wanted::AtMost(1.0));
-        let (measured_told, floor) = (figure(measured, unit), figure(limit, unit));
-        bench.table.add(Row {
-            target,
-            what,
-            measured: measured_told,
-            floor,
-            ratio: measured / limit,
-            wanted,
-        });
+        let (told, floor, ratio) = (figure(measured, unit), figure(limit, unit), measured / limit);
+        let wanted = Wanted::AtMost(1.0);
+        bench.table.add(Row { target: "T7b", what, measured: told, floor, ratio, wanted });
     };
+    let per_line = got.cpu_us / got.came.max(1) as f64;
     row(format!("CPU of a log line for each of {count} followers; the limit"), per_line, LINE_US, "µs");
-    row("of a core meanwhile; the limit".to_owned(), cpu / elapsed.as_micros() as f64 * 100.0, 75.0, "%");
+    row("of a core meanwhile; the limit".to_owned(), got.cpu_us / seconds / 10_000.0, 75.0, "%");
+    let late_ms = percentile(&got.lateness_us, 99) / 1_000.0;
     row("how late a line comes, p99; the limit".to_owned(), late_ms, LATE_MS, "ms");
-    bench.table.note(format!("T7b: all {wanted} lines came, in {:.1} s.", elapsed.as_secs_f64()));
 }
 
 /// How late each of so many lines came, in microseconds.
 async fn lateness(mut socket: Socket, lines: usize) -> Vec<u32> {
     let mut late_us = Vec::new();
     while late_us.len() < lines {
-        let message = timeout(Duration::from_mins(1), socket.message()).await;
-        let message = message.expect("lines come").expect("the daemon keeps the socket open");
+        let Ok(Ok(message)) = timeout(CAUGHT_UP, socket.message()).await else {
+            break;
+        };
         let now = now_us();
         let message: Value = serde_json::from_slice(&message).expect("messages are JSON");
         let lines = message["payload"]["data"]["jobLog"]["lines"].as_array().cloned().unwrap_or_default();
