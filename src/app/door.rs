@@ -23,6 +23,7 @@ use crate::web::{self, Backend, LogRefusal, LogText, Unsure};
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) schema: ApiSchema,
+    pub(super) judge: ApiSchema,
     pub(super) engine: Engine,
     pub(super) sdl: Arc<str>,
 }
@@ -39,6 +40,10 @@ impl Backend for Door {
 
     fn executor(&self) -> &ApiSchema {
         &self.schema
+    }
+
+    fn judge(&self) -> &ApiSchema {
+        &self.judge
     }
 
     fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {

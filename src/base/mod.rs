@@ -5,6 +5,7 @@ pub mod asker;
 pub mod clock;
 pub mod descriptors;
 pub mod environment;
+pub mod json;
 pub mod metrics;
 pub mod points;
 pub mod process;

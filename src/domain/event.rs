@@ -6,6 +6,7 @@ use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType,
 use serde::{Deserialize, Serialize};
 
 use super::id::JobId;
+use super::rows::Rows;
 use super::scalars::Json;
 use crate::base::clock::Timestamp;
 
@@ -170,7 +171,7 @@ pub struct Event {
 #[derive(Debug, Clone, SimpleObject)]
 pub struct EventBatch {
     /// The events, oldest first; empty in a bookmark.
-    pub events: Vec<Event>,
+    pub events: Rows<Event>,
     /// Lies behind the last one, also when `events` is empty.
     pub cursor: EventCursor,
     /// Whether more events of the past follow at once.

@@ -8,6 +8,7 @@ use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType,
 use super::id::AttemptId;
 use super::limits::LOG_GREP_BYTES_MAX;
 use super::rejection::{Rejection, check_text};
+use super::rows::Rows;
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
 
@@ -29,6 +30,15 @@ impl LogStream {
             LogStream::Stdout => 1,
             LogStream::Stderr => 2,
             LogStream::System => 3,
+        }
+    }
+
+    /// The word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogStream::Stdout => "STDOUT",
+            LogStream::Stderr => "STDERR",
+            LogStream::System => "SYSTEM",
         }
     }
 
@@ -141,7 +151,7 @@ pub struct LogBatch {
     /// Number of the attempt within its job; 0 when there is none yet.
     pub attempt: i32,
     /// The lines, oldest first.
-    pub lines: Vec<LogLine>,
+    pub lines: Rows<LogLine>,
     /// Lies behind the last line.
     pub cursor: LogCursor,
     /// Whether more lines can be read at once. A page with a filter may end with few lines or none because enough

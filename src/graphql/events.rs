@@ -87,7 +87,8 @@ impl EventQuery {
                 continue;
             }
             let cursor = EventCursor { epoch: newest.epoch, seq: seen };
-            return Ok(EventBatch { events: page.events, cursor, has_more_past_events: page.has_more });
+            let events = page.events.into();
+            return Ok(EventBatch { events, cursor, has_more_past_events: page.has_more });
         }
     }
 }

@@ -49,7 +49,7 @@ impl LogPage {
         let Some(attempt) = attempt else {
             return Ok(LogBatch {
                 attempt: 0,
-                lines: Vec::new(),
+                lines: Vec::new().into(),
                 cursor: self.after.unwrap_or_else(|| Engine::log_start(None)),
                 has_more: false,
                 is_complete: false,

@@ -67,8 +67,10 @@ fn quoted(id: &str) -> String {
 }
 
 fn next_frame(id: &str, answer: &Answer) -> Utf8Bytes {
-    let (id, payload) = (quoted(id), answer.to_json());
-    format!(r#"{{"id":{id},"type":"next","payload":{payload}}}"#).into()
+    let mut frame = format!(r#"{{"id":{},"type":"next","payload":"#, quoted(id));
+    answer.write(&mut frame);
+    frame.push('}');
+    frame.into()
 }
 
 /// What the client gets instead of any answer.

@@ -81,8 +81,10 @@ impl<B: Backend> Listener<B> {
 }
 
 fn next_event(answer: &Answer) -> Bytes {
-    let json = answer.to_json();
     let id = answer.resume_id();
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    Bytes::from(format!("event: next\n{id}data: {json}\n\n"))
+    let mut event = format!("event: next\n{id}data: ");
+    answer.write(&mut event);
+    event.push_str("\n\n");
+    Bytes::from(event)
 }
