@@ -49,7 +49,7 @@ impl Backend for Door {
     fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {
         let digest = digest(token);
         async move {
-            self.engine.own.viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
+            self.engine.recognise(&digest).await.map_err(|fault| {
                 tracing::error!("a token could not be looked up: {fault}");
                 Unsure
             })

@@ -171,3 +171,28 @@ pub fn pause(length: Duration) {
 pub async fn within<F: Future>(length: Duration, work: F) -> Option<F::Output> {
     tokio::time::timeout(length, work).await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::SecondsFormat;
+
+    use super::*;
+    use crate::base::random::{Random as _, SeededRandom};
+
+    #[test]
+    fn an_instant_is_written_as_the_library_writes_it() {
+        let random = SeededRandom::new(6);
+        let day = 86_400_000_000_i64;
+        let mut instants = vec![0, 1, 999, 1_000, day - 1, day, 951_782_400_000_000, 1_709_251_199_999_999];
+        instants.extend([Timestamp::MAX.0, Timestamp::MAX.0 - 1]);
+        for n in 0..20_000 {
+            let mut bytes = [0; 8];
+            random.fill(&mut bytes);
+            let anywhere = i64::from_le_bytes(bytes).rem_euclid(Timestamp::MAX.0);
+            instants.extend([anywhere, n * 145 * day / 10]);
+        }
+        for at in instants.into_iter().map(Timestamp) {
+            assert_eq!(at.to_string(), at.to_chrono().to_rfc3339_opts(SecondsFormat::Millis, true));
+        }
+    }
+}

@@ -6,7 +6,6 @@ use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType,
 use serde::{Deserialize, Serialize};
 
 use super::id::JobId;
-use super::rows::Rows;
 use super::scalars::Json;
 use crate::base::clock::Timestamp;
 
@@ -168,10 +167,10 @@ pub struct Event {
 }
 
 /// Events in order.
-#[derive(Debug, Clone, SimpleObject)]
+#[derive(Debug, Clone)]
 pub struct EventBatch {
     /// The events, oldest first; empty in a bookmark.
-    pub events: Rows<Event>,
+    pub events: Vec<Event>,
     /// Lies behind the last one, also when `events` is empty.
     pub cursor: EventCursor,
     /// Whether more events of the past follow at once.

@@ -8,7 +8,6 @@ use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType,
 use super::id::AttemptId;
 use super::limits::LOG_GREP_BYTES_MAX;
 use super::rejection::{Rejection, check_text};
-use super::rows::Rows;
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
 
@@ -146,12 +145,12 @@ impl LogFilter {
 }
 
 /// Lines in order; `after: cursor` continues exactly behind the last one. A gap is counted, never silent.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogBatch {
     /// Number of the attempt within its job; 0 when there is none yet.
     pub attempt: i32,
     /// The lines, oldest first.
-    pub lines: Rows<LogLine>,
+    pub lines: Vec<LogLine>,
     /// Lies behind the last line.
     pub cursor: LogCursor,
     /// Whether more lines can be read at once. A page with a filter may end with few lines or none because enough

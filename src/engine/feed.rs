@@ -207,7 +207,7 @@ impl Tail {
             self.engine.metrics.handed_over(self.engine.clock.now().since(newest.at));
         }
         let cursor = EventCursor { epoch: self.engine.reader.epoch(), seq: self.seen };
-        EventBatch { events: events.into(), cursor, has_more_past_events: has_more }
+        EventBatch { events, cursor, has_more_past_events: has_more }
     }
 }
 

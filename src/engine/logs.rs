@@ -49,7 +49,7 @@ impl Engine {
         };
         Ok(LogBatch {
             attempt: attempt.number,
-            lines: read.lines.into(),
+            lines: read.lines,
             cursor: read.cursor,
             has_more: read.has_more,
             is_complete: at_end && !read.has_more && attempt.outcome.is_some(),
@@ -72,7 +72,7 @@ impl Engine {
         let read = self.logs.read_last(attempt.id, filter, limit).await?;
         Ok(LogBatch {
             attempt: attempt.number,
-            lines: read.lines.into(),
+            lines: read.lines,
             cursor: read.cursor,
             has_more: read.has_more,
             is_complete: end.is_some() && attempt.outcome.is_some(),
@@ -108,7 +108,7 @@ fn forgotten(attempt: &Attempt, end: LogEnd, after: i64) -> LogBatch {
     let dropped = if after < end.line_count { end.byte_count } else { 0 };
     LogBatch {
         attempt: attempt.number,
-        lines: Vec::new().into(),
+        lines: Vec::new(),
         cursor: LogCursor { attempt: attempt.id, line: end.line_count.max(after) },
         has_more: false,
         is_complete: attempt.outcome.is_some(),

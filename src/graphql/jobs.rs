@@ -13,6 +13,7 @@ use super::pages::{AttemptConnection, edge_columns, number_position, page_info, 
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
 };
+use super::rows::{OneRow, RowRefs};
 use super::{estimates, incidents};
 use crate::base::clock::Timestamp;
 use crate::domain::access::Viewer;
@@ -28,7 +29,6 @@ use crate::domain::limits::{ENQUEUE_MANY_MAX, TEXT_BYTES_MAX};
 use crate::domain::log::{LogBatch, LogCursor, LogStream};
 use crate::domain::queue::Queue;
 use crate::domain::rejection::{Rejection, UserErrorCode, check_text};
-use crate::domain::rows::{OneRow, RowRefs};
 use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;

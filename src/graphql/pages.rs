@@ -4,11 +4,11 @@ use async_graphql::connection::PageInfo;
 use async_graphql::{Object, SimpleObject};
 
 use super::errors::{bad_input, fault};
+use super::rows::RowRefs;
 use crate::domain::attempt::Attempt;
 use crate::domain::incident::Incident;
 use crate::domain::limits::PAGE_MAX;
 use crate::domain::queue::Queue;
-use crate::domain::rows::RowRefs;
 use crate::domain::schedule::{Schedule, Tick};
 use crate::domain::sink::DeadLetter;
 use crate::domain::task::{Task, TaskRevision};
@@ -57,8 +57,8 @@ pub fn page_info(
 /// The plain fields of an edge.
 macro_rules! edge_columns {
     ($edge:ident) => {
-        impl $crate::domain::rows::Row for $edge {
-            fn column(field: &str) -> Option<$crate::domain::rows::Column<$edge>> {
+        impl $crate::graphql::rows::Row for $edge {
+            fn column(field: &str) -> Option<$crate::graphql::rows::Column<$edge>> {
                 match field {
                     "cursor" => Some(|edge, json| $crate::domain::encode::text(&edge.cursor, json)),
                     _ => None,

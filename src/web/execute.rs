@@ -28,7 +28,7 @@ use super::{Asked, Backend, DoorConfig, Limits, Unsure};
 use crate::base::asker::{Asker, working_for};
 use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::domain::resume::LastEventId;
-use crate::domain::rows::ReadyJson;
+use crate::graphql::rows::ReadyJson;
 
 /// A token is looked up again this long after it expired, so that the look is not too early.
 const EXPIRY_SLACK: Duration = Duration::from_millis(2);
@@ -233,7 +233,8 @@ impl<B: Backend> Door<B> {
     fn judge(&self, admitted: &mut Admitted) -> Option<Answer> {
         let checked = admitted.unjudged.take()?;
         let request = &admitted.request;
-        let mut trial = Request::new(String::new()).variables(samples(&checked.variables, &request.variables));
+        let mut trial =
+            Request::new(String::new()).variables(samples(&checked.variables, &request.variables));
         trial.operation_name.clone_from(&request.operation_name);
         trial.set_parsed_query(checked.document.clone());
         let judging = AssertUnwindSafe(self.backend.judge().execute(trial)).catch_unwind();
@@ -297,7 +298,10 @@ impl<B: Backend> Door<B> {
 
     /// Runs any operation as a stream of answers. A subscription occupies one of its token's seats until
     /// dropped.
-    pub fn run_stream(self: &Arc<Self>, mut admitted: Admitted) -> Result<BoxStream<'static, Answer>, Refusal> {
+    pub fn run_stream(
+        self: &Arc<Self>,
+        mut admitted: Admitted,
+    ) -> Result<BoxStream<'static, Answer>, Refusal> {
         if admitted.operation_type != OperationType::Subscription {
             let door = Arc::clone(self);
             return Ok(async move { door.run_once(admitted).await }.into_stream().boxed());

@@ -34,7 +34,9 @@ impl<'a> Look<'a> {
                     vec![field.node.response_key().node.as_str()]
                 }
                 Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
-                Selection::FragmentSpread(spread) => self.fragment(spread.node.fragment_name.node.as_str())?,
+                Selection::FragmentSpread(spread) => {
+                    self.fragment(spread.node.fragment_name.node.as_str())?
+                }
             };
             for key in brought {
                 if !keys.insert(key) {

@@ -32,6 +32,8 @@ mod tests_download;
 #[cfg(test)]
 mod tests_http;
 #[cfg(test)]
+mod tests_known;
+#[cfg(test)]
 mod tests_pages;
 #[cfg(test)]
 mod tests_socket;

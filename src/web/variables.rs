@@ -19,7 +19,10 @@ pub struct Inputs(HashMap<String, Input>);
 #[derive(Debug)]
 enum Input {
     Enum(HashSet<String>),
-    Object { is_one_of: bool, fields: Vec<(Name, Field)> },
+    Object {
+        is_one_of: bool,
+        fields: Vec<(Name, Field)>,
+    },
     /// Reads itself.
     Scalar,
 }
@@ -58,9 +61,9 @@ impl Inputs {
             let definition = definition.node;
             let input = match definition.kind {
                 TypeKind::Scalar => Input::Scalar,
-                TypeKind::Enum(kind) => {
-                    Input::Enum(kind.values.into_iter().map(|value| value.node.value.node.to_string()).collect())
-                }
+                TypeKind::Enum(kind) => Input::Enum(
+                    kind.values.into_iter().map(|value| value.node.value.node.to_string()).collect(),
+                ),
                 TypeKind::InputObject(kind) => Input::Object {
                     is_one_of: definition.directives.iter().any(|one| one.node.name.node == "oneOf"),
                     fields: kind.fields.into_iter().map(|field| Field::of(field.node)).collect(),
@@ -117,7 +120,9 @@ impl Inputs {
 
     fn fits_named(&self, name: &str, value: &Value) -> Result<(), Wrong> {
         let fits = match (name, value) {
-            ("Int", Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+            ("Int", Value::Number(number)) => {
+                number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
+            }
             ("Float", value) => matches!(value, Value::Number(_)),
             ("String", value) => matches!(value, Value::String(_)),
             ("Boolean", value) => matches!(value, Value::Boolean(_)),
@@ -262,7 +267,11 @@ mod tests {
             ("Place", value!({"v": {}}), "`$v.x`"),
             ("Place", value!({"v": {"x": null}}), "`$v.x`"),
             ("Place", value!({"v": {"x": 1, "y": null}}), "`$v.y`"),
-            ("Place", value!({"v": {"x": 1, "z": 1}}), "`$v.z` has a wrong value: expected no such field of `Place`"),
+            (
+                "Place",
+                value!({"v": {"x": 1, "z": 1}}),
+                "`$v.z` has a wrong value: expected no such field of `Place`",
+            ),
             ("Place", value!({"v": {"x": 1, "near": [{"x": 1}, {"x": "1"}]}}), "`$v.near[1].x`"),
             ("Place", value!({"v": 3}), "`Place`"),
             ("Either", value!({"v": {}}), "exactly one field"),

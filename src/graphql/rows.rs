@@ -4,7 +4,6 @@
 //! never write for somebody who did not say that ready JSON is understood.
 
 use std::borrow::Cow;
-use std::ops::Deref;
 
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
 use async_graphql::registry::Registry;
@@ -12,7 +11,7 @@ use async_graphql::resolver_utils::resolve_list;
 use async_graphql::{ContainerType, ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
 use futures_util::future::try_join_all;
 
-use super::encode;
+use crate::domain::encode;
 
 /// In the data of a request: its answer is written by [`encode`], and none of its selections are joined under one key.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +28,6 @@ pub trait Row: ContainerType + Sized {
 }
 
 /// A list of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rows<T>(Vec<T>);
-
-/// A list of rows that somebody else holds.
 #[derive(Debug)]
 pub struct RowRefs<'a, T>(Vec<&'a T>);
 
@@ -40,55 +35,9 @@ pub struct RowRefs<'a, T>(Vec<&'a T>);
 #[derive(Debug, Clone)]
 pub struct OneRow<T>(pub T);
 
-impl<T> From<Vec<T>> for Rows<T> {
-    fn from(rows: Vec<T>) -> Rows<T> {
-        Rows(rows)
-    }
-}
-
 impl<'a, T> FromIterator<&'a T> for RowRefs<'a, T> {
     fn from_iter<I: IntoIterator<Item = &'a T>>(rows: I) -> RowRefs<'a, T> {
         RowRefs(rows.into_iter().collect())
-    }
-}
-
-impl<T> Deref for Rows<T> {
-    type Target = Vec<T>;
-
-    fn deref(&self) -> &Vec<T> {
-        &self.0
-    }
-}
-
-impl<T> IntoIterator for Rows<T> {
-    type Item = T;
-    type IntoIter = std::vec::IntoIter<T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<T: Row> OutputType for Rows<T> {
-    fn type_name() -> Cow<'static, str> {
-        <Vec<T> as OutputType>::type_name()
-    }
-
-    fn qualified_type_name() -> String {
-        <Vec<T> as OutputType>::qualified_type_name()
-    }
-
-    fn create_type_info(registry: &mut Registry) -> String {
-        <Vec<T> as OutputType>::create_type_info(registry)
-    }
-
-    async fn resolve(
-        &self,
-        ctx: &ContextSelectionSet<'_>,
-        field: &Positioned<Field>,
-    ) -> ServerResult<Value> {
-        let rows: Vec<&T> = self.0.iter().collect();
-        write_list(ctx, field, &rows).await
     }
 }
 
@@ -105,11 +54,7 @@ impl<T: Row> OutputType for RowRefs<'_, T> {
         <Vec<T> as OutputType>::create_type_info(registry)
     }
 
-    async fn resolve(
-        &self,
-        ctx: &ContextSelectionSet<'_>,
-        field: &Positioned<Field>,
-    ) -> ServerResult<Value> {
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         write_list(ctx, field, &self.0).await
     }
 }
@@ -127,11 +72,7 @@ impl<T: Row> OutputType for OneRow<T> {
         T::create_type_info(registry)
     }
 
-    async fn resolve(
-        &self,
-        ctx: &ContextSelectionSet<'_>,
-        field: &Positioned<Field>,
-    ) -> ServerResult<Value> {
+    async fn resolve(&self, ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>) -> ServerResult<Value> {
         let Some(plan) = Plan::of(ctx) else { return self.0.resolve(ctx, field).await };
         let values = plan.resolve(ctx, &self.0).await?;
         let mut json = String::with_capacity(plan.bytes());

@@ -3,17 +3,17 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::attempt::{Attempt, AttemptOutcome};
-use super::concurrency::LimitKey;
-use super::duration::Span;
-use super::encode;
-use super::event::{Event, EventCursor, EventType};
-use super::id::{AttemptId, JobId};
-use super::job::{DependencyFailure, Job, JobOrigin, JobState};
-use super::log::{LogCursor, LogLine, LogStream};
 use super::rows::{Column, Row};
-use super::scalars::{BigInt, Json};
 use crate::base::clock::Timestamp;
+use crate::domain::attempt::{Attempt, AttemptOutcome};
+use crate::domain::concurrency::LimitKey;
+use crate::domain::duration::Span;
+use crate::domain::encode;
+use crate::domain::event::{Event, EventCursor, EventType};
+use crate::domain::id::{AttemptId, JobId};
+use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState};
+use crate::domain::log::{LogCursor, LogLine, LogStream};
+use crate::domain::scalars::{BigInt, Json};
 
 /// A plain value that writes itself.
 pub trait Cell {
@@ -176,9 +176,12 @@ columns!(LogLine {
 mod tests {
     #[test]
     fn no_field_of_these_types_has_a_guard() {
-        for source in
-            [include_str!("job.rs"), include_str!("attempt.rs"), include_str!("event.rs"), include_str!("log.rs")]
-        {
+        for source in [
+            include_str!("../domain/job.rs"),
+            include_str!("../domain/attempt.rs"),
+            include_str!("../domain/event.rs"),
+            include_str!("../domain/log.rs"),
+        ] {
             assert!(!source.contains("guard =") && !source.contains("visible ="));
         }
     }
