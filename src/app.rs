@@ -143,8 +143,9 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
-    let door =
-        Door { schema: graphql::schema(engine.clone()), engine: engine.clone(), sdl: graphql::sdl().into() };
+    let (schema, judge) = (graphql::schema(engine.clone()), graphql::judge());
+    let sdl = graphql::sdl_of(&judge).into();
+    let door = Door { schema, judge, engine: engine.clone(), sdl };
     let config = DoorConfig {
         allowed_hosts: settings.allow_hosts.clone(),
         allowed_origins: settings.allow_origins.clone(),

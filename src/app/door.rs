@@ -24,6 +24,7 @@ use crate::web::{self, Backend, LogRefusal, LogText, Unsure};
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) schema: ApiSchema,
+    pub(super) judge: ApiSchema,
     pub(super) engine: Engine,
     pub(super) sdl: Arc<str>,
 }
@@ -42,10 +43,14 @@ impl Backend for Door {
         &self.schema
     }
 
+    fn judge(&self) -> &ApiSchema {
+        &self.judge
+    }
+
     fn authenticate(&self, token: &str) -> impl Future<Output = Result<Option<Viewer>, Unsure>> + Send {
         let digest = digest(token);
         async move {
-            self.engine.own.viewer(&digest, self.engine.clock.now()).await.map_err(|fault| {
+            self.engine.recognise(&digest).await.map_err(|fault| {
                 tracing::error!("a token could not be looked up: {fault}");
                 Unsure
             })

@@ -6,6 +6,7 @@ pub mod background;
 pub mod clock;
 pub mod descriptors;
 pub mod environment;
+pub mod json;
 pub mod metrics;
 pub mod points;
 pub mod process;

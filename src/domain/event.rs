@@ -167,7 +167,7 @@ pub struct Event {
 }
 
 /// Events in order.
-#[derive(Debug, Clone, SimpleObject)]
+#[derive(Debug, Clone)]
 pub struct EventBatch {
     /// The events, oldest first; empty in a bookmark.
     pub events: Vec<Event>,

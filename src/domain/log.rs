@@ -34,6 +34,15 @@ impl LogStream {
         }
     }
 
+    /// The word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogStream::Stdout => "STDOUT",
+            LogStream::Stderr => "STDERR",
+            LogStream::System => "SYSTEM",
+        }
+    }
+
     /// The stream of a number from a stored chunk.
     pub fn from_number(number: u8) -> Option<LogStream> {
         [LogStream::Stdout, LogStream::Stderr, LogStream::System]
@@ -199,7 +208,7 @@ impl LogFilter {
 }
 
 /// Lines in order; `after: cursor` continues exactly behind the last one. A gap is counted, never silent.
-#[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogBatch {
     /// Number of the attempt within its job; 0 when there is none yet.
     pub attempt: i32,

@@ -10,6 +10,7 @@ pub mod command;
 pub mod concurrency;
 pub mod cron;
 pub mod duration;
+pub mod encode;
 pub mod enqueue;
 pub mod error_line;
 pub mod error_parts;

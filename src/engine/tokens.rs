@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -18,11 +18,17 @@ use crate::domain::event::EventCursor;
 use crate::domain::id::TokenId;
 use crate::domain::limits::TOKENS_MAX;
 use crate::domain::token::TokenCreateInput;
+use crate::store::Fault;
 use crate::store::tokens::{CreateToken, NoteTokenUse, RevokeToken};
 use crate::store::writer::Outcome;
 
 /// Bytes of a token's secret.
 pub const SECRET_BYTES: usize = 32;
+/// For so long a token that was found is known without another look at the store, unless one was revoked here since. Only
+/// a second daemon on the same database revokes elsewhere.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// Tokens that are known at once.
+const KNOWN_MAX: usize = 1_024;
 /// The last use of a token is written at most this often.
 const NOTE_EVERY: Duration = Duration::from_mins(1);
 
@@ -42,12 +48,45 @@ pub struct Created {
 pub struct TokenBoard {
     revocations: watch::Sender<u64>,
     noted: Mutex<HashMap<TokenId, Timestamp>>,
+    /// By digest.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// A token that was found in the store.
+#[derive(Debug)]
+struct Known {
+    viewer: Viewer,
+    looked_at: Instant,
+    /// How many had been revoked before the look.
+    revocations: u64,
 }
 
 impl TokenBoard {
     /// Changes whenever a token was revoked here: look your own up again.
     pub fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
+    }
+
+    /// Who holds the secret with this digest, if the store said so a moment ago and nothing speaks against it.
+    fn known(&self, digest: &str, now: Timestamp, moment: Instant) -> Option<Viewer> {
+        let revocations = *self.revocations.borrow();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get(digest)?;
+        let is_fresh = known.revocations == revocations
+            && moment.saturating_duration_since(known.looked_at) < KNOWN_FOR
+            && known.viewer.expires_at.is_none_or(|end| end > now);
+        is_fresh.then(|| known.viewer.clone())
+    }
+
+    fn remember(&self, digest: &str, found: Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX && !known.contains_key(digest) {
+            known.retain(|_, old| found.looked_at.saturating_duration_since(old.looked_at) < KNOWN_FOR);
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+        }
+        known.insert(digest.to_owned(), found);
     }
 
     /// Whether this use is to be written: the first one in a while.
@@ -87,6 +126,21 @@ impl Engine {
         Ok(committed.cursor)
     }
 
+    /// Who holds the secret with this digest, if it is valid now.
+    pub async fn recognise(&self, digest: &str) -> Result<Option<Viewer>, Fault> {
+        let (now, moment) = (self.clock.now(), self.clock.monotonic());
+        // Before the look: a token that is revoked during it is not known.
+        let revocations = *self.tokens.revocations.borrow();
+        if let Some(viewer) = self.tokens.known(digest, now, moment) {
+            return Ok(Some(viewer));
+        }
+        let found = self.own.viewer(digest, now).await?;
+        if let Some(viewer) = &found {
+            self.tokens.remember(digest, Known { viewer: viewer.clone(), looked_at: moment, revocations });
+        }
+        Ok(found)
+    }
+
     /// Notes that a token was used. The write is not waited for, and comes at most once a minute for each token.
     pub fn note_token_use(&self, id: TokenId) {
         let at = self.clock.now();
@@ -106,6 +160,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::{Clock as _, SystemClock};
 
     #[test]
     fn a_use_is_written_once_a_minute_for_each_token() {
@@ -117,6 +172,36 @@ mod tests {
         assert!(board.is_due(two, at(59)));
         assert!(board.is_due(one, at(60)));
         assert!(!board.is_due(one, at(61)));
+    }
+
+    #[test]
+    fn a_token_is_known_for_a_moment_until_one_is_revoked_or_it_expires() {
+        let (board, begin) = (TokenBoard::default(), SystemClock.monotonic());
+        let now = Timestamp(1_700_000_000_000_000);
+        let viewer = |expires_at| Viewer {
+            token_id: TokenId(1),
+            token_name: "one".to_owned(),
+            grants: Vec::new(),
+            expires_at,
+        };
+        let remember = |expires_at| {
+            let revocations = *board.revocations.borrow();
+            board.remember("d", Known { viewer: viewer(expires_at), looked_at: begin, revocations });
+        };
+        let is_known = |millis, at| board.known("d", at, begin + Duration::from_millis(millis)).is_some();
+        assert!(!is_known(0, now));
+        remember(None);
+        assert!(is_known(0, now) && is_known(999, now) && !is_known(1_000, now));
+        assert!(board.known("e", now, begin).is_none());
+        board.revocations.send_modify(|count| *count += 1);
+        assert!(!is_known(0, now));
+        remember(Some(now.plus_millis(500)));
+        assert!(is_known(0, now) && !is_known(0, now.plus_millis(500)));
+        for n in 0..2 * KNOWN_MAX {
+            let found = Known { viewer: viewer(None), looked_at: begin, revocations: 1 };
+            board.remember(&n.to_string(), found);
+        }
+        assert!(board.known.lock().unwrap().len() <= KNOWN_MAX);
     }
 
     #[test]

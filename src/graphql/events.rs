@@ -8,6 +8,7 @@ use super::errors::{bad_input, fault, stream_end};
 use super::list_cost;
 use super::node::{self, Node};
 use super::pages::page_size;
+use super::rows::RowRefs;
 use crate::domain::event::{Event, EventBatch, EventCursor};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::FILTER_VALUES_MAX;
@@ -28,6 +29,25 @@ impl Event {
     /// The job it concerns.
     async fn job_id(&self) -> Option<ID> {
         self.job_id.map(Into::into)
+    }
+}
+
+/// Events in order.
+#[Object]
+impl EventBatch {
+    /// The events, oldest first; empty in a bookmark.
+    async fn events(&self) -> RowRefs<'_, Event> {
+        self.events.iter().collect()
+    }
+
+    /// Lies behind the last one, also when `events` is empty.
+    async fn cursor(&self) -> EventCursor {
+        self.cursor
+    }
+
+    /// Whether more events of the past follow at once.
+    async fn has_more_past_events(&self) -> bool {
+        self.has_more_past_events
     }
 }
 

@@ -9,10 +9,11 @@ use super::errors::{bad_input, fault};
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
 use super::logs::{LogPage, WantedLines};
-use super::pages::{AttemptConnection, number_position, page_info, page_size};
+use super::pages::{AttemptConnection, edge_columns, number_position, page_info, page_size};
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
 };
+use super::rows::{OneRow, RowRefs};
 use super::{estimates, incidents};
 use crate::base::clock::Timestamp;
 use crate::domain::access::Viewer;
@@ -38,10 +39,12 @@ use crate::store::job_lists::StateCounts;
 #[derive(Debug, SimpleObject)]
 pub struct JobEdge {
     /// The thing itself.
-    node: Job,
+    node: OneRow<Job>,
     /// Its position: give it as `after` to go on behind it.
     cursor: String,
 }
+
+edge_columns!(JobEdge);
 
 /// A page of a list of jobs.
 #[derive(Debug)]
@@ -56,13 +59,13 @@ pub struct JobConnection {
 #[Object]
 impl JobConnection {
     /// The rows with their positions.
-    async fn edges(&self) -> &[JobEdge] {
-        &self.edges
+    async fn edges(&self) -> RowRefs<'_, JobEdge> {
+        self.edges.iter().collect()
     }
 
     /// The rows alone.
-    async fn nodes(&self) -> Vec<&Job> {
-        self.edges.iter().map(|edge| &edge.node).collect()
+    async fn nodes(&self) -> RowRefs<'_, Job> {
+        self.edges.iter().map(|edge| &edge.node.0).collect()
     }
 
     /// Where this page stands in the list.
@@ -95,7 +98,7 @@ pub async fn list_jobs(
         .await
         .map_err(fault)?;
     let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
-    let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node, cursor }).collect();
+    let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node: OneRow(node), cursor }).collect();
     Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
 }
 

@@ -1,17 +1,58 @@
 //! Owns reading a page of output, as `Job.log` and `Attempt.log` ask for it.
 
-use async_graphql::Context;
+use async_graphql::{Context, Object};
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
+use super::rows::RowRefs;
 use crate::domain::attempt::Attempt;
 use crate::domain::limits::{LOG_LINES_MAX, LOG_PAGE_BYTES_MAX};
-use crate::domain::log::{LineKind, LogBatch, LogCursor, LogFilter, LogStream};
+use crate::domain::log::{LineKind, LogBatch, LogCursor, LogFilter, LogLine, LogStream};
 use crate::domain::scalars::BigInt;
 use crate::engine::Engine;
 
 /// Lines of a page when nobody says how many.
 const LINES_DEFAULT: i32 = 100;
+
+/// Lines in order; `after: cursor` continues exactly behind the last one. A gap is counted, never silent.
+#[Object]
+impl LogBatch {
+    /// Number of the attempt within its job; 0 when there is none yet.
+    async fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// The lines, oldest first.
+    async fn lines(&self) -> RowRefs<'_, LogLine> {
+        self.lines.iter().collect()
+    }
+
+    /// Lies behind the last line.
+    async fn cursor(&self) -> LogCursor {
+        self.cursor
+    }
+
+    /// Whether more lines can be read at once. A page with a filter may end with few lines or none because enough
+    /// was looked at; with `last` it says that older lines were not looked at.
+    async fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Whether the attempt has ended and nothing follows.
+    async fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Bytes of output between the first and the last line that were not kept.
+    async fn dropped_bytes(&self) -> BigInt {
+        self.dropped_bytes
+    }
+
+    /// Whether the log was forgotten to make room for newer ones: then `droppedBytes` is all of it.
+    async fn is_forgotten(&self) -> bool {
+        self.is_forgotten
+    }
+}
 
 /// Which page of a log.
 #[derive(Debug, Clone)]

@@ -5,18 +5,21 @@ pub mod access;
 pub mod attempts;
 pub mod blockers;
 pub mod bulk;
+pub mod columns;
 pub mod context;
 pub mod errors;
 pub mod estimates;
 pub mod events;
 pub mod incidents;
 pub mod jobs;
+pub mod judge;
 pub mod loaders;
 pub mod logs;
 pub mod node;
 pub mod pages;
 pub mod payloads;
 pub mod queues;
+pub mod rows;
 pub mod schedules;
 pub mod sinks;
 pub mod subscriptions;
@@ -76,7 +79,6 @@ const RECURSION_MAX: usize = 32;
 fn builder() -> SchemaBuilder<Query, Mutation, subscriptions::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
         .register_output_type::<node::Node>()
-        .validation_mode(ValidationMode::Strict)
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
         .limit_directives(DIRECTIVES_MAX)
@@ -84,15 +86,26 @@ fn builder() -> SchemaBuilder<Query, Mutation, subscriptions::Subscription> {
         .disable_suggestions()
 }
 
-/// The schema that serves.
+/// The schema that serves. It runs documents that the judge found good and checks again only what depends on variables;
+/// their values must have been checked against their definitions.
 pub fn schema(engine: Engine) -> ApiSchema {
-    builder().data(loaders::Loaders::new(&engine)).data(engine).finish()
+    let builder = builder().validation_mode(ValidationMode::Fast);
+    builder.data(loaders::Loaders::new(&engine)).data(engine).finish()
+}
+
+/// The schema that judges documents by every rule and runs none.
+pub fn judge() -> ApiSchema {
+    builder().validation_mode(ValidationMode::Strict).extension(judge::Judge).finish()
 }
 
 /// The schema as text: what `schema.graphql` holds.
 pub fn sdl() -> String {
-    let options = SDLExportOptions::new().include_specified_by();
-    builder().finish().sdl_with_options(options)
+    sdl_of(&builder().finish())
+}
+
+/// A schema as text.
+pub fn sdl_of(schema: &ApiSchema) -> String {
+    schema.sdl_with_options(SDLExportOptions::new().include_specified_by())
 }
 
 /// What a list of `first` rows costs, where each row costs `child`.

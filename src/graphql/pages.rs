@@ -4,6 +4,7 @@ use async_graphql::connection::PageInfo;
 use async_graphql::{Object, SimpleObject};
 
 use super::errors::{bad_input, fault};
+use super::rows::RowRefs;
 use crate::domain::attempt::Attempt;
 use crate::domain::incident::Incident;
 use crate::domain::limits::PAGE_MAX;
@@ -53,8 +54,23 @@ pub fn page_info(
     }
 }
 
+/// The plain fields of an edge.
+macro_rules! edge_columns {
+    ($edge:ident) => {
+        impl $crate::graphql::rows::Row for $edge {
+            fn column(field: &str) -> Option<$crate::graphql::rows::Column<$edge>> {
+                match field {
+                    "cursor" => Some(|edge, json| $crate::domain::encode::text(&edge.cursor, json)),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(super) use edge_columns;
+
 macro_rules! connections {
-    ($($(#[$doc:meta])* $connection:ident, $(#[$edge_doc:meta])* $edge:ident: $node:ty;)*) => {$(
+    ($($(#[$doc:meta])* $connection:ident, $(#[$edge_doc:meta])* $edge:ident: $list:ident<$node:ty>;)*) => {$(
         $(#[$edge_doc])*
         #[derive(Debug, SimpleObject)]
         pub struct $edge {
@@ -63,6 +79,8 @@ macro_rules! connections {
             /// Its position: give it as `after` to go on behind it.
             pub cursor: String,
         }
+
+        edge_columns!($edge);
 
         $(#[$doc])*
         #[derive(Debug)]
@@ -85,12 +103,12 @@ macro_rules! connections {
         #[Object]
         impl $connection {
             /// The rows with their positions.
-            async fn edges(&self) -> &[$edge] {
-                &self.edges
+            async fn edges(&self) -> RowRefs<'_, $edge> {
+                self.edges.iter().collect()
             }
 
             /// The rows alone.
-            async fn nodes(&self) -> Vec<&$node> {
+            async fn nodes(&self) -> $list<'_, $node> {
                 self.edges.iter().map(|edge| &edge.node).collect()
             }
 
@@ -104,45 +122,48 @@ macro_rules! connections {
     )*};
 }
 
+/// A list that is resolved as ever.
+type Refs<'a, T> = Vec<&'a T>;
+
 connections! {
     /// A page of a list of attempts.
     AttemptConnection,
     /// An attempt and its position in the list.
-    AttemptEdge: Attempt;
+    AttemptEdge: RowRefs<Attempt>;
     /// A page of a list of tasks.
     TaskConnection,
     /// A task and its position in the list.
-    TaskEdge: Task;
+    TaskEdge: Refs<Task>;
     /// A page of the revisions of a task.
     TaskRevisionConnection,
     /// A revision and its position in the list.
-    TaskRevisionEdge: TaskRevision;
+    TaskRevisionEdge: Refs<TaskRevision>;
     /// A page of a list of schedules.
     ScheduleConnection,
     /// A schedule and its position in the list.
-    ScheduleEdge: Schedule;
+    ScheduleEdge: Refs<Schedule>;
     /// A page of the ledger of a schedule.
     TickConnection,
     /// A tick and its position in the ledger.
-    TickEdge: Tick;
+    TickEdge: Refs<Tick>;
     /// A page of a list of queues.
     QueueConnection,
     /// A queue and its position in the list.
-    QueueEdge: Queue;
+    QueueEdge: Refs<Queue>;
     /// A page of a list of workers.
     WorkerConnection,
     /// A worker and its position in the list.
-    WorkerEdge: Worker;
+    WorkerEdge: Refs<Worker>;
     /// A page of a list of incidents.
     IncidentConnection,
     /// An incident and its position in the list.
-    IncidentEdge: Incident;
+    IncidentEdge: Refs<Incident>;
     /// A page of a list of tokens.
     TokenConnection,
     /// A token and its position in the list.
-    TokenEdge: Token;
+    TokenEdge: Refs<Token>;
     /// A page of what a sink would not take.
     DeadLetterConnection,
     /// A dead letter and its position in the list.
-    DeadLetterEdge: DeadLetter;
+    DeadLetterEdge: Refs<DeadLetter>;
 }

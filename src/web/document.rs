@@ -1,14 +1,16 @@
-//! Owns the judgement on a parsed document before the executor walks it: how far its fragments expand, which
-//! operation is meant, which root fields it touches, which variables it lacks.
-//! Pure. It must never walk an expanded tree: every fragment is weighed once.
+//! Owns what is known of a document from its text alone, before the executor walks it: how far its fragments expand,
+//! which operation is meant, which root fields it touches, which variables it takes.
+//! Pure. It must never walk an expanded tree: every fragment is weighed once. It must never look at the values of
+//! variables: what it finds is kept for the next request with the same text.
 
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+    VariableDefinition,
 };
 use async_graphql::parser::{Error as SyntaxError, parse_query};
-use async_graphql::{Name, Positioned, Value, Variables};
+use async_graphql::{Name, Positioned};
 
 use super::errors::{Code, Refusal};
 use super::lexical::scan;
@@ -16,6 +18,7 @@ use super::limits::{
     ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
     VARIABLES_MAX,
 };
+use super::merging::merges_selections;
 use super::subscription_root::lift_root;
 
 /// A document that may be handed to the executor.
@@ -27,10 +30,14 @@ pub struct Checked {
     pub operation_type: OperationType,
     /// Names of the root fields of that operation, also through fragments; without introspection, each once.
     pub root_fields: Vec<String>,
+    /// The variables of that operation.
+    pub variables: Vec<Positioned<VariableDefinition>>,
+    /// Whether selections of two places have to be joined in the answer, which cannot be done with ready JSON.
+    pub merges: bool,
 }
 
 /// Reads and judges a document in the order that keeps each step harmless: scan, parse, weigh, choose.
-pub fn check(text: &str, operation_name: Option<&str>, variables: &Variables) -> Result<Checked, Refusal> {
+pub fn check(text: &str, operation_name: Option<&str>) -> Result<Checked, Refusal> {
     scan(text)?;
     let mut document = parse_query(text).map_err(syntax_refusal)?;
     weigh(&document)?;
@@ -40,12 +47,13 @@ pub fn check(text: &str, operation_name: Option<&str>, variables: &Variables) ->
     if operation_type == OperationType::Mutation && roots.count > MUTATIONS_MAX {
         return Err(too_large(format!("a mutation has at most {MUTATIONS_MAX} root fields")));
     }
-    lacks_no_variable(&operation.node, variables)?;
+    let variables = operation.node.variable_definitions.clone();
     let root_fields = roots.names.into_iter().map(str::to_owned).collect();
     if operation_type == OperationType::Subscription {
         lift_root(&mut document, operation_name)?;
     }
-    Ok(Checked { document, operation_type, root_fields })
+    let merges = merges_selections(&document);
+    Ok(Checked { document, operation_type, root_fields, variables, merges })
 }
 
 fn too_large(message: String) -> Refusal {
@@ -231,35 +239,14 @@ fn roots<'a>(document: &'a ExecutableDocument, set: &'a SelectionSet) -> Roots<'
     Roots { names, count: keys.len() }
 }
 
-/// The executor runs with a required variable absent when its argument is nullable; the specification
-/// refuses.
-fn lacks_no_variable(operation: &OperationDefinition, variables: &Variables) -> Result<(), Refusal> {
-    for definition in &operation.variable_definitions {
-        let name = &definition.node.name.node;
-        let var_type = &definition.node.var_type.node;
-        let missing = match variables.get(name) {
-            None => definition.node.default_value.is_none(),
-            Some(Value::Null) => true,
-            Some(_) => false,
-        };
-        if missing && !var_type.nullable {
-            let message = format!("variable `${name}` of required type `{var_type}` was not given");
-            return Err(Refusal::new(Code::BadUserInput, message).at(definition.pos));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
 
-    use async_graphql::value;
-
     use super::*;
 
     fn read(text: &str) -> Result<Checked, Code> {
-        check(text, None, &Variables::default()).map_err(|refusal| refusal.code)
+        check(text, None).map_err(|refusal| refusal.code)
     }
 
     /// Each fragment spreads the next one twice.
@@ -351,30 +338,17 @@ mod tests {
     #[test]
     fn the_operation_is_chosen_by_name() {
         let text = "query A { a } mutation B { b }";
-        let chosen = |name| check(text, name, &Variables::default());
+        let chosen = |name| check(text, name);
         assert_eq!(chosen(Some("B")).unwrap().operation_type, OperationType::Mutation);
         assert_eq!(chosen(Some("A")).unwrap().root_fields, ["a"]);
         assert_eq!(chosen(None).unwrap_err().code, Code::BadRequest);
         assert_eq!(chosen(Some("C")).unwrap_err().code, Code::BadRequest);
-        assert_eq!(check("{ a }", Some("C"), &Variables::default()).unwrap_err().code, Code::BadRequest);
-    }
-
-    #[test]
-    fn a_required_variable_must_be_there() {
-        let with = |variables| {
-            let text = "query ($a: Int!, $b: Int! = 3, $c: Int) { x(a: $a, b: $b, c: $c) }";
-            check(text, None, &Variables::from_value(variables)).map_err(|refusal| refusal.code)
-        };
-        assert!(with(value!({"a": 1})).is_ok());
-        assert!(with(value!({"a": 1, "c": null})).is_ok());
-        assert_eq!(with(value!({})).unwrap_err(), Code::BadUserInput);
-        assert_eq!(with(value!({"a": null})).unwrap_err(), Code::BadUserInput);
-        assert_eq!(with(value!({"a": 1, "b": null})).unwrap_err(), Code::BadUserInput);
+        assert_eq!(check("{ a }", Some("C")).unwrap_err().code, Code::BadRequest);
     }
 
     #[test]
     fn a_syntax_error_says_what_was_expected_and_where() {
-        let refusal = check("{ a(b: ) }", None, &Variables::default()).unwrap_err();
+        let refusal = check("{ a(b: ) }", None).unwrap_err();
         assert_eq!(refusal.code, Code::ParseFailed);
         assert!(refusal.message.starts_with("syntax error: expected"), "{}", refusal.message);
         assert_eq!(refusal.locations.len(), 1);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
 use axum::http::StatusCode;
-use serde::Serialize;
 
 use super::limits::{ERRORS_MAX, MESSAGE_CHARS_MAX};
 use crate::base::random::{Random, SystemRandom};
+use crate::domain::encode;
 
 /// The codes the door itself gives. Resolvers add their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,22 +130,17 @@ impl Refusal {
     }
 }
 
-/// What goes back to the caller, ready for any transport.
-#[derive(Debug, Serialize)]
+/// What goes back to the caller, ready for any transport. Only [`encode`] may write it: its data may hold ready JSON.
+#[derive(Debug)]
 pub struct Answer {
     /// Capped and coded.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<ServerError>,
     /// Absent when nothing was executed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     extensions: std::collections::BTreeMap<String, Value>,
     /// Why nothing was executed: the status for media types that use it, and for those that do not.
-    #[serde(skip)]
     failed: Option<(StatusCode, StatusCode)>,
     /// When to try again.
-    #[serde(skip)]
     retry_after: Option<Duration>,
 }
 
@@ -206,10 +201,39 @@ impl Answer {
 
     /// The GraphQL response.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("GraphQL values have string keys")
+        let mut json = String::with_capacity(encode::ANSWER_BYTES);
+        self.write(&mut json);
+        json
     }
 
-    /// Only the list of errors.
+    /// Writes the GraphQL response behind what is there.
+    pub fn write(&self, json: &mut String) {
+        json.push('{');
+        if !self.errors.is_empty() {
+            json.push_str("\"errors\":");
+            json.push_str(&self.errors_to_json());
+            json.push(',');
+        }
+        if let Some(data) = &self.data {
+            json.push_str("\"data\":");
+            encode::value(data, json);
+            json.push(',');
+        }
+        if !self.extensions.is_empty() {
+            json.push_str("\"extensions\":{");
+            for (name, extension) in &self.extensions {
+                encode::text(name, json);
+                json.push(':');
+                encode::value(extension, json);
+                json.push(',');
+            }
+            encode::close(json, '}');
+            json.push(',');
+        }
+        encode::close(json, '}');
+    }
+
+    /// Only the list of errors, which never holds ready JSON.
     pub fn errors_to_json(&self) -> String {
         serde_json::to_string(&self.errors).expect("GraphQL values have string keys")
     }

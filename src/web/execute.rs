@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor, Request, Response};
+use async_graphql::{Executor, Request, Response, Variables};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,14 +19,17 @@ use tokio_util::task::TaskTracker;
 use super::document::{Checked, check};
 use super::errors::{Answer, Code, Refusal};
 use super::guard::{Gate, unauthenticated};
+use super::known::Known;
 use super::logins::Logins;
 use super::request::Parameters;
 use super::topics::{Opened, Ticket, Topics};
 use super::turns::{Turn, Turns};
+use super::variables::{Inputs, samples};
 use super::{Asked, Backend, DoorConfig, Limits, Sent, Unsure};
 use crate::base::asker::{Asker, working_for};
 use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::domain::resume::LastEventId;
+use crate::graphql::rows::ReadyJson;
 
 /// A token is looked up again this long after it expired, so that the look is not too early.
 const EXPIRY_SLACK: Duration = Duration::from_millis(2);
@@ -52,6 +55,9 @@ pub struct Door<B> {
     turns: Turns,
     /// Subscriptions that are executed once for many.
     pub topics: Topics,
+    known: Known,
+    /// Read when the first variable comes.
+    inputs: OnceLock<Inputs>,
 }
 
 /// Which operations a transport takes.
@@ -93,10 +99,12 @@ impl<V> Caller<V> {
     }
 }
 
-/// An operation that passed every check and may run.
+/// An operation that passed every check and may run, but for the judgement on a document that is new.
 #[derive(Debug)]
 pub struct Admitted {
     request: Request,
+    /// The document, unless it was judged good before.
+    unjudged: Option<Arc<Checked>>,
     /// What will run.
     pub operation_type: OperationType,
     token_key: i64,
@@ -118,6 +126,8 @@ impl<B: Backend> Door<B> {
             connections: TaskTracker::new(),
             seats: Seats::default(),
             topics: Topics::default(),
+            known: Known::default(),
+            inputs: OnceLock::new(),
         }
     }
 
@@ -176,8 +186,12 @@ impl<B: Backend> Door<B> {
         resume: Option<LastEventId>,
     ) -> Result<Admitted, Refusal> {
         let Parameters { query, operation_name, variables } = parameters;
-        let Checked { document, operation_type, root_fields } =
-            check(&query, operation_name.as_deref(), &variables)?;
+        let known = self.known.find(&query, operation_name.as_deref());
+        let is_known = known.is_some();
+        let checked = known.map_or_else(|| check(&query, operation_name.as_deref()).map(Arc::new), Ok)?;
+        let Checked { document, operation_type, root_fields, .. } = &*checked;
+        let operation_type = *operation_type;
+        self.check_variables(&checked, &variables)?;
         if taken == Taken::Queries && operation_type == OperationType::Mutation {
             let message = "a mutation needs a POST";
             return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::METHOD_NOT_ALLOWED));
@@ -190,7 +204,7 @@ impl<B: Backend> Door<B> {
             trace: caller.trace.clone(),
         };
         let question = Asked {
-            document: &document,
+            document,
             operation_name: operation_name.as_deref(),
             operation_type,
             root_fields: &root_fields,
@@ -206,6 +220,7 @@ impl<B: Backend> Door<B> {
             self.ticket(
                 &caller.viewer,
                 &Sent { text: &query, asked: &question, variables: &variables, resume: resume.as_ref() },
+                !checked.merges,
             )
         } else {
             None
@@ -215,17 +230,53 @@ impl<B: Backend> Door<B> {
         if let Some(resume) = resume {
             request = request.data(resume);
         }
-        request.set_parsed_query(document);
+        if !checked.merges {
+            request = request.data(ReadyJson);
+        }
+        request.set_parsed_query(document.clone());
         let token_key = self.backend.token_key(&caller.viewer);
-        Ok(Admitted { request, operation_type, token_key, asker: Arc::new(asker), ticket })
+        let unjudged = (!is_known).then_some(checked);
+        Ok(Admitted { request, unjudged, operation_type, token_key, asker: Arc::new(asker), ticket })
+    }
+
+    /// Before anything runs, and the same for every transport.
+    fn check_variables(&self, checked: &Checked, variables: &Variables) -> Result<(), Refusal> {
+        if checked.variables.is_empty() {
+            return Ok(());
+        }
+        let inputs = self.inputs.get_or_init(|| Inputs::of(&self.backend.schema_sdl()));
+        inputs.check(&checked.variables, variables)
+    }
+
+    /// Judges a document that is new by every rule, and remembers it when it is good; else the answer that says why it is
+    /// not. The schema that serves checks only what depends on variables.
+    fn judge(&self, admitted: &mut Admitted) -> Option<Answer> {
+        let checked = admitted.unjudged.take()?;
+        let request = &admitted.request;
+        let mut trial =
+            Request::new(String::new()).variables(samples(&checked.variables, &request.variables));
+        trial.operation_name.clone_from(&request.operation_name);
+        trial.set_parsed_query(checked.document.clone());
+        let judging = AssertUnwindSafe(self.backend.judge().execute(trial)).catch_unwind();
+        match judging.now_or_never().expect("a judge runs nothing, so it waits for nothing") {
+            Ok(verdict) if verdict.is_ok() => {
+                self.known.note(&request.query, request.operation_name.as_deref(), &checked);
+                None
+            }
+            Ok(verdict) => Some(Answer::shape(verdict)),
+            Err(panic) => Some(Answer::fault("a judgement panicked", &words(panic.as_ref()))),
+        }
     }
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
-    pub async fn run_once(&self, admitted: Admitted) -> Answer {
+    pub async fn run_once(&self, mut admitted: Admitted) -> Answer {
         let _turn = match self.turn(&admitted).await {
             Ok(turn) => turn,
             Err(refusal) => return refusal.into(),
         };
+        if let Some(answer) = self.judge(&mut admitted) {
+            return answer;
+        }
         let work = working_for(admitted.asker, self.backend.executor().execute(admitted.request));
         match within(self.limits.operation, AssertUnwindSafe(work).catch_unwind()).await {
             Some(Ok(response)) => Answer::shape(response),
@@ -267,6 +318,11 @@ impl<B: Backend> Door<B> {
 
     /// Opens any operation: a subscription with others who ask the same, where it may be shared.
     pub fn open(self: &Arc<Self>, mut admitted: Admitted) -> Result<Opened, Refusal> {
+        if admitted.ticket.is_some()
+            && let Some(answer) = self.judge(&mut admitted)
+        {
+            return Ok(Opened::Alone(stream::iter([answer]).boxed()));
+        }
         let Some(ticket) = admitted.ticket.take() else {
             return self.run_stream(admitted).map(Opened::Alone);
         };
@@ -283,10 +339,16 @@ impl<B: Backend> Door<B> {
 
     /// Runs any operation as a stream of answers. A subscription occupies one of its token's seats until
     /// dropped.
-    pub fn run_stream(self: &Arc<Self>, admitted: Admitted) -> Result<BoxStream<'static, Answer>, Refusal> {
+    pub fn run_stream(
+        self: &Arc<Self>,
+        mut admitted: Admitted,
+    ) -> Result<BoxStream<'static, Answer>, Refusal> {
         if admitted.operation_type != OperationType::Subscription {
             let door = Arc::clone(self);
             return Ok(async move { door.run_once(admitted).await }.into_stream().boxed());
+        }
+        if let Some(answer) = self.judge(&mut admitted) {
+            return Ok(stream::iter([answer]).boxed());
         }
         let seat = self.seats.take(admitted.token_key, self.limits.token_subscriptions)?;
         let answers = self.backend.executor().execute_stream(admitted.request, None);

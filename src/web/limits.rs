@@ -88,6 +88,16 @@ pub const OPERATIONS_MAX: usize = 20;
 pub const VARIABLES_MAX: usize = 200;
 /// Fragments spread inside each other.
 pub const FRAGMENT_DEPTH_MAX: usize = 32;
+/// Documents that are kept parsed.
+pub const KNOWN_MAX: usize = 1_000;
+/// Bytes of a document that is kept.
+pub const KNOWN_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of all that are kept, parsed.
+pub const KNOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a parsed document takes for each byte of its text.
+pub const PARSED_BYTES_PER_BYTE: usize = 32;
+/// Documents that are remembered as having come once.
+pub const ONCE_MAX: usize = 4_096;
 /// Errors in one answer.
 pub const ERRORS_MAX: usize = 20;
 /// Characters of one error message.

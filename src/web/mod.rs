@@ -9,10 +9,12 @@ mod download;
 mod errors;
 mod execute;
 mod guard;
+mod known;
 mod lexical;
 mod limits;
 mod logins;
 mod media;
+mod merging;
 mod metrics;
 mod operation;
 mod pages;
@@ -27,11 +29,14 @@ mod topics_member;
 mod topics_ring;
 mod transport;
 mod turns;
+mod variables;
 
 #[cfg(test)]
 mod tests_download;
 #[cfg(test)]
 mod tests_http;
+#[cfg(test)]
+mod tests_known;
 #[cfg(test)]
 mod tests_pages;
 #[cfg(test)]
@@ -115,8 +120,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Who calls; put into the request's data as it is.
     type Viewer: Clone + Send + Sync + 'static;
 
-    /// The schema that serves.
+    /// The schema that serves. It may take it that the judge found the document good.
     fn executor(&self) -> &Self::Executor;
+
+    /// The same schema, but it judges a document by every rule and runs nothing: it answers at once, with errors or with
+    /// nothing.
+    fn judge(&self) -> &Self::Executor;
 
     /// Who holds this token; `None` when nobody does, or no longer. Long streams ask again with each heartbeat,
     /// when their token expires and when a token was revoked.

@@ -101,13 +101,19 @@ fn quoted(id: &str) -> String {
 }
 
 fn next_frame(id: &str, answer: &Answer) -> Utf8Bytes {
-    next_text(id, &answer.to_json()).into()
+    next_with(id, |text| answer.write(text)).into()
 }
 
-/// The message with an answer.
+/// The message with an answer that is encoded already.
 pub fn next_text(id: &str, payload: &str) -> String {
-    let id = quoted(id);
-    format!(r#"{{"id":{id},"type":"next","payload":{payload}}}"#)
+    next_with(id, |text| text.push_str(payload))
+}
+
+fn next_with(id: &str, write: impl FnOnce(&mut String)) -> String {
+    let mut text = format!(r#"{{"id":{},"type":"next","payload":"#, quoted(id));
+    write(&mut text);
+    text.push('}');
+    text
 }
 
 /// What the client gets instead of any answer.

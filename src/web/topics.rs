@@ -22,6 +22,7 @@ use crate::base::metrics::Place;
 use crate::base::task;
 use crate::domain::access::Sight;
 use crate::domain::resume::{Ahead, Standing, Told, Until};
+use crate::graphql::rows::ReadyJson;
 
 /// An operation that has begun.
 pub enum Opened {
@@ -48,6 +49,8 @@ type Run = Box<dyn Fn(Request) -> BoxStream<'static, Response> + Send + Sync>;
 pub struct Ticket {
     key: Key,
     document: ExecutableDocument,
+    /// Whether lists may write themselves.
+    is_ready: bool,
     variables: Variables,
     run: Run,
     start: Standing,
@@ -62,8 +65,8 @@ impl std::fmt::Debug for Ticket {
 }
 
 impl<B: Backend> Door<B> {
-    /// How a subscription may be shared, if it may.
-    pub(super) fn ticket(&self, viewer: &B::Viewer, sent: &Sent<'_>) -> Option<Ticket> {
+    /// How a subscription may be shared, if it may; `is_ready` when its lists may write themselves.
+    pub(super) fn ticket(&self, viewer: &B::Viewer, sent: &Sent<'_>, is_ready: bool) -> Option<Ticket> {
         let course = self.backend.course(viewer, sent)?;
         let mut variables = sent.variables.clone();
         for name in &course.cursors {
@@ -79,6 +82,7 @@ impl<B: Backend> Door<B> {
         Some(Ticket {
             key,
             document: sent.asked.document.clone(),
+            is_ready,
             variables,
             run: Box::new(move |request| {
                 backend.executor().execute_stream(request.data(viewer.clone()), None)
@@ -101,6 +105,7 @@ pub struct Topic {
     key: Arc<Key>,
     table: Weak<Table>,
     document: ExecutableDocument,
+    is_ready: bool,
     variables: Variables,
     run: Run,
     /// What it has told lately.
@@ -135,7 +140,7 @@ impl Topics {
     }
 
     fn topic(&self, ticket: Ticket) -> Option<Arc<Topic>> {
-        let Ticket { key, document, variables, run, head, .. } = ticket;
+        let Ticket { key, document, is_ready, variables, run, head, .. } = ticket;
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = table.get(&key).and_then(Weak::upgrade);
         if let Some(topic) = known.as_ref().filter(|topic| !topic.ring.is_over()) {
@@ -150,6 +155,7 @@ impl Topics {
                 key: Arc::clone(&key),
                 table: table_of_it,
                 document,
+                is_ready,
                 variables,
                 run,
                 ring,
@@ -185,6 +191,9 @@ impl Topic {
         }
         if let Some(told) = told {
             request = request.data(told);
+        }
+        if self.is_ready {
+            request = request.data(ReadyJson);
         }
         request.set_parsed_query(self.document.clone());
         let responses = AssertUnwindSafe((self.run)(request)).catch_unwind();

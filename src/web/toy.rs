@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
     Context, Error, ErrorExtensions as _, InputObject, Object, Schema, SimpleObject, Subscription,
+    ValidationMode,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ use crate::domain::event::EventCursor as EventPosition;
 use crate::domain::id::AttemptId;
 use crate::domain::log::LogStream;
 use crate::domain::resume::{Ahead, Course, LastEventId, Standing, Told, Until};
+use crate::graphql::judge::Judge;
 
 /// A token that may do everything.
 pub const ADMIN: &str = "admin-token";
@@ -59,6 +61,7 @@ pub struct Viewer {
 #[derive(Clone)]
 pub struct Toy {
     schema: Schema<Query, Mutation, Events>,
+    judge: Schema<Query, Mutation, Events>,
     /// Shared with the test.
     pub world: Arc<World>,
 }
@@ -268,13 +271,16 @@ impl Toy {
             revocations: watch::Sender::new(0),
             viewers: Mutex::new(viewers.map(|(token, viewer)| (token.to_owned(), viewer)).into()),
         });
-        let schema = Schema::build(Query, Mutation, Events)
-            .data(Arc::clone(&world))
-            .limit_depth(16)
-            .limit_complexity(1_000)
-            .disable_suggestions()
-            .finish();
-        Toy { schema, world }
+        let builder = || {
+            Schema::build(Query, Mutation, Events)
+                .data(Arc::clone(&world))
+                .limit_depth(16)
+                .limit_complexity(1_000)
+                .disable_suggestions()
+        };
+        let schema = builder().validation_mode(ValidationMode::Fast).finish();
+        let judge = builder().validation_mode(ValidationMode::Strict).extension(Judge).finish();
+        Toy { schema, judge, world }
     }
 
     /// Takes a token back.
@@ -316,6 +322,10 @@ impl Backend for Toy {
 
     fn executor(&self) -> &Self::Executor {
         &self.schema
+    }
+
+    fn judge(&self) -> &Self::Executor {
+        &self.judge
     }
 
     async fn authenticate(&self, token: &str) -> Result<Option<Viewer>, Unsure> {

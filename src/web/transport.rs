@@ -40,7 +40,7 @@ pub fn routes<B: Backend>(door: Arc<Door<B>>) -> Router {
         .route("/readyz", get(readyz::<B>))
         .route("/metrics", get(metrics::metrics::<B>))
         .route("/schema.graphql", get(schema::<B>))
-        .route("/graphql", any(graphql::<B>))
+        .route(GRAPHQL_PATH, any(graphql::<B>))
         .route("/logs/{attempt}", get(download::log::<B>))
         .merge(pages::routes(pages::EMBEDDED))
         .fallback(async || refused(Refusal::new(Code::NotFound, "no such path"), Media::Json))
@@ -120,7 +120,11 @@ async fn schema<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) 
     }
 }
 
-async fn graphql<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) -> Response {
+/// The path that all questions come by. Requests on it need no router.
+pub const GRAPHQL_PATH: &str = "/graphql";
+
+/// Answers a request on [`GRAPHQL_PATH`].
+pub async fn graphql<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) -> Response {
     if socket::is_upgrade(request.headers()) {
         return match socket::upgrade(door, request).await {
             Ok(response) => response,

@@ -4,6 +4,7 @@ mod attacks;
 mod audit;
 mod clients;
 mod download;
+mod fast_paths;
 mod filters;
 mod flood;
 mod follow;

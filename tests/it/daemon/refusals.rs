@@ -53,7 +53,7 @@ fn a_bad_request_is_refused_with_a_code_and_names_what_is_wrong() {
             "GRAPHQL_VALIDATION_FAILED",
             "states",
         ),
-        (&variable.to_string(), "GRAPHQL_VALIDATION_FAILED", "input"),
+        (&variable.to_string(), "BAD_USER_INPUT", "input"),
     ];
     for (body, code, sign) in cases {
         let (status, answer) = post(&daemon, body);
