@@ -126,8 +126,8 @@ impl Engine {
             None => *news.borrow(),
         };
         let place = (readers == For::One).then(|| self.metrics.subscriber(seen));
-        let (engine, pace) = (self.clone(), Pace::Replay);
-        let tail = Tail { engine, filter, news, seen, readers, place, pace, handed_at: None };
+        let engine = self.clone();
+        let tail = Tail { engine, filter, news, seen, readers, place, pace: Pace::Replay, handed_at: None };
         Ok(stream::unfold(Some(tail), |tail| async move {
             let mut tail = tail?;
             match tail.next_or_anew().await {

@@ -48,17 +48,17 @@ pub fn course(engine: &Engine, viewer: &Viewer, sent: &Sent<'_>) -> Option<Cours
     let shareable = SHAREABLE.iter().find(|one| one.field == field.name.node.as_str())?;
     let mut cursors = Vec::new();
     let mut given = |argument: Option<&str>| {
-        argument.map_or(Some(None), |argument| cursor(sent, operation, field, argument, &mut cursors))
+        argument.map_or(Ok(None), |argument| cursor(sent, operation, field, argument, &mut cursors))
     };
-    let (after, log_after) = (given(shareable.after)?, given(shareable.log_after)?);
+    let (after, log_after) = (given(shareable.after).ok()?, given(shareable.log_after).ok()?);
     let (resumed, log_resumed) = resume(sent.resume);
     let after = match resumed.filter(|_| shareable.after.is_some()) {
         Some(resumed) => Some(resumed),
-        None => read(after, EventCursor::parse)?,
+        None => read(after, EventCursor::parse).ok()?,
     };
     let log = match log_resumed.filter(|_| shareable.log_after.is_some()) {
         Some(resumed) => Some(resumed),
-        None => read(log_after, LogCursor::parse)?,
+        None => read(log_after, LogCursor::parse).ok()?,
     };
     let newest = engine.writer.cursor();
     // Of a place that cannot be, the resolver tells.
@@ -94,30 +94,34 @@ fn only_field(operation: &OperationDefinition) -> Option<&Field> {
     }
 }
 
-/// The text of a cursor among the arguments: `Some(None)` when it is not given, `None` when it is something else, or a
-/// variable that says more than where to begin.
+/// The subscription is for its caller alone.
+#[derive(Debug, Clone, Copy)]
+struct Private;
+
+/// The text of a cursor among the arguments, if it is given. Refuses something else, and a variable that says more than
+/// where to begin.
 fn cursor(
     sent: &Sent<'_>,
     operation: &OperationDefinition,
     field: &Field,
     argument: &str,
     cursors: &mut Vec<String>,
-) -> Option<Option<String>> {
-    let Some(value) = field.get_argument(argument) else { return Some(None) };
+) -> Result<Option<String>, Private> {
+    let Some(value) = field.get_argument(argument) else { return Ok(None) };
     let value = value.node.clone().into_const_with(|name| {
         let mut definitions = operation.variable_definitions.iter();
-        let definition = definitions.find(|definition| definition.node.name.node == name).ok_or(())?;
+        let definition = definitions.find(|definition| definition.node.name.node == name).ok_or(Private)?;
         if !may_be_left_out(&definition.node) || uses(sent.text, &name) != 2 {
-            return Err(());
+            return Err(Private);
         }
         let value = sent.variables.get(&name).cloned().unwrap_or_default();
         cursors.push(name.to_string());
         Ok(value)
     });
-    match value.ok()? {
-        Value::Null => Some(None),
-        Value::String(text) => Some(Some(text)),
-        _ => None,
+    match value? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        _ => Err(Private),
     }
 }
 
@@ -134,12 +138,9 @@ fn uses(text: &str, name: &str) -> usize {
     text.split('$').skip(1).filter(|rest| rest.strip_prefix(name).is_some_and(|rest| !goes_on(rest))).count()
 }
 
-/// `None` for a text that is no cursor.
-fn read<C>(text: Option<String>, parse: impl Fn(&str) -> Option<C>) -> Option<Option<C>> {
-    match text {
-        None => Some(None),
-        Some(text) => parse(&text).map(Some),
-    }
+/// The cursor of a text; a text that is none is the resolver's to refuse.
+fn read<C>(text: Option<String>, parse: impl Fn(&str) -> Option<C>) -> Result<Option<C>, Private> {
+    text.map(|text| parse(&text).ok_or(Private)).transpose()
 }
 
 #[cfg(test)]

@@ -192,8 +192,8 @@ impl Ring {
             let is_known = ahead == Ahead::Comes || until.job.is_some();
             return if is_known { Found::Until(until.clone(), number) } else { Found::Apart };
         }
-        let head = held.frames.back().map_or(&held.base, |(_, to)| to);
-        let is_ahead = at.compare(head) == Some(Ordering::Greater);
+        let newest = held.frames.back().map_or(&held.base, |(_, to)| to);
+        let is_ahead = at.compare(newest) == Some(Ordering::Greater);
         if !is_ahead || ahead == Ahead::Unknown || held.is_over {
             return Found::Apart;
         }
