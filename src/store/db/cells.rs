@@ -46,38 +46,38 @@ pub trait Column: for<'r> Decode<'r, Postgres> + Type<Postgres> {
 }
 
 impl Column for i64 {
-    fn of(cell: &Cell) -> Option<i64> {
+    fn of(cell: &Cell) -> Option<Self> {
         if let Cell::Int(number) = cell { Some(*number) } else { None }
     }
 }
 
 impl Column for f64 {
-    fn of(cell: &Cell) -> Option<f64> {
+    fn of(cell: &Cell) -> Option<Self> {
         if let Cell::Float(number) = cell { Some(*number) } else { None }
     }
 }
 
 impl Column for bool {
-    fn of(cell: &Cell) -> Option<bool> {
+    fn of(cell: &Cell) -> Option<Self> {
         // SQLite has no booleans: a comparison gives 0 or 1.
         if let Cell::Int(number) = cell { Some(*number != 0) } else { None }
     }
 }
 
 impl Column for String {
-    fn of(cell: &Cell) -> Option<String> {
+    fn of(cell: &Cell) -> Option<Self> {
         if let Cell::Text(text) = cell { Some(text.clone()) } else { None }
     }
 }
 
 impl Column for Vec<u8> {
-    fn of(cell: &Cell) -> Option<Vec<u8>> {
+    fn of(cell: &Cell) -> Option<Self> {
         if let Cell::Bytes(bytes) = cell { Some(bytes.clone()) } else { None }
     }
 }
 
 impl<T: Column> Column for Option<T> {
-    fn of(cell: &Cell) -> Option<Option<T>> {
+    fn of(cell: &Cell) -> Option<Self> {
         if *cell == Cell::Null { Some(None) } else { T::of(cell).map(Some) }
     }
 }

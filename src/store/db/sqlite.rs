@@ -135,12 +135,11 @@ impl SqliteFile {
     /// Takes the writer's connection out of its slot, or opens a new one.
     pub(super) async fn begin(&self) -> Result<Transaction> {
         let mut slot = Arc::clone(&self.writer).lock_owned().await;
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => {
-                let opening = self.opening.clone();
-                self.hand.ask(move || opening.open()).await??
-            }
+        let connection = if let Some(connection) = slot.take() {
+            connection
+        } else {
+            let opening = self.opening.clone();
+            self.hand.ask(move || opening.open()).await??
         };
         Transaction::begin(Held { connection, slot }, self.hand.clone()).await
     }
