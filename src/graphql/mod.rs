@@ -10,6 +10,7 @@ pub mod errors;
 pub mod estimates;
 pub mod events;
 pub mod incidents;
+mod job_lists;
 pub mod jobs;
 pub mod loaders;
 pub mod logs;
