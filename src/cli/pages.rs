@@ -17,15 +17,15 @@ pub fn collect<T: DeserializeOwned>(
 ) -> Result<Answer<Vec<T>>, ClientError> {
     let (mut rows, mut nodes, mut after) = (Vec::new(), Vec::new(), None);
     loop {
-        let mut answer = fetch(PAGE.min(limit - rows.len()), after)?;
+        let mut answer = fetch(PAGE.min(limit - rows.len()), after.clone())?;
         if let Value::Array(more) = answer.data[field]["nodes"].take() {
             nodes.extend(more);
         }
-        let is_empty = answer.value.nodes.is_empty();
         rows.extend(answer.value.nodes);
         let page = answer.value.page_info;
-        // An empty page that promises more would never end.
-        if rows.len() >= limit || is_empty || !page.has_next_page || page.end_cursor.is_none() {
+        // A page may be empty and go on behind it; one that comes no further would never end.
+        let is_standing = page.end_cursor.is_none() || page.end_cursor == after;
+        if rows.len() >= limit || is_standing || !page.has_next_page {
             answer.data[field]["nodes"] = json!(nodes);
             return Ok(Answer { data: answer.data, value: rows });
         }

@@ -48,6 +48,10 @@ pub const PREVIEW_MAX: i32 = 200;
 pub const CATCH_UP_MAX: usize = 100;
 /// Counts under a filter stop here.
 pub const COUNT_CAP: i64 = 10_000;
+/// Jobs that are read whole to be put into an order that no index has them in.
+pub const JOBS_GATHERED_MAX: i64 = 10_000;
+/// Jobs that one page of a list looks at in a row, and one count; a fifth of them where an index leads to each.
+pub const JOBS_WALKED_MAX: i64 = 50_000;
 /// Lines in one page of a log.
 pub const LOG_LINES_MAX: i32 = 1_000;
 /// Bytes in one page of a log.

@@ -4,7 +4,8 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObjec
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
-use super::jobs::{JobConnection, list_jobs, veiled};
+use super::job_lists::{JobConnection, list_jobs};
+use super::jobs::veiled;
 use super::list_cost;
 use super::loaders::{IncidentOf, IncidentOfAttempt};
 use super::pages::{IncidentConnection, page_size};

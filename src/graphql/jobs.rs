@@ -1,19 +1,18 @@
-//! Owns the job in the API: its relations, lists and counts, and what may be done to it.
+//! Owns the job in the API: its relations, the questions for it and for lists, and what may be done to it.
 
-use async_graphql::connection::PageInfo;
-use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, InputObject, Object};
 
 use super::access::{check_filter, job_seen, seen};
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
+use super::job_lists::{JobConnection, JobCounts, list_jobs};
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
 use super::logs::{LogPage, WantedLines};
-use super::pages::{AttemptConnection, edge_columns, number_position, page_info, page_size};
+use super::pages::{AttemptConnection, number_position, page_size};
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
 };
-use super::rows::{OneRow, RowRefs};
 use super::{estimates, incidents};
 use crate::base::clock::Timestamp;
 use crate::domain::access::Viewer;
@@ -33,74 +32,6 @@ use crate::domain::scalars::Json;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::Task;
 use crate::engine::jobs::EnqueueAnswers;
-use crate::store::job_lists::StateCounts;
-
-/// A job and its position in the list.
-#[derive(Debug, SimpleObject)]
-pub struct JobEdge {
-    /// The thing itself.
-    node: OneRow<Job>,
-    /// Its position: give it as `after` to go on behind it.
-    cursor: String,
-}
-
-edge_columns!(JobEdge);
-
-/// A page of a list of jobs.
-#[derive(Debug)]
-pub struct JobConnection {
-    edges: Vec<JobEdge>,
-    has_previous: bool,
-    has_next: bool,
-    filter: JobFilter,
-}
-
-/// A page of a list of jobs.
-#[Object]
-impl JobConnection {
-    /// The rows with their positions.
-    async fn edges(&self) -> RowRefs<'_, JobEdge> {
-        self.edges.iter().collect()
-    }
-
-    /// The rows alone.
-    async fn nodes(&self) -> RowRefs<'_, Job> {
-        self.edges.iter().map(|edge| &edge.node.0).collect()
-    }
-
-    /// Where this page stands in the list.
-    async fn page_info(&self) -> PageInfo {
-        let cursor = |edge: Option<&JobEdge>| edge.map(|edge| edge.cursor.clone());
-        let (first, last) = (cursor(self.edges.first()), cursor(self.edges.last()));
-        page_info(first.as_ref(), last.as_ref(), self.has_previous, self.has_next)
-    }
-
-    /// How many jobs fit the filter: exact up to 10,000, then null.
-    async fn total_count(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<i32>> {
-        let counts = ctx.reader().count_jobs(&self.filter).await.map_err(fault)?;
-        let total: i64 = counts.counts.values().sum();
-        Ok(if counts.is_capped { None } else { i32::try_from(total).ok() })
-    }
-}
-
-/// A page of jobs.
-pub async fn list_jobs(
-    ctx: &Context<'_>,
-    first: i32,
-    after: Option<String>,
-    filter: JobFilter,
-    order: Option<JobOrder>,
-) -> async_graphql::Result<JobConnection> {
-    let filter = check_filter(ctx, filter)?;
-    let page = ctx
-        .reader()
-        .jobs(&filter, order.unwrap_or_default(), after.as_deref(), page_size(first)?)
-        .await
-        .map_err(fault)?;
-    let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
-    let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node: OneRow(node), cursor }).collect();
-    Ok(JobConnection { edges, has_previous: after.is_some(), has_next: page.has_more, filter })
-}
 
 #[ComplexObject]
 impl Job {
@@ -260,55 +191,6 @@ impl Job {
         match self.schedule_id {
             Some(id) => ctx.loaders().0.load_one(id).await.map_err(fault),
             None => Ok(None),
-        }
-    }
-}
-
-/// Jobs by state.
-#[derive(Debug, Default, SimpleObject)]
-pub struct JobCounts {
-    /// On hold.
-    held: i32,
-    /// Waiting for other jobs.
-    blocked: i32,
-    /// Waiting for their time.
-    scheduled: i32,
-    /// May start.
-    queued: i32,
-    /// Running.
-    running: i32,
-    /// Waiting for their next try.
-    retrying: i32,
-    /// Did what they should.
-    succeeded: i32,
-    /// Did not.
-    failed: i32,
-    /// Were stopped.
-    cancelled: i32,
-    /// Were not started in time.
-    expired: i32,
-    /// Were left out because of another job.
-    skipped: i32,
-    /// Whether counting stopped at 10,000.
-    is_capped: bool,
-}
-
-impl From<StateCounts> for JobCounts {
-    fn from(counts: StateCounts) -> JobCounts {
-        let of = |state| i32::try_from(counts.counts.get(&state).copied().unwrap_or(0)).unwrap_or(i32::MAX);
-        JobCounts {
-            held: of(JobState::Held),
-            blocked: of(JobState::Blocked),
-            scheduled: of(JobState::Scheduled),
-            queued: of(JobState::Queued),
-            running: of(JobState::Running),
-            retrying: of(JobState::Retrying),
-            succeeded: of(JobState::Succeeded),
-            failed: of(JobState::Failed),
-            cancelled: of(JobState::Cancelled),
-            expired: of(JobState::Expired),
-            skipped: of(JobState::Skipped),
-            is_capped: counts.is_capped,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod errors;
 pub mod estimates;
 pub mod events;
 pub mod incidents;
+mod job_lists;
 pub mod jobs;
 pub mod judge;
 pub mod loaders;

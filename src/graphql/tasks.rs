@@ -4,7 +4,7 @@ use async_graphql::{ComplexObject, Context, ID, InputObject, Object};
 
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
-use super::jobs::{JobConnection, list_jobs};
+use super::job_lists::{JobConnection, list_jobs};
 use super::list_cost;
 use super::pages::{TaskConnection, TaskRevisionConnection, name_position, number_position, page_size};
 use super::payloads::{TaskArchivePayload, TaskPutPayload, split};

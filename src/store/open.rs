@@ -63,6 +63,7 @@ const STATE: &[Migration] = &[
     migration!("state", "0003_incidents"),
     migration!("state", "0004_sinks"),
     migration!("state", "0005_attempts"),
+    migration!("state", "0006_lists"),
 ];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 

@@ -55,7 +55,7 @@ pub fn labels(list: Option<&[Label]>) -> Option<String> {
 }
 
 /// A label with U+0000 is asked for as the empty key, which no job has.
-fn storable_label(label: &Label) -> Label {
+pub(super) fn storable_label(label: &Label) -> Label {
     if is_storable(&label.key) && is_storable(&label.value) {
         return label.clone();
     }

@@ -15,40 +15,63 @@ use crate::domain::limits::SINK_BACKLOG_MAX;
 /// Rows that one transaction deletes.
 pub const PRUNE_BATCH: i64 = 500;
 
+// Each horizon for itself: what the longer one keeps is not walked for the shorter one.
 macro_rules! old_jobs {
+    ($states:literal, $kept:expr) => {
+        concat!(
+            "SELECT id, queue, state FROM jobs
+             WHERE finished_at_us IS NOT NULL AND state IN (",
+            $states,
+            ") AND finished_at_us < $1
+               -- What another job still needs stays: its end, and what it left to it.
+               AND NOT EXISTS (
+                   SELECT 1 FROM job_dependencies
+                   JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id
+                   WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)",
+            $kept,
+            " LIMIT $2"
+        )
+    };
+}
+
+macro_rules! old_successes {
     () => {
-        "SELECT id, queue, state FROM jobs
-         WHERE finished_at_us IS NOT NULL
-           AND ((state IN ('SUCCEEDED', 'CANCELLED', 'SKIPPED') AND finished_at_us < $1)
-                OR (state IN ('FAILED', 'EXPIRED') AND finished_at_us < $2))
-           AND finished_at_us < $3
-           -- What another job still needs stays: its end, and what it left to it.
-           AND NOT EXISTS (
-               SELECT 1 FROM job_dependencies
-               JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id
-               WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)
-           -- What failed stays while its incident is open: of each the newest ones, so that it cannot fill the store.
-           AND NOT (state = 'FAILED' AND EXISTS (
-               SELECT 1 FROM attempts AS failed
-               -- Not the bare column: its index would be walked whole for each job.
-               JOIN incidents ON incidents.id = coalesce(failed.incident_id, 0)
-               WHERE failed.job_id = jobs.id AND incidents.status IN ('OPEN', 'ACKNOWLEDGED')
-                 AND (failed.job_id = incidents.sample_job_id
-                      OR failed.job_id >= coalesce((
-                          SELECT newest.job_id FROM attempts AS newest
-                          WHERE newest.incident_id = failed.incident_id
-                          ORDER BY newest.job_id DESC
-                          LIMIT 1 OFFSET $5), 0))))
-         ORDER BY finished_at_us, id
-         LIMIT $4"
+        old_jobs!("'SUCCEEDED', 'CANCELLED', 'SKIPPED'", "")
+    };
+}
+
+// What failed stays while its incident is open: of each the newest ones, so that it cannot fill the store.
+macro_rules! old_failures {
+    () => {
+        old_jobs!(
+            "'FAILED', 'EXPIRED'",
+            "
+             AND NOT (state = 'FAILED' AND EXISTS (
+                 SELECT 1 FROM attempts AS failed
+                 -- Not the bare column: its index would be walked whole for each job.
+                 JOIN incidents ON incidents.id = coalesce(failed.incident_id, 0)
+                 WHERE failed.job_id = jobs.id AND incidents.status IN ('OPEN', 'ACKNOWLEDGED')
+                   AND (failed.job_id = incidents.sample_job_id
+                        OR failed.job_id >= coalesce((
+                            SELECT newest.job_id FROM attempts AS newest
+                            WHERE newest.incident_id = failed.incident_id
+                            ORDER BY newest.job_id DESC
+                            LIMIT 1 OFFSET $3), 0))))"
+        )
     };
 }
 
 // Of several daemons that forget at once only one counts a job down.
-const OLD_JOBS: Sql = Sql::each(
-    old_jobs!(),
-    concat!(old_jobs!(), " FOR UPDATE SKIP LOCKED"),
-    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int],
+const OLD_SUCCESSES: Sql = Sql::each(
+    old_successes!(),
+    concat!(old_successes!(), " FOR UPDATE SKIP LOCKED"),
+    &[Kind::Int, Kind::Int],
+);
+
+const OLD_FAILURES: Sql = Sql::each(
+    old_failures!(),
+    concat!(old_failures!(), " FOR UPDATE SKIP LOCKED"),
+    &[Kind::Int, Kind::Int, Kind::Int],
 );
 
 const ATTEMPTS_OF: Sql = Sql::both(
@@ -167,9 +190,12 @@ impl Change for Prune {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Pruned> {
         let Horizon { succeeded, failed, keys } = self.horizon;
-        let newest = succeeded.max(failed);
-        let values = args![succeeded.0, failed.0, newest.0, PRUNE_BATCH, INCIDENT_JOBS_KEPT - 1];
-        let rows = batch.tx.rows(&OLD_JOBS, &values).await?;
+        let mut rows = batch.tx.rows(&OLD_SUCCESSES, &args![succeeded.0, PRUNE_BATCH]).await?;
+        let left = PRUNE_BATCH - i64::try_from(rows.len()).unwrap_or(PRUNE_BATCH);
+        if left > 0 {
+            let values = args![failed.0, left, INCIDENT_JOBS_KEPT - 1];
+            rows.extend(batch.tx.rows(&OLD_FAILURES, &values).await?);
+        }
         let mut pruned =
             Pruned { has_more: i64::try_from(rows.len()) == Ok(PRUNE_BATCH), ..Pruned::default() };
         let mut ids = Vec::with_capacity(rows.len());
@@ -217,7 +243,9 @@ impl Change for Prune {
     }
 }
 
-const FIND_OLD_JOBS: Sql = Sql::both(old_jobs!(), &[Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Int]);
+const FIND_OLD_SUCCESSES: Sql = Sql::both(old_successes!(), &[Kind::Int, Kind::Int]);
+
+const FIND_OLD_FAILURES: Sql = Sql::both(old_failures!(), &[Kind::Int, Kind::Int, Kind::Int]);
 
 const OLDEST_EVENT_AT: Sql = Sql::both(
     concat!(
@@ -234,10 +262,12 @@ impl Reader {
     /// Whether a prune would find something, without writing.
     pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
         let Horizon { succeeded, failed, .. } = horizon;
-        let newest = succeeded.max(failed);
-        let values = args![succeeded.0, failed.0, newest.0, 1_i64, INCIDENT_JOBS_KEPT - 1];
-        let old = self.db.optional(&FIND_OLD_JOBS, &values).await?;
+        let old = self.db.optional(&FIND_OLD_SUCCESSES, &args![succeeded.0, 1_i64]).await?;
         if old.is_some() {
+            return Ok(true);
+        }
+        let values = args![failed.0, 1_i64, INCIDENT_JOBS_KEPT - 1];
+        if self.db.optional(&FIND_OLD_FAILURES, &values).await?.is_some() {
             return Ok(true);
         }
         // A run of skips leaves a tick that is younger than its event.
@@ -255,7 +285,8 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] = &[
-    &OLD_JOBS,
+    &OLD_SUCCESSES,
+    &OLD_FAILURES,
     &ATTEMPTS_OF,
     &DELETE_ATTEMPTS,
     &DELETE_LABELS,
@@ -267,7 +298,8 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &DELETE_KEYS,
     &DELETE_TICKS,
     &DELETE_LIMITS,
-    &FIND_OLD_JOBS,
+    &FIND_OLD_SUCCESSES,
+    &FIND_OLD_FAILURES,
     &OLDEST_EVENT_AT,
     &OLDEST_TICK_AT,
 ];

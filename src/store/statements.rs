@@ -3,14 +3,14 @@
 use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
-    ids, incident_counts, incident_upkeep, incidents, job_lists, job_traces, jobs, keys, log_room, logs,
-    open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects, task_history, tasks,
-    ticks, tokens, transition, unique, waiting, workers, writer,
+    ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
+    keys, log_room, logs, open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects,
+    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
 pub fn state() -> Vec<&'static Sql> {
-    let mut all: Vec<&Sql> = job_lists::LISTS.iter().collect();
+    let mut all: Vec<&Sql> = of_lists().collect();
     for some in [
         ids::STATEMENTS,
         writer::STATEMENTS,
@@ -18,6 +18,7 @@ pub fn state() -> Vec<&'static Sql> {
         expiry::STATEMENTS,
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
+        job_search::STATEMENTS,
         job_traces::STATEMENTS,
         transition::STATEMENTS,
         ends::STATEMENTS,
@@ -55,6 +56,11 @@ pub fn state() -> Vec<&'static Sql> {
         all.extend(some);
     }
     all
+}
+
+/// The statements by which lists and counts of jobs look, in the order of `job_walks`.
+pub fn of_lists() -> impl Iterator<Item = &'static Sql> {
+    job_walks::STATEMENTS.into_iter().flatten()
 }
 
 /// Every statement over the logs.

@@ -13,6 +13,7 @@ mod full_disk;
 mod group_commit;
 mod incidents;
 mod job_lists;
+mod job_searches;
 mod job_traces;
 mod limits;
 mod log_room;

@@ -22,7 +22,7 @@ fn statement(all: Vec<&'static Sql>, parts: &[&str]) -> &'static Sql {
     found[0]
 }
 
-async fn plan(stage: &Stage, file: &str, sql: &Sql) -> Vec<String> {
+pub async fn plan(stage: &Stage, file: &str, sql: &Sql) -> Vec<String> {
     let Place::Directory(directory) = &stage.place else { panic!("this place is no SQLite file") };
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join(file));
     let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
@@ -79,10 +79,15 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs_schedule_open"],
         ),
         (
-            "prune::OLD_JOBS",
-            vec!["SELECT id, queue, state FROM jobs\n", "LIMIT $4"],
+            "prune::OLD_SUCCESSES",
+            vec!["SELECT id, queue, state FROM jobs\n", "'SUCCEEDED', 'CANCELLED'", "LIMIT $2"],
+            vec!["jobs_finished (state=? AND finished_at_us"],
+        ),
+        (
+            "prune::OLD_FAILURES",
+            vec!["SELECT id, queue, state FROM jobs\n", "'FAILED', 'EXPIRED'", "LIMIT $2"],
             vec![
-                "jobs_finished",
+                "jobs_finished (state=? AND finished_at_us",
                 "SEARCH failed USING INDEX sqlite_autoindex_attempts_1 (job_id=?",
                 "SEARCH newest USING COVERING INDEX attempts_incident (incident_id=?",
             ],
@@ -121,16 +126,6 @@ async fn assert_plans(stage: &Stage) {
             "task_history::ENDED",
             vec!["SELECT id, state, started_at_us, finished_at_us", "ORDER BY id DESC"],
             vec!["jobs_task"],
-        ),
-        (
-            "job_lists::LISTS of a task",
-            vec!["task_id = (SELECT tasks.id", "ORDER BY id DESC"],
-            vec!["jobs_task (task_id=?"],
-        ),
-        (
-            "job_lists::LISTS of an incident",
-            vec!["AND id IN (SELECT attempts.job_id", "ORDER BY id DESC"],
-            vec!["attempts_incident (incident_id=?"],
         ),
         (
             "incidents::NOT_RETRIED",

@@ -269,6 +269,15 @@ impl Stage {
         number
     }
 
+    /// The numbers that a statement of the test gives on SQLite, in its order.
+    pub async fn numbers(&self, statement: &str) -> Vec<i64> {
+        let mut connection = self.sqlite().await;
+        let query = sqlx::query_scalar(AssertSqlSafe(statement));
+        let numbers = query.fetch_all(&mut connection).await.expect("the test's statement");
+        connection.close().await.expect("the test's connection closes");
+        numbers
+    }
+
     /// Breaks or prepares something on purpose, over a connection of its own.
     pub async fn execute(&self, statement: &str) {
         let query = sqlx::raw_sql(AssertSqlSafe(statement));

@@ -14,6 +14,7 @@ export const jobsDocument = graphql(
           hasNextPage
           endCursor
         }
+        searchedUntil
       }
     }
   `,

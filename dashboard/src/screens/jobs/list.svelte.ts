@@ -31,6 +31,8 @@ export class JobList {
   #nextProblem = $state.raw<Problem | null>(null);
   /** Whether jobs may fit of which the page cannot know it. */
   isUnsure = $state(false);
+  /** Whether it is looked further, as somebody asked. */
+  isLooking = $state(false);
   readonly #asked = $derived.by((): Asked => {
     const { filters: chosen, sort } = this.wanted();
     const filters = chosen.state.length > 0 ? chosen : { ...chosen, state: sorts[sort].states };
@@ -50,6 +52,8 @@ export class JobList {
   readonly problem = $derived(this.#load.problem ?? this.#nextProblem);
   /** How many jobs fit that are not in the list. */
   readonly newCount = $derived(this.#news.size);
+  /** How far it was looked for what fits, when not to the end. */
+  readonly searchedUntil = $derived(this.#list.searchedUntil);
   /** What the daemon is asked. */
   readonly filter = $derived(this.#asked.filter);
 
@@ -74,8 +78,28 @@ export class JobList {
     });
   }
 
-  /** Brings the next page. */
+  /** Brings the next page, unless somebody must ask to look further for it. */
   async next(): Promise<void> {
+    if (this.#list.searchedUntil === null) await this.#bring();
+  }
+
+  /** Looks further until something is found, or all was looked at. */
+  async further(): Promise<void> {
+    const wanted = this.#asked;
+    const { length } = this.#list.rows;
+    this.isLooking = true;
+    do await this.#bring();
+    while (
+      wanted === this.#asked &&
+      this.isLooking &&
+      this.#nextProblem === null &&
+      this.#list.searchedUntil !== null &&
+      this.#list.rows.length === length
+    );
+    this.isLooking = false;
+  }
+
+  async #bring(): Promise<void> {
     const wanted = this.#asked;
     const { hasNext, rows, endCursor } = this.#list;
     if (this.#isAskingNext || !hasNext || rows.length >= ROWS_MAX || this.#shownFor !== wanted) return;
@@ -97,7 +121,7 @@ export class JobList {
   /** Asks again what failed. */
   again(): void {
     if (this.#load.problem) this.#load.reload();
-    else void this.next();
+    else void this.#bring();
   }
 
   #variables(first: number, after: string | null) {

@@ -4,9 +4,10 @@ import { ofPage, withHead, withNext } from './pages';
 import { everything, extended, IDS_MAX, isSelected, NOTHING, ofLoaded, toggled } from './selection';
 import { touchedBy, waitOf, within } from './words';
 
-const page = (ids: string, hasNextPage = true) => ({
+const page = (ids: string, hasNextPage = true, searchedUntil: string | null = null) => ({
   nodes: [...ids].map((id) => ({ id })),
-  pageInfo: { hasNextPage, endCursor: `after ${ids.at(-1) ?? ''}` },
+  pageInfo: { hasNextPage, endCursor: `after ${searchedUntil ?? ids.at(-1) ?? ''}` },
+  searchedUntil,
 });
 const idsOf = (list: { rows: readonly { id: string }[] }) => list.rows.map((row) => row.id).join('');
 
@@ -35,6 +36,15 @@ it('a page that has nothing behind it is the whole list', () => {
 it('a next page brings no row twice', () => {
   const list = withNext(ofPage(page('abc')), page('cde', false));
   expect([idsOf(list), list.hasNext]).toEqual(['abcde', false]);
+});
+
+it('what was found by looking further stays when the head is asked again', () => {
+  const list = withNext(withNext(ofPage(page('', true, 'noon')), page('', true, 'ten')), page('cd', true, 'nine'));
+  expect([idsOf(list), list.endCursor, list.searchedUntil]).toEqual(['cd', 'after nine', 'nine']);
+  const grown = withHead(list, page('a', true, 'one'), false);
+  expect([idsOf(grown), grown.endCursor, grown.searchedUntil]).toEqual(['acd', 'after nine', 'nine']);
+  const ended = withNext(grown, page('e', false));
+  expect([idsOf(ended), ended.hasNext, ended.searchedUntil]).toEqual(['acde', false, null]);
 });
 
 const loaded = [...'abcdef'];

@@ -1,11 +1,11 @@
 // Owns the words for a job in a list: its name, what stands beside it by its state, and what a bulk action will touch.
 // Pure.
 import type { ResultOf } from '$lib/api/graphql';
-import { count, counted, list } from '$lib/format';
+import { absolute, count, counted, list } from '$lib/format';
 import type { JobRow, JobWait } from '$lib/live/fragments';
 import { jobStates } from '$lib/ui/states';
 import type { jobCountsDocument } from './documents';
-import { STATES, WAITING } from './filter';
+import { STATES, WAITING, type Sort } from './filter';
 
 export type Counts = ResultOf<typeof jobCountsDocument>['jobCounts'];
 type Counted = Exclude<keyof Counts, 'isCapped'>;
@@ -38,6 +38,19 @@ export function failureOf({ failure }: Pick<JobRow, 'failure'>): { code: string;
 export function within(counts: Counts, states: readonly JobState[]): Counts {
   const others = states.length === 0 ? [] : STATES.filter((state) => !states.includes(state));
   return { ...counts, ...Object.fromEntries(others.map((state) => [state.toLowerCase(), 0])) };
+}
+
+/** Which jobs were looked at, when a list has not come to its end: those up to an instant of what it is ordered by. */
+export function lookedAt(sort: Sort, until: string): string {
+  const at = absolute(Date.parse(until));
+  const words: Record<Sort, string> = {
+    newest: `the jobs created since ${at}`,
+    oldest: `the jobs created until ${at}`,
+    next: `the jobs due until ${at}`,
+    finished: `the jobs that ended since ${at}`,
+    priority: 'the most urgent jobs',
+  };
+  return words[sort];
 }
 
 export type BulkVerb = 'cancel' | 'retry';
