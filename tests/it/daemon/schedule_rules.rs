@@ -67,17 +67,15 @@ fn a_bad_schedule_is_refused_with_the_path_of_what_is_wrong() {
 fn preview(daemon: &Daemon, arguments: &str) -> Result<Vec<Value>, String> {
     let query = format!("{{ schedulePreview({arguments}) {{ at local note }} }}");
     let mut answer = daemon.send(&query, &json!({})).expect("an answer");
-    match answer["data"]["schedulePreview"].take() {
-        Value::Array(due) => Ok(due),
-        _ => {
-            let error = &answer["errors"][0];
-            let path = error["extensions"]["inputPath"].as_array().expect("it says which argument").clone();
-            let path: Vec<_> = path.iter().map(string).collect();
-            let message = string(&error["message"]);
-            assert!(message.starts_with(&format!("{}: ", path.join("."))), "{path:?}: {message}");
-            Err(message)
-        }
+    if let Value::Array(due) = answer["data"]["schedulePreview"].take() {
+        return Ok(due);
     }
+    let error = &answer["errors"][0];
+    let path = error["extensions"]["inputPath"].as_array().expect("it says which argument").clone();
+    let path: Vec<_> = path.iter().map(string).collect();
+    let message = string(&error["message"]);
+    assert!(message.starts_with(&format!("{}: ", path.join("."))), "{path:?}: {message}");
+    Err(message)
 }
 
 /// Two hundred Sundays see both changes of clocks in each zone, whatever day it is.
