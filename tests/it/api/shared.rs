@@ -254,9 +254,9 @@ fn what_is_shared_is_shared_by_rights_and_a_revoked_token_leaves_it_at_once() {
     let revoke = "mutation ($id: ID!) { tokenRevoke(input: {id: $id}) { userErrors { message } } }";
     daemon.graphql(revoke, json!({"id": first.id}));
     let [mut revoked, mut kept] = readers;
+    assert_eq!(next_job(&mut revoked).err(), Some(End::Closed));
     let id = daemon.enqueue(&["/bin/true"]);
     assert_eq!(next_job(&mut kept), Ok(id));
-    assert_eq!(next_job(&mut revoked).err(), Some(End::Closed));
 }
 
 /// A subscriber that asks and takes no byte of the answer.
