@@ -92,6 +92,7 @@ impl Held {
     ///
     /// # Panics
     /// When none is left.
+    #[must_use]
     pub fn split(&mut self) -> Held {
         assert!(self.count > 0, "no more attempts begin than places were taken");
         self.count -= 1;

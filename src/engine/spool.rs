@@ -25,7 +25,7 @@ enum Record {
     /// A job's structured output.
     Output(ReportOutput),
     /// The end of an attempt.
-    End(EndAttempt),
+    End(Box<EndAttempt>),
 }
 
 /// The spool of this daemon. Cheap to clone.
@@ -113,10 +113,10 @@ fn read(file: &spool::Spool) -> Vec<Record> {
 pub async fn settle(engine: &Engine, end: EndAttempt, leaves_place: bool) -> Option<Settled> {
     // Behind its output, wherever that is.
     let follows = engine.spool.reported().contains(&end.attempt);
-    if follows && engine.spool.keep(Record::End(end.clone())).await.is_ok() {
+    if follows && engine.spool.keep(Record::End(Box::new(end.clone()))).await.is_ok() {
         return None;
     }
-    let record = Record::End(end.clone());
+    let record = Record::End(Box::new(end.clone()));
     let stored = if leaves_place {
         offer(engine, LeavePlace(end), record).await
     } else {
@@ -182,7 +182,7 @@ pub async fn replay(engine: &Engine) -> Result<usize, String> {
         let text = serde_json::to_string(&record).unwrap_or_default();
         let applied = match record {
             Record::Output(output) => engine.writer.apply(output).await.map(|_| ()),
-            Record::End(end) => engine.writer.apply(end).await.map(|_| ()),
+            Record::End(end) => engine.writer.apply(*end).await.map(|_| ()),
         };
         match applied {
             Ok(()) => {}

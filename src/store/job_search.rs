@@ -55,7 +55,7 @@ pub(super) struct Found {
 /// Ways that give together every job which can fit.
 #[derive(Debug, Clone)]
 struct Ways {
-    ways: Vec<Way>,
+    each: Vec<Way>,
     /// What of the filter each job of theirs fits.
     covers: Fields,
     /// How many rows they have: `UNKNOWN` before it was asked for, and when they are too many to measure.
@@ -70,18 +70,18 @@ impl Ways {
     }
 
     fn all(ways: Vec<Way>, covers: Fields) -> Ways {
-        Ways { ways, covers, size: UNKNOWN, loose_size: 0 }
+        Ways { each: ways, covers, size: UNKNOWN, loose_size: 0 }
     }
 
     /// Whether the first ones of that order are found without reading very many.
     fn is_walked_by(&self, key: Key) -> bool {
         let is_in_order = |way: &Way| way.key().map_or(self.is_bounded(), |own| own == key);
-        self.ways.iter().all(is_in_order)
+        self.each.iter().all(is_in_order)
     }
 
     /// Whether they are what somebody named, or what alone a token may see.
     fn is_named(&self) -> bool {
-        matches!(self.ways[..], [Way::Ids | Way::Token])
+        matches!(self.each[..], [Way::Ids | Way::Token])
     }
 
     fn is_small(&self) -> bool {
@@ -110,7 +110,7 @@ impl<'a> Search<'a> {
     pub(super) async fn list(&self, wanted: Wanted) -> Result<Found> {
         let ways = self.ways_for(wanted.key).await?;
         let mut all = Found::default();
-        for way in &ways.ways {
+        for way in &ways.each {
             let found = self.walk(way, &ways, wanted).await?;
             all.jobs.extend(found.jobs);
             all.edge = nearer(all.edge, found.edge, wanted.is_descending);
@@ -130,10 +130,10 @@ impl<'a> Search<'a> {
         let smallest = self.smallest(self.sets().await?).await?;
         let ways = match smallest {
             // What is not final moves from state to state: one statement sees each job once.
-            Some(small) if small.ways.iter().any(Way::is_of_open_jobs) => {
+            Some(small) if small.each.iter().any(Way::is_of_open_jobs) => {
                 vec![if self.is_open_only() { Way::Open } else { Way::All }]
             }
-            Some(small) if small.is_small() || small.is_walked_by(Key::Id) => small.ways,
+            Some(small) if small.is_small() || small.is_walked_by(Key::Id) => small.each,
             _ => vec![Way::All],
         };
         let mut all = Vec::new();
@@ -151,7 +151,7 @@ impl<'a> Search<'a> {
         let ways = smallest.filter(Ways::is_bounded);
         let ways = ways.unwrap_or_else(|| Ways::one(Way::All, Fields::NONE));
         let (mut counts, mut is_whole) = (HashMap::new(), true);
-        for way in &ways.ways {
+        for way in &ways.each {
             let mut values = self.values.clone();
             values.push(limit.into());
             if let Some(key) = way.key() {
@@ -159,7 +159,7 @@ impl<'a> Search<'a> {
                 let edge = if self.fields.lie_in(ways.covers) {
                     None
                 } else {
-                    self.edge(way, wanted, budget(way, ways.ways.len())).await?
+                    self.edge(way, wanted, budget(way, ways.each.len())).await?
                 };
                 is_whole &= edge.is_none();
                 let (high, low) = self.bounds(way, wanted, edge);
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
             Key::Finished => {
                 let mut ways = self.finished();
                 if open_states.clone().any(|state| takes(self.filter, state)) {
-                    ways.ways.push(Way::Open);
+                    ways.each.push(Way::Open);
                 }
                 Some(ways)
             }
@@ -246,7 +246,7 @@ impl<'a> Search<'a> {
 
     async fn size(&self, ways: &Ways) -> Result<i64> {
         let mut size = 0;
-        for way in &ways.ways {
+        for way in &ways.each {
             let Some(sql) = way.size() else { return Ok(UNKNOWN) };
             let mut values = args![JOBS_GATHERED_MAX + 1].to_vec();
             values.extend(way.bare_values(self.filter));
@@ -310,13 +310,13 @@ impl<'a> Search<'a> {
             }
             let is_named = self.filter.queues.as_ref().is_none_or(|queues| queues.contains(&queue));
             if count > 0 && is_named && takes(self.filter, state) {
-                set.ways.push(Way::Ended(queue, state));
+                set.each.push(Way::Ended(queue, state));
                 size += count;
             }
         }
         open.retain(|_, count| *count > 0);
         if let Some((way, count)) = self.open_way(&open) {
-            set.ways.push(way);
+            set.each.push(way);
             set.loose_size = count;
             size += count;
         }
@@ -358,7 +358,7 @@ impl<'a> Search<'a> {
             return Ok(Found { jobs: self.rows(way, wanted, None).await?, edge: None });
         }
         let (mut found, mut wanted) = (Vec::new(), wanted);
-        let (mut left, mut step) = (budget(way, ways.ways.len()), FIRST_STEP);
+        let (mut left, mut step) = (budget(way, ways.each.len()), FIRST_STEP);
         loop {
             step = step.min(left);
             let edge = self.edge(way, wanted, step).await?;

@@ -103,7 +103,8 @@ mod tests {
     fn a_fragment_bomb_ends_at_once() {
         let mut text = "{ ...F0 }".to_owned();
         for level in 0..30 {
-            text += &format!(" fragment F{level} on Query {{ ...F{0} ...F{0} }}", level + 1);
+            let next = level + 1;
+            text.extend([format!(" fragment F{level} on Query {{ ...F{next} ...F{next} }}")]);
         }
         // With nothing below a key there is nothing to join, however often it is spread.
         assert!(!merges(&(text.clone() + " fragment F30 on Query { a }")));

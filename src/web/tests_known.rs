@@ -72,7 +72,6 @@ async fn failures_are_judged_each_time_and_say_the_same() {
         r#"{ double(n: \"1\") }"#,
         "{ daemon }",
         "{ daemon { version ...F } }",
-        "query ($n: Int) { double(n: $n) }",
         "query ($n: Int!, $m: Int) { double(n: $n) }",
         "{ a: double(n: 1) a: double(n: 2) }",
         "subscription { nope }",

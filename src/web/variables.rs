@@ -124,10 +124,9 @@ impl Inputs {
                 number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
             }
             ("Float", value) => matches!(value, Value::Number(_)),
-            ("String", value) => matches!(value, Value::String(_)),
-            ("Boolean", value) => matches!(value, Value::Boolean(_)),
             ("ID", Value::Number(number)) => number.is_i64(),
-            ("ID", value) => matches!(value, Value::String(_)),
+            ("String" | "ID", value) => matches!(value, Value::String(_)),
+            ("Boolean", value) => matches!(value, Value::Boolean(_)),
             ("Int", _) => false,
             _ => return self.fits_own(name, value),
         };

@@ -136,7 +136,7 @@ fn shared_answers_are_those_that_one_would_get_alone() {
 
 const FOLLOW: &str = "subscription ($id: ID!, $after: EventCursor, $logAfter: LogCursor) {
   jobFollow(id: $id, after: $after, logAfter: $logAfter) {
-    job { state attemptCount }
+    job { state startedAt }
     log { attempt isComplete lines { cursor text } }
     cursor
     logCursor
@@ -189,7 +189,7 @@ fn a_crowd_that_follows_one_job_comes_and_goes_and_each_sees_every_line_once() {
                     let dice = Dice::new();
                     let mut follower = Follower::default();
                     // Half of them stay.
-                    while !follower.is_complete && number % 2 == 0 {
+                    while !follower.is_complete && number.is_multiple_of(2) {
                         follower.visit(daemon, id, BOTH[dice.roll(2)], dice.roll(6));
                     }
                     follower.visit(daemon, id, BOTH[dice.roll(2)], usize::MAX);

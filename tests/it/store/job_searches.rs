@@ -2,7 +2,6 @@
 //! how far it came when that was not enough.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
 use beadle::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection, TimeRangeInput};
 use beadle::domain::id::{IncidentId, ScheduleId};
@@ -13,6 +12,7 @@ use beadle::store::statements;
 use super::plan::plan;
 use super::stage::{Stage, T0, enqueue, label, new_job, on_sqlite};
 use crate::support::length::sized;
+use crate::support::wait::now;
 
 /// Jobs that have ended, in a store without any. `tests/it/store/history.sql` says which.
 async fn fill(stage: &Stage, count: i64, step_us: i64) {
@@ -153,7 +153,7 @@ fn over_a_long_history_each_list_and_count_is_what_a_plain_statement_gives() {
         for (filter, plain) in [cases_of_states(), cases_of_names(), cases_of_times(count)].concat() {
             for (field, column) in FIELDS {
                 for (direction, word) in [(OrderDirection::Desc, "DESC"), (OrderDirection::Asc, "ASC")] {
-                    let began = Instant::now();
+                    let began = now();
                     let (found, page_count) = first(&stage, &filter, order(field, direction), 50).await;
                     let took = began.elapsed();
                     let sql = format!(
@@ -164,7 +164,7 @@ fn over_a_long_history_each_list_and_count_is_what_a_plain_statement_gives() {
                         .unwrap();
                 }
             }
-            let began = Instant::now();
+            let began = now();
             let counts = stage.reader().count_jobs(&filter).await.expect("the store can be read");
             let (counted, took) = (counts.counts.values().sum::<i64>(), began.elapsed());
             let there = stage.number(&format!("SELECT count(*) FROM jobs WHERE {plain}")).await;

@@ -51,7 +51,7 @@ impl Fake {
     /// What began since the last call. The writer answers before it lets them begin: one more turn is waited for.
     async fn begun(&self, stage: &Stage) -> Vec<Claimed> {
         stage.apply(beadle::store::writer::Probe).await;
-        std::mem::take(&mut *self.0.begun.lock().unwrap())
+        std::mem::take(&mut *self.0.begun.lock().expect("nobody panicked with it"))
     }
 
     fn looks(&self) -> usize {
@@ -102,7 +102,7 @@ impl Offer for Held {
     fn begin(mut self: Box<Self>) {
         self.is_settled = true;
         self.fake.0.free.fetch_add(self.free.saturating_sub(self.listed.len()), Ordering::SeqCst);
-        self.fake.0.begun.lock().unwrap().append(&mut self.listed);
+        self.fake.0.begun.lock().expect("nobody panicked with it").append(&mut self.listed);
     }
 
     fn withdraw(mut self: Box<Self>) {
@@ -123,7 +123,7 @@ fn ids(claimed: &[Claimed]) -> Vec<JobId> {
 }
 
 async fn made(stage: &Stage, jobs: Vec<NewJob>) -> Vec<JobId> {
-    stage.apply(enqueue(jobs)).await.into_iter().map(|answer| answer.unwrap().id).collect()
+    stage.apply(enqueue(jobs)).await.into_iter().map(|answer| answer.expect("it is taken").id).collect()
 }
 
 fn over(claimed: &Claimed) -> LeavePlace {
