@@ -114,7 +114,8 @@ fn subscribers_and_what_they_lag_behind_are_seen() {
         let (followers, behind) =
             (read.sum("beadle_feed_subscribers", &[]), read.sum("beadle_feed_lag_events", &[]));
         let delays = read.sum("beadle_feed_delay_seconds_count", &[]);
-        let is_so = (followers - 3.0).abs() < 1e-9 && behind.abs() < 1e-9 && delays >= 3.0;
+        // They ask the same, so what they are told is handed over once for all of them.
+        let is_so = (followers - 3.0).abs() < 1e-9 && behind.abs() < 1e-9 && delays >= 1.0;
         (is_so && read.sum("beadle_subscriptions", &[]) >= 3.0).then_some(())
     });
     drop(streams);

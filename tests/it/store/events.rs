@@ -207,7 +207,7 @@ fn an_event_reads_back_as_it_was_stated() {
         assert_eq!(created.subject_id, Some(id.to_string()));
         assert_eq!(created.cursor.epoch, stage.reader().epoch());
         assert_eq!(paused.data.0["reason"], "it's\n{\"b\":1,\"a\":2} 🦀");
-        assert_eq!((paused.job_id, paused.subject_id.clone()), (None, None));
+        assert_eq!((paused.job_id, paused.subject_id.as_deref()), (None, Some("queue_1")));
     });
 }
 

@@ -44,8 +44,8 @@ const TELLS: &str = r#"echo out; echo err >&2
   echo '{"progress": {"done": 1, "total": 2}, "output": {"a": 1}}' > "$BEADLE_REPORT""#;
 /// The first of its rounds in which a client makes a token and has jobs made anew, and how often from then on.
 const RARE_EVERY: usize = 4;
-/// Jobs that wait one for the other; a transaction goes down 20 steps.
-const CHAIN: usize = 24;
+/// Jobs that wait one for the other; a transaction goes down 20 steps, and once more when it claims.
+const CHAIN: usize = 64;
 
 /// What the clients share with the test.
 #[derive(Debug)]
