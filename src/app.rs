@@ -30,7 +30,6 @@ use crate::engine::{
     retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
-use crate::graphql;
 use crate::notify::Speaker;
 use crate::store::tokens::PutToken;
 use crate::store::upgrade::{self, Upgrade};
@@ -143,9 +142,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
-    let (schema, judge) = (graphql::schema(engine.clone()), graphql::judge());
-    let sdl = graphql::sdl_of(&judge).into();
-    let door = Door { schema, judge, engine: engine.clone(), sdl };
+    let door = Door::new(&engine);
     let config = DoorConfig {
         allowed_hosts: settings.allow_hosts.clone(),
         allowed_origins: settings.allow_origins.clone(),

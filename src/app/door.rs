@@ -23,13 +23,19 @@ use crate::web::{self, Backend, LogRefusal, LogText, Unsure};
 /// What the door asks of the floors below.
 #[derive(Clone)]
 pub(super) struct Door {
-    pub(super) schema: ApiSchema,
-    pub(super) judge: ApiSchema,
-    pub(super) engine: Engine,
-    pub(super) sdl: Arc<str>,
+    schema: ApiSchema,
+    judge: ApiSchema,
+    engine: Engine,
+    sdl: Arc<str>,
 }
 
 impl Door {
+    pub(super) fn new(engine: &Engine) -> Door {
+        let (schema, judge) = (graphql::schema(engine.clone()), graphql::judge());
+        let sdl = graphql::sdl_of(&judge).into();
+        Door { schema, judge, engine: engine.clone(), sdl }
+    }
+
     fn reader(&self) -> &Reader {
         &self.engine.reader
     }

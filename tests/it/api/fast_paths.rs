@@ -233,11 +233,9 @@ fn in_order(answer: &str) -> Value {
     let mut answer: Value = serde_json::from_str(answer).unwrap_or_else(|why| panic!("{why}: {answer}"));
     let is_nulled = answer.get("data").is_some_and(Value::is_null);
     if let Some(errors) = answer.get_mut("errors").and_then(Value::as_array_mut) {
-        for place in errors.iter_mut().filter_map(|error| error.get_mut("path")?.as_array_mut()).flatten() {
-            // Rows are resolved at the same time: where one of them takes all the others with it, any may be the first.
-            if is_nulled && place.is_number() {
-                *place = Value::Null;
-            }
+        if is_nulled {
+            // Fields are resolved at the same time: where one of them takes all the others with it, any may be the first.
+            errors.iter_mut().for_each(|error| *error = error["extensions"]["code"].take());
         }
         errors.sort_by_key(Value::to_string);
     }
