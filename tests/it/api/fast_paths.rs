@@ -271,7 +271,7 @@ fn scene() -> (Daemon, String) {
 fn a_fast_answer_is_the_ordinary_one_byte_by_byte() {
     let (daemon, id) = scene();
     let (client, shape, dice) = (Client::of(&daemon), Shape::of(&daemon), Dice::new());
-    let cases = sized(1_500, 12_000);
+    let cases = sized(500, 12_000);
     let (mut with_data, mut with_errors, mut reordered, mut too_large) = (0, 0, 0, 0);
     for case in 0..cases {
         let (document, joined, variables) = written(&shape, &dice, &id);
