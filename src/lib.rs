@@ -22,7 +22,8 @@
 //! - [`base`]: the one home of clock, randomness, environment, settings, spawning and waiting. [`base::asker`]: whom
 //!   a task works for, carried like a tracing span, with the caller's trace; the writer stamps events with it.
 //!   [`base::metrics`]: the numbers that every floor counts into on its way. [`base::telemetry`]: the daemon's own
-//!   log; who logs never waits for who reads.
+//!   log; who logs never waits for who reads. [`base::background`]: threads for work that fills a core and gives way to
+//!   all other work, such as the output of a job that floods.
 //! - [`domain`]: the words and rules. Its structs are the API's types and the store's rows. [`domain::access`] is the
 //!   one question who may do and see what: a viewer's answer about a job, and the same as a value in the filters of
 //!   lists.
@@ -32,6 +33,11 @@
 //!   - [`store::keys`]: the gate of jobs that share a limit. Only as many as may run stand in the claim's index.
 //!   - [`store::dependencies`]: settles what waits for a job in the transaction that ends it.
 //!   - [`store::breaker`]: what stands in the way of every change while the store is in trouble.
+//!   - [`store::offer`]: a turn of the writer claims what it brings for the places that `engine::places` offers.
+//!   - [`store::job_lists`]: lists, counts and bulk matches of jobs. `store::job_search` chooses one of the ways of
+//!     `store::job_ways`, an index each: what is small is read whole and sorted, what is large is walked in its own order
+//!     for a bounded number of rows, and the page says how far it came.
+//!   - `store::log_pages` makes pages of a log out of chunks: a chunk is searched whole before a line of it is looked at.
 //!   - [`store::backup`], [`store::restore`], [`store::doctor`]: commands over files (by [`app::admin`]). They open the
 //!     databases beside the daemon with connections that cannot write ([`store::beside`]), so that closing them never
 //!     checkpoints.
@@ -45,10 +51,14 @@
 //!   [`engine::parameters`] is the only home of JSON Schema; [`engine::underway`] makes a process and a call go
 //!   through the same steps. Its own reads (starts, schedules, token look-ups) have connections of their own: what
 //!   clients read never holds them up.
-//! - [`graphql`]: the schema: relations, mutations, subscriptions. [`graphql::access`] holds two tables: the grant of
+//! - [`graphql`]: the schema: relations, mutations, subscriptions. `graphql::rows`: long lists write themselves as JSON that
+//!   `domain::encode` puts into the answer as it is. `graphql::topics` says which subscriptions may be shared. [`graphql::access`] holds two tables: the grant of
 //!   each root field, and what is open to a token that sees its own jobs only. Both deny what is not listed.
 //! - [`web`]: the front door: HTTP, event streams, `WebSocket`, whole logs (`web::download`), one guard for all.
-//!   `web::turns` shares the turns of queries among tokens; `web::pages` serves the dashboard, which `build/` makes of
+//!   `web::known` remembers documents that were judged: a strict schema that runs nothing judges (`graphql::judge`), the
+//!   same with fast validation serves, and `web::variables` checks what that leaves out. `web::topics` executes a
+//!   subscription once for all who ask the same with the same rights and knows nothing else of them; the fastest reader
+//!   sets the pace. `web::turns` shares the turns of queries among tokens; `web::pages` serves the dashboard, which `build/` makes of
 //!   `dashboard/` and puts into the program. The page is a client like any other (`dashboard/README.md`).
 //! - [`app`]: the composition root; [`Daemon`] is the same for Rust programs. [`client`] and [`cli`] know the daemon
 //!   only by its public API; `cli::site` owns definition files and never talks to it.
@@ -56,17 +66,22 @@
 //! ## The way of a job
 //! 1. `graphql::jobs` hands the input to `engine::jobs`, which checks it by `domain::job`, makes command and parameters
 //!    of it by [`engine::parameters`], and sends `store::jobs::Enqueue` to the writer.
-//! 2. The writer commits job and event with everything else that waits, answers, and the dispatcher is nudged. A job
+//! 2. The writer commits job and event with everything else that waits, claims in the same transaction what may start at
+//!    once for the places that `engine::places` offers, and answers. The attempts stand on the list of those that run
+//!    before the commit and begin behind the answers; a claim whose commit nobody knows of is doubted, and the dispatcher
+//!    ends what it took; a batch that fails is replayed without claims. A job
 //!    that shares a limit passes the gate first; one that waits for others stays `BLOCKED` until the transaction that
 //!    ends the last of them lets it go or skips it.
-//! 3. `engine::dispatcher` sends `store::claim::Claim` for as many jobs as there are free slots. The attempt, with
+//! 3. `engine::dispatcher` sees to what no turn starts: what is due by the clock, what another daemon brought, what was
+//!    left over. It sends `store::claim::Claim` for as many jobs as there are free slots. The attempt, with
 //!    the cookie that its processes will carry, is committed before anything is spawned.
 //! 4. `engine::runner` drives the attempt through `exec`, a process or a call of a handler: prepare, spawn or call,
 //!    watch, stop, settle. `engine::dependencies` gives it the results of those before it. Output goes to
 //!    `engine::recorder`, which writes it apart from the state; `engine::listener` hears both streams and the report
 //!    channel and hides secrets; `engine::reports` stores what was reported; `engine::handlers` gives a handler
 //!    the same ear. The end goes to the writer as `store::ends::EndAttempt`, where `domain::lifecycle` decides
-//!    what it means, and the gate lets the next one of its key in.
+//!    what it means, and the gate lets the next one of its key in. The ends of a turn are settled together by
+//!    `store::ends`, and what leaves its place (`LeavePlace`) lets the same transaction claim the next job for it.
 //! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers; `engine::progress` shows
 //!    them a running job's own word sooner than the store has it.
 //!
@@ -111,7 +126,9 @@
 //! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
 //! arguments. Batches and lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL).
 //! The conformance suite in `tests/it/store` runs every store test on both, and prepares every statement on both.
-//! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state.
+//! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state. The loops of writer
+//! and recorder have threads of their own, where the statements of a transaction run without a hop and a disk that hangs
+//! holds up nobody else; everybody else reaches a SQLite file through its reader threads or its hand (`store::db`).
 //!
 //! ## Invariants, each with the test that holds it
 //! 1. A mutation answers only after its transaction has committed (`daemon::crash`, `daemon::crash_points`, `store`).
@@ -163,6 +180,12 @@
 //!   its line in `store::doctor`.
 //! - *A point*: `base::points::reach` with `part.moment` as its name where a crash matters; `daemon::crash_points` walks it by
 //!   itself. One that its load cannot reach stands in its `ELSEWHERE`, with the reason.
+//! - *A change that ends an attempt* says so by `Change::end`. What brings a job into its queue goes through
+//!   `Batch::count`, which tells the turn that there is work; what plans something for later sets `needs_look`.
+//! - *A filter of jobs*: its condition in `store::job_filter`, its bit in `Fields`, and where an index has it a `Way` with
+//!   its statements (`store::job_searches` in the tests names its index).
+//! - *A plain field of Job, Attempt, Event or `LogLine`*: its line in `graphql::columns`, unless it has a guard; without the
+//!   line it is resolved as ever. No extension may stand in the schema that serves.
 //! - *A part*: `Supervisor::keep` in `app::start_parts`, a point at the top of its turn, and its panic in
 //!   `daemon::parts`.
 //! - *A setting*: its row in `base::settings::table`. One of sinks: its word in `base::settings::sinks`, read there.
