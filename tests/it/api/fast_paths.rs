@@ -235,7 +235,9 @@ fn in_order(answer: &str) -> Value {
     if let Some(errors) = answer.get_mut("errors").and_then(Value::as_array_mut) {
         if is_nulled {
             // Fields are resolved at the same time: where one of them takes all the others with it, any may be the first.
-            errors.iter_mut().for_each(|error| *error = error["extensions"]["code"].take());
+            for error in errors.iter_mut() {
+                *error = error["extensions"]["code"].take();
+            }
         }
         errors.sort_by_key(Value::to_string);
     }
