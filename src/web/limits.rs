@@ -117,7 +117,7 @@ pub const OUTGOING_MAX: usize = 64;
 /// Bytes of a WebSocket's read and write buffers.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that the kernel may hold for a peer that does not read.
-pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Bytes of a request's head.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a refused body that are read and thrown away, so that the client gets to see the answer.

@@ -234,10 +234,12 @@ fn in_order(answer: &str) -> Value {
     let is_nulled = answer.get("data").is_some_and(Value::is_null);
     if let Some(errors) = answer.get_mut("errors").and_then(Value::as_array_mut) {
         if is_nulled {
-            // Fields are resolved at the same time: where one of them takes all the others with it, any may be the first.
+            // Fields are resolved at the same time: where one of them takes all the others with it, nobody knows which are
+            // heard before.
             for error in errors.iter_mut() {
                 *error = error["extensions"]["code"].take();
             }
+            errors.dedup();
         }
         errors.sort_by_key(Value::to_string);
     }
