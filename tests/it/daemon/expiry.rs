@@ -50,10 +50,10 @@ fn a_job_that_is_not_started_in_time_expires_while_every_slot_is_taken() {
 #[test]
 fn an_expired_job_never_starts_not_even_after_a_hold_or_a_restart() {
     let mut daemon = Daemon::start();
-    let by = soon(Duration::from_millis(300));
+    let by = soon(Duration::from_secs(1));
     let held = daemon.enqueue_with(json!({"run": echo(), "isHeld": true, "startBy": by}));
     daemon.graphql(r#"mutation { queuePause(input: {name: "default"}) { userErrors { code } } }"#, json!({}));
-    let paused = daemon.enqueue_with(json!({"run": echo(), "startBy": soon(Duration::from_millis(300))}));
+    let paused = daemon.enqueue_with(json!({"run": echo(), "startBy": soon(Duration::from_secs(1))}));
     daemon.kill9();
     daemon.restart();
     assert_eq!(daemon.wait_final(&paused).job["state"], json!("EXPIRED"));
