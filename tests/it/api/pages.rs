@@ -142,7 +142,7 @@ fn the_playground_runs_in_a_browser_and_breaks_no_policy() {
     loop {
         let Some(mut script) = script("playground.mjs") else { return };
         let daemon = Daemon::start();
-        let run = script.env("URL", daemon.url()).env("TOKEN", daemon.token()).env("CHROMIUM", &browser);
+        let run = script.env("URL", daemon.url()).env("TOKEN", daemon.token()).env("CHROMIUM", browser);
         let output = run.env("HOME", daemon.directory()).output().expect("node starts");
         let text = shown(&output);
         // Beside tests that keep cores and disk busy the browser sometimes stands still for a minute, be it at its first
