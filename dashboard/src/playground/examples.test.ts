@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { buildSchema, getOperationAST, parse, validate } from 'graphql';
 import { expect, test } from 'vitest';
 import { examples } from './examples';
-import { isSubscription } from './wire';
+import { isSubscription, meantOperation } from './wire';
 
 const schema = buildSchema(readFileSync('../schema.graphql', 'utf8'));
 
@@ -30,4 +30,13 @@ test('the operation that runs decides whether it is a stream', () => {
   expect(isSubscription(document, 'B')).toBe(true);
   expect(isSubscription(document, 'C')).toBe(false);
   expect(isSubscription(parse('subscription { events { cursor } }'), null)).toBe(true);
+});
+
+test('the only operation is meant, whatever tab the name was of; among several the named one', () => {
+  const follow = parse('subscription Follow { events { cursor } }');
+  expect(meantOperation(follow, 'Enqueue')).toBe('Follow');
+  expect(meantOperation(parse('{ viewer { tokenName } }'), 'Enqueue')).toBeUndefined();
+  const several = parse('query A { viewer { tokenName } } query B { viewer { tokenName } }');
+  expect(meantOperation(several, 'B')).toBe('B');
+  expect(meantOperation(several, null)).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 // Owns the playground's way to the daemon: queries and mutations by HTTP, subscriptions by WebSocket, the token on both.
 // It sends what the person wrote and shows what the daemon said; it repeats nothing.
-import { getOperationAST, type DocumentNode } from 'graphql';
+import { getOperationAST, Kind, parse, type DocumentNode } from 'graphql';
 import { createClient } from 'graphql-ws';
 import type { GraphiQLProps } from 'graphiql';
 import { access } from '$lib/api/access.svelte';
@@ -24,9 +24,12 @@ export function openWire(): Wire {
     lazy: true,
     retryAttempts: 0,
   });
-  const fetcher: Fetcher = (asked, options) => {
-    const isStream = options?.documentAST !== undefined && isSubscription(options.documentAST, asked.operationName);
-    return isStream ? follow(asked) : ask(asked);
+  const fetcher: Fetcher = (said) => {
+    const document = parsed(said.query);
+    // What cannot be read is told by the daemon, in its own words.
+    if (document === null) return ask(said);
+    const asked = { ...said, operationName: meantOperation(document, said.operationName) };
+    return isSubscription(document, asked.operationName) ? follow(asked) : ask(asked);
   };
   async function* follow(asked: Asked): AsyncGenerator<Record<string, unknown>> {
     const answers = socket.iterate({
@@ -41,6 +44,24 @@ export function openWire(): Wire {
     }
   }
   return { fetch: fetcher, close: () => void socket.dispose() };
+}
+
+function parsed(query: string): DocumentNode | null {
+  try {
+    return parse(query);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The name of the operation that the person means. For a moment behind a change of the tab the editor still names the
+ * operation of the tab before: where the document has one operation only, that one is meant.
+ */
+export function meantOperation(document: DocumentNode, name: string | null | undefined): string | undefined {
+  const operations = document.definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
+  const only = operations.length === 1 ? operations[0] : undefined;
+  return only === undefined ? (name ?? undefined) : only.name?.value;
 }
 
 /** Whether the operation that will run is a subscription. */
