@@ -112,26 +112,24 @@ const LAST_NUMBER: Sql = Sql::each(
 );
 
 const AFTER: Sql = Sql::both(
-    "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data, peer
+    concat!(
+        "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data, peer
      FROM events
      WHERE seq > $1
        AND ($2 IS NULL OR kind IN (SELECT atom FROM jsonb_each($2)))
        AND ($3 IS NULL OR job_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($3)))
        AND ($4 IS NULL OR task_name IN (SELECT atom FROM jsonb_each($4)))
        AND ($5 IS NULL OR queue IN (SELECT atom FROM jsonb_each($5)))
-       AND ($6 IS NULL OR NOT EXISTS (
-            SELECT 1 FROM jsonb_each($6) AS wanted
-            WHERE NOT EXISTS (
-                SELECT 1 FROM job_labels
-                WHERE job_labels.job_id = events.job_id
-                  AND job_labels.label_key = wanted.value ->> 'key'
-                  AND job_labels.label_value = wanted.value ->> 'value')))
+       AND ",
+        page::has_labels!("events.job_id", "$6"),
+        "
        AND seq <= $7
        AND ($9 IS NULL OR EXISTS (
             SELECT 1 FROM jobs WHERE jobs.id = events.job_id AND jobs.token_id = $9))
        AND ($10 = 0 OR kind <> 'TOKEN_CHANGED')
      ORDER BY seq
-     LIMIT $8",
+     LIMIT $8"
+    ),
     &[
         Kind::Int,
         Kind::Text,

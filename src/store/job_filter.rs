@@ -10,18 +10,15 @@ use crate::domain::job::JobState;
 /// The conditions of a `JobFilter`, as arguments $1 to $14.
 macro_rules! job_filter {
     () => {
-        "($13 IS NULL OR token_id = $13)
+        concat!(
+            "($13 IS NULL OR token_id = $13)
          AND ($1 IS NULL OR id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)))
          AND ($2 IS NULL OR state IN (SELECT atom FROM jsonb_each($2)))
          AND ($3 IS NULL OR task_name IN (SELECT atom FROM jsonb_each($3)))
          AND ($4 IS NULL OR queue IN (SELECT atom FROM jsonb_each($4)))
-         AND ($5 IS NULL OR NOT EXISTS (
-              SELECT 1 FROM jsonb_each($5) AS wanted
-              WHERE NOT EXISTS (
-                  SELECT 1 FROM job_labels
-                  WHERE job_labels.job_id = jobs.id
-                    AND job_labels.label_key = wanted.value ->> 'key'
-                    AND job_labels.label_value = wanted.value ->> 'value')))
+         AND ",
+            $crate::store::page::has_labels!("jobs.id", "$5"),
+            "
          AND ($6 IS NULL OR origin IN (SELECT atom FROM jsonb_each($6)))
          AND ($7 IS NULL OR created_at_us >= $7)
          AND ($8 IS NULL OR created_at_us < $8)
@@ -32,6 +29,7 @@ macro_rules! job_filter {
               OR lower(failure) LIKE $12 ESCAPE '\\')
          AND ($14 IS NULL OR EXISTS (
               SELECT 1 FROM attempts WHERE attempts.job_id = jobs.id AND attempts.incident_id = $14))"
+        )
     };
 }
 pub(super) use job_filter;

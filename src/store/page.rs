@@ -48,6 +48,28 @@ pub fn numbers<T>(list: Option<&[T]>, number: impl Fn(&T) -> i64) -> Option<Stri
     list.map(|list| serde_json::Value::from(list.iter().map(number).collect::<Vec<_>>()).to_string())
 }
 
+/// The condition that the job `$job` has all labels of the argument `$wanted`, which `labels` makes.
+macro_rules! has_labels {
+    ($job:literal, $wanted:literal) => {
+        concat!(
+            "(",
+            $wanted,
+            " IS NULL OR NOT EXISTS (
+              SELECT 1 FROM jsonb_each(",
+            $wanted,
+            ") AS wanted
+              WHERE NOT EXISTS (
+                  SELECT 1 FROM job_labels
+                  WHERE job_labels.job_id = ",
+            $job,
+            "
+                    AND job_labels.label_key = wanted.value ->> 'key'
+                    AND job_labels.label_value = wanted.value ->> 'value')))"
+        )
+    };
+}
+pub(super) use has_labels;
+
 /// Labels as one argument; null means no condition.
 pub fn labels(list: Option<&[Label]>) -> Option<String> {
     let list: Vec<_> = list?.iter().map(storable_label).collect();
