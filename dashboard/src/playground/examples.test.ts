@@ -35,8 +35,8 @@ test('the operation that runs decides whether it is a stream', () => {
 test('the only operation is meant, whatever tab the name was of; among several the named one', () => {
   const follow = parse('subscription Follow { events { cursor } }');
   expect(meantOperation(follow, 'Enqueue')).toBe('Follow');
-  expect(meantOperation(parse('{ viewer { tokenName } }'), 'Enqueue')).toBeUndefined();
+  expect(meantOperation(parse('{ viewer { tokenName } }'), 'Enqueue')).toBeNull();
   const several = parse('query A { viewer { tokenName } } query B { viewer { tokenName } }');
   expect(meantOperation(several, 'B')).toBe('B');
-  expect(meantOperation(several, null)).toBeUndefined();
+  expect(meantOperation(several, null)).toBeNull();
 });

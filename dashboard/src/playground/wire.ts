@@ -28,7 +28,7 @@ export function openWire(): Wire {
     const document = parsed(said.query);
     // What cannot be read is told by the daemon, in its own words.
     if (document === null) return ask(said);
-    const asked = { ...said, operationName: meantOperation(document, said.operationName) };
+    const asked: Asked = { ...said, operationName: meantOperation(document, said.operationName) };
     return isSubscription(document, asked.operationName) ? follow(asked) : ask(asked);
   };
   async function* follow(asked: Asked): AsyncGenerator<Record<string, unknown>> {
@@ -58,10 +58,10 @@ function parsed(query: string): DocumentNode | null {
  * The name of the operation that the person means. For a moment behind a change of the tab the editor still names the
  * operation of the tab before: where the document has one operation only, that one is meant.
  */
-export function meantOperation(document: DocumentNode, name: string | null | undefined): string | undefined {
+export function meantOperation(document: DocumentNode, name: string | null | undefined): string | null {
   const operations = document.definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
   const only = operations.length === 1 ? operations[0] : undefined;
-  return only === undefined ? (name ?? undefined) : only.name?.value;
+  return only === undefined ? (name ?? null) : (only.name?.value ?? null);
 }
 
 /** Whether the operation that will run is a subscription. */
