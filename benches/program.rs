@@ -21,6 +21,8 @@ const NOOP: &str = "BEADLE_BENCH_NOOP";
 const ERRORS: &str = "errors";
 /// How long anything may take that is no measurement.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Subscriptions of one token, below what the daemon allows.
+const SUBSCRIPTIONS_EACH: usize = 250;
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -152,6 +154,20 @@ impl Daemon {
     /// Of the token that may do everything.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Tokens that may follow so many subscriptions together: one token has a part of them only.
+    pub async fn readers(&self, subscriptions: usize) -> Vec<String> {
+        let create = "mutation ($name: String!) {
+          tokenCreate(input: {name: $name, grants: [{verb: READ}]}) { secret userErrors { message } }
+        }";
+        let mut secrets = Vec::new();
+        while secrets.len() * SUBSCRIPTIONS_EACH < subscriptions {
+            let name = format!("reader-{}", secrets.len());
+            let answer = self.ask(create, &json!({"name": name})).await;
+            secrets.push(answer["tokenCreate"]["secret"].as_str().expect("it is made").to_owned());
+        }
+        secrets
     }
 
     /// What holds its data, for a daemon that comes behind it.

@@ -57,6 +57,7 @@ async fn events(bench: &mut Bench) {
     let (count, span) = bench.sized((1_000, Duration::from_secs(4)), (50, Duration::from_millis(500)));
     let daemon = Daemon::beadle(&bench.programs, &[]).await;
     pause_queue(&daemon).await;
+    let (readers, nobody) = (daemon.readers(count).await, ["none".to_owned()]);
     let (frames, stock) = (Floor::serve("frames", &[]), Floor::serve("server", &[]));
     let enqueues = enqueue_steadily(&daemon);
     let (before, none) = (cpu_us(daemon.pid()), json!({}));
@@ -66,14 +67,14 @@ async fn events(bench: &mut Bench) {
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let resident = resident_kb(daemon.pid());
-        let crowd = Crowd::open(daemon.address(), daemon.token(), count, FOLLOW_CREATED, &none, EVENT).await;
+        let crowd = Crowd::open(daemon.address(), &readers, count, FOLLOW_CREATED, &none, EVENT).await;
         ours.push(cost(daemon.pid(), &crowd, span, alone).await);
         kilobytes.push((resident_kb(daemon.pid()) - resident) / crowd.count() as f64);
         drop(crowd);
-        let crowd = Crowd::open(frames.address(), "none", count, FOLLOW, &none, EVENT).await;
+        let crowd = Crowd::open(frames.address(), &nobody, count, FOLLOW, &none, EVENT).await;
         by_frames.push(cost(frames.pid(), &crowd, span, 0.0).await);
         drop(crowd);
-        let crowd = Crowd::open(stock.address(), "none", count, FOLLOW, &none, EVENT).await;
+        let crowd = Crowd::open(stock.address(), &nobody, count, FOLLOW, &none, EVENT).await;
         by_stock.push(cost(stock.pid(), &crowd, span, 0.0).await);
     }
     enqueues.abort();
@@ -121,7 +122,10 @@ pub fn lines_job(count: u32, per_second: u32) -> Value {
 
 async fn log(bench: &mut Bench) {
     let (count, lines) = bench.sized((5_000, 1_000), (100, 100));
-    let daemon = Daemon::beadle(&bench.programs, &[]).await;
+    // And room for those who make, watch and ask.
+    let connections = (count + 100).to_string();
+    let daemon = Daemon::beadle(&bench.programs, &["--max-connections", &connections]).await;
+    let readers = daemon.readers(count).await;
     let mut job = lines_job(lines, EVENTS_PER_SECOND);
     job["isHeld"] = json!(true);
     let id = daemon.ask(ENQUEUE, &one(&job)).await["jobEnqueue"]["job"]["id"].take();
@@ -132,7 +136,7 @@ async fn log(bench: &mut Bench) {
         socket.subscribe(FOLLOW_LOG, &followed).await.expect("it takes a subscription");
         watchers.push(tokio::spawn(lateness(socket, lines as usize)));
     }
-    let crowd = Crowd::open(daemon.address(), daemon.token(), count, FOLLOW_LOG, &followed, LINE).await;
+    let crowd = Crowd::open(daemon.address(), &readers, count, FOLLOW_LOG, &followed, LINE).await;
     let asked = count;
     let count = crowd.count();
     if count < asked {

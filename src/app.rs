@@ -35,7 +35,7 @@ use crate::store::tokens::PutToken;
 use crate::store::upgrade::{self, Upgrade};
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Refusal, Store, Writer};
-use crate::web::{self, DoorConfig};
+use crate::web::{self, DoorConfig, Limits};
 
 pub mod admin;
 mod banner;
@@ -143,12 +143,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 
     let stop_door = CancellationToken::new();
     let door = Door::new(&engine);
-    let config = DoorConfig {
-        allowed_hosts: settings.allow_hosts.clone(),
-        allowed_origins: settings.allow_origins.clone(),
-        ..DoorConfig::default()
-    };
-    let mut listening = web::Entrance::new(listener, door, config, stop_door.clone());
+    let mut listening = web::Entrance::new(listener, door, door_config(&settings), stop_door.clone());
     let door = keep_running(engine.ground(), "door", async move || listening.serve().await);
     let door = task::spawn(door);
 
@@ -289,6 +284,15 @@ fn engine_settings(
         data_dir,
         work_directory,
         report_directory,
+    }
+}
+
+fn door_config(settings: &Settings) -> DoorConfig {
+    let connections = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
+    DoorConfig {
+        allowed_hosts: settings.allow_hosts.clone(),
+        allowed_origins: settings.allow_origins.clone(),
+        limits: Limits { connections, ..Limits::default() },
     }
 }
 

@@ -27,14 +27,14 @@ struct Counts {
 }
 
 impl Crowd {
-    /// Opens so many subscriptions of one document, or as many as the server lets in, and counts in what comes where
-    /// `mark` stands.
+    /// Opens so many subscriptions of one document, the tokens taking turns, or as many as the server lets in, and counts
+    /// in what comes where `mark` stands.
     ///
     /// # Panics
     /// If a subscription is refused to one who was let in.
     pub async fn open(
         address: &str,
-        token: &str,
+        tokens: &[String],
         count: usize,
         query: &str,
         variables: &Value,
@@ -45,6 +45,7 @@ impl Crowd {
         let mark = Arc::new(Finder::new(mark).into_owned());
         let mut sockets = Vec::new();
         while sockets.len() < count {
+            let token = &tokens[sockets.len() % tokens.len()];
             let Ok(socket) = Socket::open(address, token).await else {
                 // Others must get in too.
                 sockets.truncate(sockets.len().saturating_sub(SPARE));

@@ -116,6 +116,8 @@ pub struct Settings {
     pub allow_hosts: Vec<String>,
     /// Further web origins that may call the API.
     pub allow_origins: Vec<String>,
+    /// Connections at once, event streams and web sockets included; further ones are refused.
+    pub max_connections: u64,
     /// Waiting jobs that the store takes before it answers `QUEUE_FULL`.
     pub max_queued: u64,
     /// Whether the store of an older version is migrated without a copy of it first.
@@ -230,6 +232,7 @@ impl Settings {
             behind_proxy: false,
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
+            max_connections: 1_024,
             max_queued: 1_000_000,
             no_backup: false,
             retention_succeeded: Duration::from_hours(7 * 24),

@@ -107,6 +107,8 @@ keys! {
         "an origin without a path, such as https://beadle.example.org",
         |s, v| v.iter().all(|origin| is_origin(origin)).then(|| s.allow_origins = v.to_vec()),
         |s| s.allow_origins.join(",");
+    "max_connections" One "Connections at once; further ones are refused", "a whole number from 16 to 100000",
+        |s, v| accept_count(last(v), 16..=100_000).map(|n| s.max_connections = n), |s| s.max_connections.to_string();
     "max_queued" One "Waiting jobs before QUEUE_FULL", "a whole number from 1 to 100000000",
         |s, v| accept_count(last(v), 1..=100_000_000).map(|n| s.max_queued = n), |s| s.max_queued.to_string();
     "no_backup" Switch "Migrate the store of an older version without a copy of it first", "true or false",

@@ -1,8 +1,12 @@
 //! The stories, each on a daemon of its own. What they claim stands in their scripts.
 
+use beadle::base::clock::{Clock as _, SystemClock};
+
 use super::{tell, tell_of};
 use crate::support::daemon::Daemon;
+use crate::support::database::execute;
 use crate::support::length::sized;
+use crate::support::past::{BOOKS, past};
 
 #[test]
 fn the_banner_link_leads_in_and_a_task_runs_from_its_form_with_its_progress_and_log_live() {
@@ -39,6 +43,19 @@ fn a_long_log_opens_at_its_end_and_takes_no_more_room_than_what_is_seen() {
     // 22 MB, or 220 MB.
     let lines = sized(250_000, 2_500_000);
     tell_of("log", lines, &mut Daemon::start_with(&["--log-attempt-cap", "1GiB"]));
+}
+
+#[test]
+fn the_jobs_screen_is_as_quick_beside_a_long_history() {
+    let jobs = sized(20_000, 1_000_000);
+    let mut daemon = Daemon::start();
+    daemon.terminate();
+    let count = i64::try_from(jobs).expect("not so many");
+    // All of them are younger than what retention takes away.
+    let last_us = SystemClock.now().0 - 60_000_000;
+    execute(&daemon.data().join("beadle.db"), &(past(count, last_us, 200_000) + BOOKS));
+    daemon.restart();
+    tell_of("past", jobs, &mut daemon);
 }
 
 #[test]

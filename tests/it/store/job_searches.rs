@@ -12,15 +12,12 @@ use beadle::store::statements;
 use super::plan::plan;
 use super::stage::{Stage, T0, enqueue, label, new_job, on_sqlite};
 use crate::support::length::sized;
+use crate::support::past::past;
 use crate::support::wait::now;
 
-/// Jobs that have ended, in a store without any. `tests/it/store/history.sql` says which.
+/// Jobs that have ended, in a store without any. `tests/it/support/past.sql` says which.
 async fn fill(stage: &Stage, count: i64, step_us: i64) {
-    let script = include_str!("history.sql")
-        .replace("{count}", &count.to_string())
-        .replace("{end_us}", &(T0.0 - 1_000_000).to_string())
-        .replace("{step_us}", &step_us.to_string());
-    stage.execute(&format!("PRAGMA synchronous = OFF; BEGIN; {script} COMMIT;")).await;
+    stage.execute(&past(count, T0.0 - 1_000_000, step_us)).await;
 }
 
 fn order(field: JobOrderField, direction: OrderDirection) -> JobOrder {

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod length;
 pub mod load;
 pub mod machine;
+pub mod past;
 pub mod postgres;
 pub mod printed;
 pub mod program;
