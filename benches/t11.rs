@@ -84,7 +84,8 @@ async fn flood(daemon: &Daemon, count: u32) -> (f64, Value) {
     job["isHeld"] = json!(true);
     let id = daemon.ask(ENQUEUE, &one(&job)).await["jobEnqueue"]["job"]["id"].take();
     let followed = json!({"id": id});
-    let crowd = Crowd::open(daemon.address(), &[daemon.token().to_owned()], 1, FOLLOW_LOG, &followed, LINE).await;
+    let crowd =
+        Crowd::open(daemon.address(), &[daemon.token().to_owned()], 1, FOLLOW_LOG, &followed, LINE).await;
     let begun = Instant::now();
     release(daemon, &id).await;
     until("the last line", async || crowd.marks() >= u64::from(count)).await;

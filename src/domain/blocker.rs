@@ -8,6 +8,7 @@ use super::job::JobState;
 use super::limits::AHEAD_MAX;
 use super::queue::QueueRoom;
 use crate::base::clock::Timestamp;
+use crate::base::settings::show_length;
 
 /// Why a job has not started yet.
 #[derive(Debug, Clone, PartialEq, Eq, Union)]
@@ -227,9 +228,10 @@ fn queued(job: &WaitingJob) -> Vec<Blocker> {
             && job.ahead >= room
         {
             let (starts, per) = queue.rate.unwrap_or_default();
+            let (jobs, per) = (if starts == 1 { "job" } else { "jobs" }, show_length(per.to_std()));
             blockers.push(Blocker::Rate(RateBlocker {
                 message: format!(
-                    "the queue {} starts {starts} jobs in {per}; {} before this one",
+                    "the queue {} starts {starts} {jobs} in {per}; {} before this one",
                     job.queue_name,
                     count(job.ahead)
                 ),
@@ -348,7 +350,7 @@ mod tests {
             messages(&job),
             [
                 "the queue q runs 4 of 5 jobs and has 1 free; 2 come before this one",
-                "the queue q starts 9 jobs in PT1M; 2 come before this one"
+                "the queue q starts 9 jobs in 1m; 2 come before this one"
             ]
         );
         assert_eq!(

@@ -216,7 +216,7 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
 pub(super) async fn write_counts(
     tx: &mut Tx,
     known: &mut Known,
-    counts: &HashMap<(String, JobState), i64>,
+    counts: &BTreeMap<(String, JobState), i64>,
 ) -> Result<()> {
     let (mut rows, mut new) = (Vec::with_capacity(counts.len()), Vec::new());
     for (place, by) in counts.iter().filter(|(_, by)| **by != 0) {

@@ -3,7 +3,7 @@
 //!
 //! It must never answer before the commit. What a batch is lies here, the turns in `turns`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -109,7 +109,8 @@ pub struct Batch<'a> {
     /// For whom the change being applied is made.
     asker: Option<Arc<Asker>>,
     metrics: &'a Metrics,
-    counts: HashMap<(String, JobState), i64>,
+    /// In order: several daemons lock the rows of counts in the same one.
+    counts: BTreeMap<(String, JobState), i64>,
     /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
     pub(super) touched_keys: BTreeSet<String>,
     /// Rows of new jobs, written together at the end or before a change that must see them.
@@ -144,7 +145,7 @@ impl<'a> Batch<'a> {
             metrics,
             events: Vec::new(),
             asker: None,
-            counts: HashMap::new(),
+            counts: BTreeMap::new(),
             touched_keys: BTreeSet::new(),
             pending: PendingRows::default(),
             ends: Ends::default(),

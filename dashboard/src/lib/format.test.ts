@@ -31,6 +31,8 @@ describe('lengths', () => {
 
 it.each([
   [-2_000, 'just now'],
+  [600, 'now'],
+  [3_000, 'in a moment'],
   [-130_000, '2 min ago'],
   [40_000, 'in 40 s'],
   [3 * 3_600_000, 'in 3 h'],

@@ -23,8 +23,9 @@ use crate::store::ids::Ids;
 use crate::store::known::Known;
 use crate::store::offer::{Desk, Offer, Worker};
 
-/// How often a change of a failed batch is tried alone.
-const ALONE_TRIES: usize = 2;
+/// How often a change of a failed batch is tried alone. Several daemons on one database may stand in each other's way
+/// more than once.
+const ALONE_TRIES: usize = 5;
 
 /// A batch that was committed.
 struct Done {

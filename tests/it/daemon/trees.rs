@@ -275,7 +275,12 @@ fn a_child_that_was_there_before_the_daemon_is_left_alone() {
     wood.daemon.wrap(&["/bin/sh", "-c", "sleep 600 & exec 9</dev/null; exec \"$@\"", "sh"]);
     wood.daemon.change_environment(&[("TEST_BEFORE", &mark)]);
     wood.daemon.restart();
-    let id = wood.enqueue("ls -l /proc/self/fd; cat /proc/self/oom_score_adj", &json!({}));
+    // The daemon sees to the score when the process is there.
+    let script = "ls -l /proc/self/fd
+        tries=0
+        until [ $(cat /proc/self/oom_score_adj) -ge 500 ] || [ $tries -ge 100 ]; do tries=$((tries + 1)); sleep 0.05; done
+        cat /proc/self/oom_score_adj";
+    let id = wood.enqueue(script, &json!({}));
     let ended = wood.daemon.wait_final(&id);
     let lines: Vec<&str> = ended.lines.iter().map(|(_, text)| text.as_str()).collect();
     assert!(!lines.iter().any(|line| line.contains(" 9 -> ")), "a job was given an open file: {lines:?}");
