@@ -48,7 +48,8 @@ function two(ms: number, large: number, largeUnit: string, small: number, smallU
 export function relative(at: number, now: number): string {
   const away = at - now;
   const length = Math.abs(away);
-  if (length < 5 * SECOND) return away > SECOND ? 'in a moment' : away > 0 ? 'now' : 'just now';
+  if (length <= SECOND) return 'now';
+  if (length < 5 * SECOND) return away > 0 ? 'in a moment' : 'just now';
   const words = roughly(length);
   return away > 0 ? `in ${words}` : `${words} ago`;
 }

@@ -6,7 +6,7 @@ use super::{tell, tell_of};
 use crate::support::daemon::Daemon;
 use crate::support::database::execute;
 use crate::support::length::sized;
-use crate::support::past::{BOOKS, past};
+use crate::support::past::past;
 
 #[test]
 fn the_banner_link_leads_in_and_a_task_runs_from_its_form_with_its_progress_and_log_live() {
@@ -53,7 +53,7 @@ fn the_jobs_screen_is_as_quick_beside_a_long_history() {
     let count = i64::try_from(jobs).expect("not so many");
     // All of them are younger than what retention takes away.
     let last_us = SystemClock.now().0 - 60_000_000;
-    execute(&daemon.data().join("beadle.db"), &(past(count, last_us, 200_000) + BOOKS));
+    execute(&daemon.data().join("beadle.db"), &past(count, last_us, 200_000));
     daemon.restart();
     tell_of("past", jobs, &mut daemon);
 }

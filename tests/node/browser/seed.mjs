@@ -27,8 +27,7 @@ const tasks = [
     name: 'deploy',
     description: 'Brings a release to a host.',
     queue: 'deploy',
-    command: script(`
-report() { printf '%s\\n' "$1" > "$BEADLE_REPORT"; }
+    command: script(`report() { printf '%s\\n' "$1" > "$BEADLE_REPORT"; }
 echo "deploying $BEADLE_PARAM_SERVICE to $BEADLE_PARAM_HOST"
 report '{"progress": {"done": 61, "total": 100, "unit": "layers"}, "status": "uploading layer 61"}'
 printf '\\033[32mlayer 61 is there\\033[0m\\n'

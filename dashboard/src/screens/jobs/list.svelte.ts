@@ -45,6 +45,8 @@ export class JobList {
   #ids: ReadonlySet<string> = new Set();
   #shownFor: Asked | null = null;
   #isAskingNext = false;
+  /** Whether the screen is gone: what is answered behind it is nobody's. */
+  #isLeft = false;
 
   readonly rows = $derived(this.#list.rows);
   readonly isLoading = $derived(this.#load.isLoading);
@@ -74,6 +76,7 @@ export class JobList {
       addEventListener('scroll', this.#back, { passive: true });
       return () => {
         removeEventListener('scroll', this.#back);
+        this.#isLeft = true;
       };
     });
   }
@@ -90,6 +93,7 @@ export class JobList {
     this.isLooking = true;
     do await this.#bring();
     while (
+      !this.#isLeft &&
       wanted === this.#asked &&
       this.isLooking &&
       this.#nextProblem === null &&
@@ -100,13 +104,14 @@ export class JobList {
   }
 
   async #bring(): Promise<void> {
+    if (this.#isLeft) return;
     const wanted = this.#asked;
     const { hasNext, rows, endCursor } = this.#list;
     if (this.#isAskingNext || !hasNext || rows.length >= ROWS_MAX || this.#shownFor !== wanted) return;
     this.#isAskingNext = true;
     const { data, problem } = await live.once(jobsDocument, this.#variables(NEXT, endCursor));
     this.#isAskingNext = false;
-    if (wanted !== this.#asked) return;
+    if (this.#isLeft || wanted !== this.#asked) return;
     this.#nextProblem = problem;
     if (data) this.#show(withNext(this.#list, data.jobs));
   }
