@@ -21,6 +21,9 @@ await story('bulk', async (browser) => {
   await page.getByRole('navigation', { name: 'Screens' }).waitFor();
   await visit(page, '/jobs?queue=batch');
   await page.getByText(`of ${COUNT} jobs that fit`).waitFor();
+  // The counts may come before the rows that keys act upon.
+  const aRow = () => page.locator('[data-job]').first().waitFor();
+  await aRow();
   const bar = page.getByRole('region', { name: 'Selected jobs' });
   await page.keyboard.press('j');
   await page.keyboard.press('x');
@@ -54,6 +57,7 @@ await story('bulk', async (browser) => {
 
   await visit(page, '/jobs?queue=batch&state=CANCELLED');
   await page.getByText(`${COUNT} of them below`).waitFor();
+  await aRow();
   await page.keyboard.press('a');
   await bar.getByText(`All ${COUNT} jobs selected`).waitFor();
   await page.keyboard.press('t');
