@@ -1,6 +1,7 @@
 //! Owns the places for attempts, and offers the free ones to the turns of the writer. What a turn took begins here, behind
 //! its commit, whatever the dispatcher is at.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -144,7 +145,7 @@ impl Worker for Host {
         }
         let held = engine.slots.take(starting::room(&engine, CLAIM_MAX), vacated_count);
         (held.count > 0).then(|| -> Box<dyn Offer> {
-            Box::new(Offered { slots: held.count, engine, held, listed: Vec::new(), is_settled: false })
+            Box::new(Offered { slots: held.count, engine, held, listed: VecDeque::new(), is_open: false })
         })
     }
 
@@ -160,8 +161,10 @@ struct Offered {
     engine: Engine,
     held: Held,
     slots: usize,
-    listed: Vec<(Entry, Claimed)>,
-    is_settled: bool,
+    /// What was taken and has not begun.
+    listed: VecDeque<(Entry, Claimed)>,
+    /// Whether something was taken of which a drop must tell.
+    is_open: bool,
 }
 
 impl Offer for Offered {
@@ -180,19 +183,20 @@ impl Offer for Offered {
     fn list(&mut self, claimed: Vec<Claimed>) {
         let enter = |claimed: Claimed| (self.engine.running.enter(claimed.attempt, claimed.job.id), claimed);
         self.listed = claimed.into_iter().map(enter).collect();
+        self.is_open = !self.listed.is_empty();
     }
 
     fn begin(mut self: Box<Self>) {
-        self.is_settled = true;
-        let listed = std::mem::take(&mut self.listed);
-        if !listed.is_empty() {
+        if self.is_open {
             points::reach("claim.committed");
         }
         // With places to spare there is nothing more that could start now.
-        self.engine.slots.0.has_left.store(listed.len() == self.slots, Ordering::SeqCst);
-        for (entry, claimed) in listed {
+        self.engine.slots.0.has_left.store(self.listed.len() == self.slots, Ordering::SeqCst);
+        // One by one: what a panic leaves behind is in doubt.
+        while let Some((entry, claimed)) = self.listed.pop_front() {
             begin(&self.engine, claimed, entry, self.held.split());
         }
+        self.is_open = false;
         // One claim takes so many at most.
         if self.engine.slots.could_take_more() {
             self.engine.nudge_dispatcher.notify_one();
@@ -200,13 +204,13 @@ impl Offer for Offered {
     }
 
     fn withdraw(mut self: Box<Self>) {
-        self.is_settled = true;
+        self.is_open = false;
     }
 }
 
 impl Drop for Offered {
     fn drop(&mut self) {
-        if self.is_settled || self.listed.is_empty() {
+        if !self.is_open {
             return;
         }
         // Off the list first: the dispatcher ends those that have no runner.

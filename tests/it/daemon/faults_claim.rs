@@ -98,3 +98,8 @@ fn a_job_that_was_claimed_with_its_enqueue_is_put_back_when_the_answer_is_lost()
 fn a_job_that_was_claimed_with_its_enqueue_is_put_back_when_the_writer_panics_behind_its_commit() {
     check_put_back("writer.committed", "panic");
 }
+
+#[test]
+fn a_job_that_was_claimed_with_its_enqueue_is_put_back_when_a_panic_keeps_it_from_beginning() {
+    check_put_back("claim.committed", "panic");
+}
