@@ -20,6 +20,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::access::{Grant, GrantVerb};
 use crate::domain::health::HealthStatus;
+use crate::domain::placement::labels_of_worker;
 use crate::engine::dispatcher;
 use crate::engine::places::Slots;
 use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
@@ -231,7 +232,8 @@ async fn build(
     let worker_name = worker_name();
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let started = StartWorker { name: worker_name.clone(), version, slots };
+    let labels = labels_of_worker(&settings.labels, &host_name());
+    let started = StartWorker { name: worker_name.clone(), version, slots, labels };
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
     points::reach("start.worker_listed");
     let Ground { health, clock, random } = ground;

@@ -4,19 +4,21 @@ use serde_json::json;
 
 use super::Reader;
 use super::db::{Kind, Row, Sql};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::ids::Numbered;
+use super::jobs::text;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::WorkerId;
+use crate::domain::job::Label;
 use crate::domain::worker::Worker;
 
 const INSERT: Sql = Sql::both(
-    "INSERT INTO workers (id, name, version, slots, started_at_us) VALUES ($1, $2, $3, $4, $5)",
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int],
+    "INSERT INTO workers (id, name, version, slots, labels, started_at_us) VALUES ($1, $2, $3, $4, $5, $6)",
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Int],
 );
 
 const STOP: Sql = Sql::both(
@@ -52,6 +54,8 @@ pub struct StartWorker {
     pub version: String,
     /// Places for attempts.
     pub slots: i32,
+    /// By which jobs choose it.
+    pub labels: Vec<Label>,
 }
 
 impl Change for StartWorker {
@@ -60,7 +64,8 @@ impl Change for StartWorker {
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<WorkerId> {
         let id = WorkerId(batch.draw(Numbered::Worker).await?);
         let now = batch.now.0;
-        batch.tx.execute(&INSERT, &args![id.0, &self.name, &self.version, self.slots, now]).await?;
+        let values = args![id.0, &self.name, &self.version, self.slots, text(&self.labels), now];
+        batch.tx.execute(&INSERT, &values).await?;
         batch.tx.execute(&BURY, &args![id.0, now]).await?;
         batch.emit(changed(id, &self.name, "ONLINE"));
         Ok(id)
@@ -91,12 +96,17 @@ impl Change for RetireWorker {
 }
 
 const LIST: Sql = Sql::both(
-    "SELECT id, name, version, slots, started_at_us, stopped_at_us FROM workers
+    "SELECT id, name, version, slots, started_at_us, stopped_at_us, labels FROM workers
      WHERE id < $1 AND ($2 IS NULL OR id = $2)
      ORDER BY id DESC
      LIMIT $3",
     &[Kind::Int, Kind::Int, Kind::Int],
 );
+
+/// The labels of a worker, as its row says them.
+pub(super) fn labels_from(id: WorkerId, labels: &str) -> Result<Vec<Label>> {
+    serde_json::from_str(labels).map_err(|_| Fault::unreadable("the labels", id))
+}
 
 fn worker_from(row: &Row) -> Result<(String, Worker)> {
     let id = WorkerId(row.get(0)?);
@@ -107,6 +117,7 @@ fn worker_from(row: &Row) -> Result<(String, Worker)> {
         slots: i32::try_from(row.get::<i64>(3)?).unwrap_or(i32::MAX),
         started_at: Timestamp(row.get(4)?),
         stopped_at: row.get::<Option<i64>>(5)?.map(Timestamp),
+        labels: labels_from(id, &row.get::<String>(6)?)?,
     };
     Ok((id.0.to_string(), worker))
 }

@@ -219,7 +219,13 @@ impl Stage {
 
     /// Lists a worker.
     pub async fn worker(&self) -> WorkerId {
-        self.apply(StartWorker { name: "here:1".to_owned(), version: "0".to_owned(), slots: 4 }).await
+        self.worker_with(Vec::new()).await
+    }
+
+    /// Lists a worker with labels.
+    pub async fn worker_with(&self, labels: Vec<Label>) -> WorkerId {
+        let (name, version) = ("here:1".to_owned(), "0".to_owned());
+        self.apply(StartWorker { name, version, slots: 4, labels }).await
     }
 
     /// Makes a job and takes it.
