@@ -351,6 +351,10 @@ pub(super) fn like(
 }
 
 fn digest(input: &JobEnqueueInput) -> String {
+    hex(&Sha256::digest(as_asked(input)))
+}
+
+fn as_asked(input: &JobEnqueueInput) -> String {
     use async_graphql::{InputType as _, Value};
     let mut value = input.to_value();
     // A request that does not name it has the digest that it had before there were labels of workers: its answer may be
@@ -360,5 +364,24 @@ fn digest(input: &JobEnqueueInput) -> String {
     {
         fields.shift_remove("runsOn");
     }
-    hex(&Sha256::digest(value.to_string()))
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{InputType as _, Value, value};
+
+    use super::*;
+
+    #[test]
+    fn a_request_without_labels_of_workers_is_the_one_that_older_versions_knew() {
+        let asked =
+            |input: Value| as_asked(&JobEnqueueInput::parse(Some(input)).expect("the request is good"));
+        let run = value!({ "task": { "name": "t" } });
+        let old = asked(value!({ "run": run.clone() }));
+        assert!(old.contains("mergeOutput: false") && !old.contains("runsOn"), "{old}");
+        assert_eq!(asked(value!({ "run": run.clone(), "runsOn": null })), old);
+        let new = asked(value!({ "run": run, "runsOn": [] }));
+        assert!(new.contains("runsOn: []"), "{new}");
+    }
 }

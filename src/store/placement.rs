@@ -80,13 +80,12 @@ pub(super) fn selectors_argument(selectors: &[String]) -> String {
 
 /// The selectors of jobs that wait which the worker fits; `first` is the first one that waits.
 pub(super) async fn fitting(batch: &mut Batch<'_>, worker: WorkerId, first: &str) -> Result<Vec<String>> {
-    let labels = match batch.known.labels(worker) {
-        Some(labels) => labels,
-        None => {
-            let labels = own_labels(worker, batch.tx.optional(&LABELS, &args![worker.0]).await?)?;
-            batch.known.see_labels(worker, labels.clone());
-            labels
-        }
+    let labels = if let Some(labels) = batch.known.labels(worker) {
+        labels
+    } else {
+        let labels = own_labels(worker, batch.tx.optional(&LABELS, &args![worker.0]).await?)?;
+        batch.known.see_labels(worker, labels.clone());
+        labels
     };
     let mut walk = Walk::new(&labels, first);
     while let Some(from) = walk.from.take() {
