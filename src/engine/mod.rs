@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod jobs;
 pub mod listener;
 pub mod log_watch;
+mod log_days;
 pub mod logs;
 pub mod metrics;
 pub mod parameters;

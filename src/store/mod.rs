@@ -35,6 +35,7 @@ pub mod keys;
 mod known;
 pub mod log_care;
 mod log_chunks;
+pub mod log_days;
 mod log_pages;
 pub mod log_room;
 pub mod logs;

@@ -65,7 +65,8 @@ const STATE: &[Migration] = &[
     migration!("state", "0005_attempts"),
     migration!("state", "0006_lists"),
 ];
-const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
+const LOGS: &[Migration] =
+    &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten"), migration!("logs", "0003_days")];
 
 /// One of the two databases: what it is called, how hard its commits are pressed, and how it came to be.
 pub(super) struct Set {

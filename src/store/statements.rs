@@ -4,8 +4,8 @@ use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
     ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
-    keys, log_room, logs, open, prune, queues, reports, restore, room, schedules, sinks, sizes, suspects,
-    task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    keys, log_days, log_room, logs, open, prune, queues, reports, restore, room, schedules, sinks, sizes,
+    suspects, task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -65,5 +65,5 @@ pub fn of_lists() -> impl Iterator<Item = &'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    [logs::STATEMENTS, log_room::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
+    [logs::STATEMENTS, log_room::STATEMENTS, log_days::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
 }

@@ -16,6 +16,7 @@ mod job_lists;
 mod job_searches;
 mod job_traces;
 mod limits;
+mod log_days;
 mod log_room;
 mod log_search;
 mod logs;
