@@ -18,6 +18,7 @@ use crate::base::points;
 
 mod cells;
 mod hand;
+mod postgres;
 mod readers;
 mod sqlite;
 mod transaction;
@@ -29,8 +30,8 @@ pub use transaction::Transaction;
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
 
-/// Connections to PostgreSQL.
-const POSTGRES_CONNECTIONS: u32 = 8;
+/// Connections to PostgreSQL, unless somebody says otherwise.
+pub const POSTGRES_CONNECTIONS: u32 = 8;
 /// How long a reader waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept by a connection: more than we have.
@@ -181,12 +182,12 @@ macro_rules! postgres {
 }
 
 impl Db {
-    /// Opens a PostgreSQL database by its URL.
-    pub async fn open_postgres(url: &str) -> Result<Db> {
+    /// Opens a PostgreSQL database by its URL, with at most so many connections.
+    pub async fn open_postgres(url: &str, connections: u32) -> Result<Db> {
         let options: sqlx::postgres::PgConnectOptions =
             url.parse::<sqlx::postgres::PgConnectOptions>()?.statement_cache_capacity(STATEMENT_CACHE);
         let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.disable_statement_logging())
             .await?;

@@ -39,6 +39,7 @@ pub mod log_days;
 mod log_pages;
 pub mod log_room;
 pub mod logs;
+pub mod moving;
 pub mod offer;
 pub mod open;
 pub mod page;

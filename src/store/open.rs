@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::beside::Depth;
 use super::breaker::Breaker;
 use super::care::Care;
-use super::db::{Db, Durability, Kind, Sql};
+use super::db::{Db, Durability, Kind, POSTGRES_CONNECTIONS, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
@@ -97,7 +97,7 @@ const PUT_META: Sql = Sql::both(
 // These two speak to one engine only and are no statements over our tables.
 pub(super) const SQLITE_APPLICATION_ID: Sql =
     Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
-const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
+pub(super) const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
 
 /// The open store. Holds the lock for as long as it lives.
 #[derive(Debug)]
@@ -161,11 +161,18 @@ impl Store {
 
     /// Opens a PostgreSQL database, which holds state and logs together.
     pub async fn open_postgres(url: &str, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
-        let db = Db::open_postgres(url).await?;
-        for set in [&STATE_FILE, &LOGS_FILE] {
-            let pending = pending(&db, set).await?;
-            migrate(&db, &pending, clock.now()).await?;
-        }
+        Store::open_postgres_with(url, POSTGRES_CONNECTIONS, clock, random).await
+    }
+
+    /// The same with at most so many connections.
+    pub async fn open_postgres_with(
+        url: &str,
+        connections: u32,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Store> {
+        let db = Db::open_postgres(url, connections).await?;
+        migrate_postgres(&db, clock.now()).await?;
         let db = Arc::new(db);
         Store::finish((db.clone(), db.clone()), db, None, clock, random).await
     }
@@ -295,7 +302,7 @@ pub(super) async fn take_lock(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn name_file(fault: Fault, path: &Path) -> Fault {
+pub(super) fn name_file(fault: Fault, path: &Path) -> Fault {
     Fault::new(fault.kind, format!("{}: {fault}; nothing was changed in it", path.display()))
 }
 
@@ -338,7 +345,7 @@ async fn lock_soon(file: &File) -> bool {
 }
 
 /// A restore that was cut off may have taken the old files away already: a start would begin an empty store.
-fn refuse_unfinished(directory: &Path) -> Result<()> {
+pub(super) fn refuse_unfinished(directory: &Path) -> Result<()> {
     if !directory.join(UNFINISHED).exists() {
         return Ok(());
     }
@@ -392,6 +399,15 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
 pub(super) async fn migrate_logs(db: &Db, now: Timestamp) -> Result<()> {
     let pending = pending(db, &LOGS_FILE).await?;
     migrate(db, &pending, now).await
+}
+
+/// Makes the tables of both sets in a PostgreSQL database, or brings them to this version.
+pub(super) async fn migrate_postgres(db: &Db, now: Timestamp) -> Result<()> {
+    for set in [&STATE_FILE, &LOGS_FILE] {
+        let pending = pending(db, set).await?;
+        migrate(db, &pending, now).await?;
+    }
+    Ok(())
 }
 
 /// The migrations that are still to be applied. Refuses what a newer Beadle wrote.
