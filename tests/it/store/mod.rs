@@ -6,6 +6,7 @@ mod bulk;
 mod claim;
 mod clock_steps;
 mod dependencies;
+mod encrypted;
 mod enqueue;
 mod estimates;
 mod events;

@@ -3,6 +3,7 @@
 //! files when this process ends in whatever way, a kill -9 included. It must never touch a server it did not start.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,29 +16,33 @@ use std::time::Duration;
 use beadle::base::environment::variable;
 use sqlx::{Connection, PgConnection};
 
-use super::program::program;
+use super::program::{program, shown};
 use super::wait::{now, until};
 
 /// initdb and the first start on a slow disk.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// The usual one, which here only stands in the name of a socket.
+const PORT: u16 = 5432;
+
 /// A socket's path has at most 107 bytes; longer temporary directories are not used.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
-/// Runs with the cluster's directory as `$1` and ends with its standard input: `cat` returns when the test process
+/// Runs with the cluster's directory as `$1` and further options of the server behind it, and ends with its standard input: `cat` returns when the test process
 /// is gone. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
 const GUARDIAN: &str = r#"
 cd "$1" || exit 1
+place=$1; shift
 init() { initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync "$@"; }
 { init --locale-provider=icu --icu-locale=en || { rm -rf data; init; }; } >server.log 2>&1 </dev/null || exit 1
-postgres -D data -k "$1" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-  -c shared_buffers=16MB -c max_connections=300 -c max_wal_size=256MB >>server.log 2>&1 </dev/null &
+postgres -D data -k "$place" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+  -c shared_buffers=16MB -c max_connections=300 -c max_wal_size=256MB "$@" >>server.log 2>&1 </dev/null &
 server=$!
 cat >/dev/null
 kill -QUIT "$server" 2>/dev/null
 wait "$server"
 cd /
-rm -rf "$1"
+rm -rf "$place"
 "#;
 
 /// The URL of a fresh, empty database; `None`, with a printed line, when this machine has no PostgreSQL server.
@@ -55,9 +60,89 @@ pub fn postgres_url() -> Option<String> {
     Some(cluster.url(&name))
 }
 
+/// A server on a port of its own that speaks TLS.
+pub struct EncryptedServer {
+    /// The certificate of the authority that signed the server's.
+    pub authority: PathBuf,
+    /// That of another one.
+    pub stranger: PathBuf,
+    cluster: Cluster,
+}
+
+impl EncryptedServer {
+    /// The URL of its first database over TCP.
+    pub fn url(&self, mode: &str, authority: &Path) -> String {
+        let (port, authority) = (self.cluster.port, authority.display());
+        format!("postgres://postgres@localhost:{port}/postgres?sslmode={mode}&sslrootcert={authority}")
+    }
+}
+
+/// A server whose certificate is for `localhost`; `None`, with a printed line, without PostgreSQL or `openssl`.
+pub fn encrypted_server() -> Option<EncryptedServer> {
+    let has_openssl = program("openssl").arg("version").output().is_ok_and(|output| output.status.success());
+    let Some(binaries) = binaries().filter(|_| has_openssl) else {
+        println!("skipped: no PostgreSQL server, or no openssl on PATH");
+        return None;
+    };
+    let owner = owner();
+    let directory = directory(owner);
+    for name in ["authority", "stranger"] {
+        certificate(&directory, name, &["-subj", &format!("/CN={name}")]);
+    }
+    let signed = ["-subj", "/CN=server", "-CA", "authority.crt", "-CAkey", "authority.key"];
+    let named = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
+    certificate(&directory, "server", &[&signed[..], &named].concat());
+    for name in ["server.crt", "server.key"] {
+        let file = directory.join(name);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
+        if let Some((user, group)) = owner {
+            chown(&file, Some(user), Some(group)).expect("root may give a file away");
+        }
+    }
+    // Free at this moment; nobody else is told of it.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a free port").port();
+    let options = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", directory.join("server.crt").display()),
+        format!("ssl_key_file={}", directory.join("server.key").display()),
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+    ];
+    let (authority, stranger) = (directory.join("authority.crt"), directory.join("stranger.crt"));
+    Some(EncryptedServer {
+        authority,
+        stranger,
+        cluster: Cluster::start_in((binaries, owner, directory), port, &options),
+    })
+}
+
+/// Makes a key and a certificate, `NAME.key` and `NAME.crt`.
+fn certificate(directory: &Path, name: &str, more: &[&str]) {
+    let mut openssl = program("openssl");
+    openssl
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
+        .args(more)
+        .current_dir(directory);
+    let output = openssl.output().expect("openssl starts");
+    assert!(output.status.success(), "{}", shown(&output));
+}
+
 /// A running cluster. Never dropped: the end of the process closes `_guardian`, which is what ends the cluster.
 struct Cluster {
     directory: PathBuf,
+    port: u16,
     _guardian: ChildStdin,
 }
 
@@ -72,12 +157,20 @@ impl Cluster {
             return None;
         };
         let owner = owner();
-        let directory = directory(owner);
+        Some(Cluster::start_in((binaries, owner, directory(owner)), PORT, &[]))
+    }
+
+    fn start_in(
+        (binaries, owner, directory): (PathBuf, Option<(u32, u32)>, PathBuf),
+        port: u16,
+        options: &[String],
+    ) -> Cluster {
         let path = format!("{}:/usr/bin:/bin", binaries.display());
         let mut guardian = program("/bin/sh");
         guardian
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&directory)
+            .args(options.iter().flat_map(|option| ["-c", option]))
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C")
@@ -87,8 +180,8 @@ impl Cluster {
             .stderr(Stdio::null());
         run_as(&mut guardian, owner);
         let mut guardian = guardian.spawn().expect("/bin/sh starts");
-        let cluster =
-            Cluster { directory, _guardian: guardian.stdin.take().expect("standard input was asked for") };
+        let stdin = guardian.stdin.take().expect("standard input was asked for");
+        let cluster = Cluster { directory, port, _guardian: stdin };
         let begun = now();
         until("PostgreSQL to answer", START_LIMIT * 2, || {
             let ended = guardian.try_wait().expect("a child can be waited for").is_some();
@@ -96,11 +189,12 @@ impl Cluster {
             assert!(!hopeless, "PostgreSQL did not start:\n{}", cluster.log());
             cluster.reaches("postgres").then_some(())
         });
-        Some(cluster)
+        cluster
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@localhost/{database}?host={}", self.directory.display())
+        let (port, directory) = (self.port, self.directory.display());
+        format!("postgres://postgres@localhost:{port}/{database}?host={directory}")
     }
 
     fn log(&self) -> String {
@@ -109,7 +203,8 @@ impl Cluster {
 
     fn reaches(&self, database: &str) -> bool {
         // The socket appears a little before the server accepts, so only a session tells.
-        self.directory.join(".s.PGSQL.5432").exists() && self.execute(database, "SELECT 1").is_ok()
+        self.directory.join(format!(".s.PGSQL.{}", self.port)).exists()
+            && self.execute(database, "SELECT 1").is_ok()
     }
 
     fn create_database(&self, name: &str) {
