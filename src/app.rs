@@ -26,8 +26,8 @@ use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, log_watch, processes, reaper, recent, recorder,
-    retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, database_watch, health, health_news, log_watch, processes, reaper, recent,
+    recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::notify::Speaker;
@@ -331,6 +331,10 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "health-news", health_news::run);
     // The row `processes` says what cannot be killed.
     supervisor.keep(engine, "process-watch", processes::run);
+    // The row `database` says what the server does not clean up.
+    if engine.own.engine() == "postgres" {
+        supervisor.keep(engine, "database-watch", database_watch::run);
+    }
     if role == Role::Program && service::is_present() {
         supervisor.keep(engine, "status-line", status_line::run);
     }

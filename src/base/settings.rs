@@ -102,6 +102,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where everything durable lives.
     pub data_dir: PathBuf,
+    /// Connections to a PostgreSQL server.
+    pub database_connections: u32,
     /// Jobs that run at once.
     pub slots: usize,
     /// The longest time that a lost nudge can delay anything.
@@ -225,6 +227,7 @@ impl Settings {
         Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878),
             data_dir,
+            database_connections: 8,
             slots: cores.saturating_mul(2).max(4),
             poll_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),

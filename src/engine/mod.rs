@@ -2,6 +2,7 @@
 //! It knows store and exec; it must never hold SQL, speak GraphQL or look at HTTP.
 
 pub mod bulk;
+pub mod database_watch;
 pub mod dependencies;
 pub mod dispatcher;
 pub mod feed;
@@ -12,8 +13,8 @@ pub mod health_news;
 pub mod incidents;
 pub mod jobs;
 pub mod listener;
-pub mod log_watch;
 mod log_days;
+pub mod log_watch;
 pub mod logs;
 pub mod metrics;
 pub mod parameters;

@@ -64,6 +64,7 @@ pub mod tokens;
 pub mod transition;
 pub mod unique;
 pub mod upgrade;
+pub mod upkeep;
 pub mod waiting;
 pub mod workers;
 pub mod writer;

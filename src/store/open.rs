@@ -64,6 +64,7 @@ const STATE: &[Migration] = &[
     migration!("state", "0004_sinks"),
     migration!("state", "0005_attempts"),
     migration!("state", "0006_lists"),
+    migration!("state", "0009_upkeep"),
 ];
 const LOGS: &[Migration] =
     &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten"), migration!("logs", "0003_days")];

@@ -5,7 +5,7 @@ use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
     ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
     keys, log_days, log_room, logs, moving, open, prune, queues, reports, restore, room, schedules, sinks,
-    sizes, suspects, task_history, tasks, ticks, tokens, transition, unique, waiting, workers,
+    sizes, suspects, task_history, tasks, ticks, tokens, transition, unique, upkeep, waiting, workers,
     writer,
 };
 
@@ -47,6 +47,7 @@ pub fn state() -> Vec<&'static Sql> {
         tokens::STATEMENTS,
         sinks::STATEMENTS,
         workers::STATEMENTS,
+        upkeep::STATEMENTS,
         prune::STATEMENTS,
         open::STATEMENTS,
         beside::STATEMENTS,

@@ -86,6 +86,10 @@ keys! {
     "data_dir" One "Directory of the database, the logs and the admin token", "a path",
         |s, v| Some(last(v)).filter(|path| !path.is_empty()).map(|path| s.data_dir = PathBuf::from(path)),
         |s| s.data_dir.display().to_string();
+    "database_connections" One "Connections to a PostgreSQL server; each daemon has its own",
+        "a whole number from 3 to 1000",
+        |s, v| accept_count(last(v), 3..=1_000).and_then(|n| u32::try_from(n).ok()).map(|n| s.database_connections = n),
+        |s| s.database_connections.to_string();
     "slots" One "Jobs that run at once", "a whole number from 1 to 10000",
         |s, v| accept_count(last(v), 1..=10_000).and_then(|n| usize::try_from(n).ok()).map(|n| s.slots = n),
         |s| s.slots.to_string();

@@ -37,6 +37,7 @@ fn the_defaults_are_the_products() {
         [
             "listen=127.0.0.1:7878",
             "data_dir=/var/empty/beadle",
+            "database_connections=8",
             "slots=4",
             "poll_interval=1s",
             "drain_timeout=30s",

@@ -40,4 +40,5 @@ mod suspects;
 mod task_history;
 mod tasks;
 mod transition;
+mod upkeep;
 mod waits;
