@@ -27,8 +27,8 @@ use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::TokenBoard;
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, health, health_news, log_watch, processes, reaper, recent, recorder,
-    retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, database_watch, health, health_news, log_watch, processes, reaper, recent,
+    recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::notify::Speaker;
@@ -165,7 +165,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
 async fn open_store(settings: &Settings, clock: &dyn Clock, random: &dyn Random) -> Result<Store, String> {
     let data_dir = &settings.data_dir;
     let opened = if let Some(url) = &settings.database {
-        Store::open_shared(data_dir, url, clock, random).await
+        Store::open_shared(data_dir, (url, settings.database_connections), clock, random).await
     } else {
         let upgrade = if settings.no_backup { Upgrade::WithoutBackup } else { Upgrade::AfterBackup };
         Store::open_directory_after(data_dir, upgrade, clock, random).await
@@ -357,6 +357,10 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "health-news", health_news::run);
     // The row `processes` says what cannot be killed.
     supervisor.keep(engine, "process-watch", processes::run);
+    // The row `database` says what the server does not clean up.
+    if engine.own.engine() == "postgres" {
+        supervisor.keep(engine, "database-watch", database_watch::run);
+    }
     if role == Role::Program && service::is_present() {
         supervisor.keep(engine, "status-line", status_line::run);
     }

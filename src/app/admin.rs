@@ -1,5 +1,5 @@
-//! Owns what is done to a data directory from outside a daemon: backup, restore, and the doctor's look. It works on
-//! the files, so it needs no daemon, no token and no port, and a daemon that runs is not asked.
+//! Owns what is done to a data directory from outside a daemon: backup, restore, the move to PostgreSQL, and the doctor's
+//! look. It works on the files, so it needs no daemon, no token and no port, and a daemon that runs is not asked.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 pub use super::doctor::{Check, Level};
 pub use crate::store::backup::{Content, Existing, Manifest};
 pub use crate::store::beside::Depth;
+pub use crate::store::moving::{Moved, Progress};
 pub use crate::store::restore::Restored;
 
 use super::doctor;
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
-use crate::store::{Fault, backup, restore};
+use crate::store::{Fault, backup, moving, restore};
 
 /// Backs the data directory up into one file.
 ///
@@ -28,6 +29,14 @@ pub fn back_up(data_dir: &Path, file: &Path, choice: (Content, Existing)) -> Res
 /// In one sentence; unless it says otherwise nothing that stood there was moved.
 pub fn restore(file: &Path, data_dir: &Path, existing: Existing) -> Result<Restored, String> {
     block_on(restore::restore(file, data_dir, existing, (&SystemClock, &SystemRandom)))
+}
+
+/// Moves the store of a data directory into an empty PostgreSQL database; `told` hears how far it is.
+///
+/// # Errors
+/// In one sentence; then nothing of it is in the database, and the directory is as it was.
+pub fn move_up(data_dir: &Path, url: &str, mut told: impl FnMut(Progress)) -> Result<Moved, String> {
+    block_on(moving::move_up(data_dir, url, &SystemClock, &mut told))
 }
 
 /// Looks at everything in the data directory. `settings` says how reading the settings went.

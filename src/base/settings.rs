@@ -106,6 +106,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The PostgreSQL database that stands in the place of the SQLite files, as a URL.
     pub database: Option<String>,
+    /// Connections of this daemon to that database.
+    pub database_connections: u32,
     /// How long a worker on that database is taken for alive without a sign of life.
     pub lease: Duration,
     /// Jobs that run at once.
@@ -234,6 +236,7 @@ impl Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878),
             data_dir,
             database: None,
+            database_connections: 12,
             lease: Duration::from_secs(30),
             slots: cores.saturating_mul(2).max(4),
             labels: BTreeMap::new(),

@@ -1,15 +1,18 @@
-//! Owns `backup`, `restore` and `doctor`: they work on the data directory's files, without a daemon.
+//! Owns `backup`, `restore`, `migrate` and `doctor`: they work on the data directory's files, without a daemon.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::app::admin::{self, Content, Depth, Existing, Level};
+use crate::app::admin::{self, Content, Depth, Existing, Level, Moved, Progress};
 use crate::base::settings::{DATA_DIR, Settings, Sources, cores};
 
 use super::Context;
 use super::outcome::{Stop, exit};
 use super::output;
+
+/// The variable of the setting `database`.
+const DATABASE: &str = "BEADLE_DATABASE";
 
 /// `beadle backup`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,17 @@ pub struct RestoreArgs {
     /// Move a store that is there aside
     #[arg(long)]
     force: bool,
+}
+
+/// `beadle migrate`.
+#[derive(Debug, clap::Args)]
+pub struct MigrateArgs {
+    /// The data directory of the stopped daemon [default: as for every command]
+    #[arg(long, value_name = "PATH")]
+    from: Option<PathBuf>,
+    /// The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
 }
 
 /// `beadle doctor`.
@@ -91,6 +105,67 @@ pub fn restore(context: &mut Context, args: &RestoreArgs) -> Result<u8, Stop> {
          schedules catch up by their misfire policy at the next start.",
     )?;
     Ok(exit::OK)
+}
+
+/// Moves a stopped daemon's store to PostgreSQL.
+pub fn migrate(context: &mut Context, args: &MigrateArgs) -> Result<u8, Stop> {
+    let variable = || {
+        let found = context.environment.iter().find(|(name, value)| name == DATABASE && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    };
+    let url = args.to.clone().or_else(variable).ok_or_else(|| {
+        Stop::new(
+            exit::USAGE,
+            format!("there is no place to move to: give --to postgres://..., or set {DATABASE}"),
+        )
+    })?;
+    let from = match &args.from {
+        Some(from) => from.clone(),
+        None => directory(context)?.to_path_buf(),
+    };
+    let screen = &mut context.screen;
+    let moved = admin::move_up(&from, &url, |progress| match progress {
+        Progress::Sent(table, count, all) => screen.note(&format!("{table}: {count} of {all} rows sent")),
+        Progress::ReadBack(table, count) => screen.note(&format!("{table}: {count} rows read back")),
+    });
+    let moved = moved.map_err(|reason| Stop::new(exit::REFUSED, reason))?;
+    tell_of_move(context, &moved, &from)?;
+    Ok(exit::OK)
+}
+
+fn tell_of_move(context: &mut Context, moved: &Moved, from: &Path) -> Result<(), Stop> {
+    let tables: Vec<_> = moved
+        .tables
+        .iter()
+        .map(|table| json!({ "name": table.name, "rows": table.row_count, "sha256": table.sha256 }))
+        .collect();
+    let row_count: u64 = moved.tables.iter().map(|table| table.row_count).sum();
+    context.screen.data(&json!({
+        "epoch": moved.epoch,
+        "newestEvent": moved.newest_event,
+        "rows": row_count,
+        "mendedTexts": moved.mended_count,
+        "tables": tables,
+    }))?;
+    let rows: Vec<_> = moved
+        .tables
+        .iter()
+        .map(|table| [table.name.to_owned(), table.row_count.to_string(), table.sha256.clone()])
+        .collect();
+    context.screen.table(["TABLE", "ROWS", "SHA-256, EQUAL ON BOTH SIDES"], &rows)?;
+    if moved.mended_count > 0 {
+        let count = moved.mended_count;
+        context
+            .screen
+            .note(&format!("{count} texts held U+0000, which PostgreSQL cannot hold; they have U+FFFD now"));
+    }
+    let (newest, from) = (moved.newest_event, from.display());
+    context.screen.line(&format!("{row_count} rows were moved, up to event {newest}."))?;
+    context.screen.line(&format!(
+        "Go on with `beadle serve --database URL --data-dir {from}`: the directory keeps the admin token and the spool. \
+         Its beadle.db and logs.db are as they were and used no longer: do not start a daemon on them again."
+    ))?;
+    Ok(())
 }
 
 /// Looks at everything and says how it is.

@@ -169,6 +169,8 @@ enum Command {
     Backup(admin::BackupArgs),
     /// Put a backup into a data directory that no daemon uses
     Restore(admin::RestoreArgs),
+    /// Copy the store of a stopped daemon into an empty PostgreSQL database, with all its numbers
+    Migrate(admin::MigrateArgs),
     /// Look whether the data directory is well, while the daemon runs or not; exits with 1 when it is not
     Doctor(admin::DoctorArgs),
     /// Inside a job: say how far it is, what came out, and what is to follow
@@ -308,6 +310,7 @@ fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) 
         Command::Events(args) => events::events(context, args),
         Command::Backup(args) => admin::backup(context, &args),
         Command::Restore(args) => admin::restore(context, &args),
+        Command::Migrate(args) => admin::migrate(context, &args),
         Command::Doctor(args) => admin::doctor(context, &args, data_dir.as_deref()),
         Command::Report(args) => report::report(context, &args),
         Command::Schema => {

@@ -2,6 +2,7 @@
 //! It knows store and exec; it must never hold SQL, speak GraphQL or look at HTTP.
 
 pub mod bulk;
+pub mod database_watch;
 pub mod dependencies;
 pub mod dispatcher;
 pub mod feed;
@@ -13,6 +14,7 @@ pub mod incidents;
 pub mod jobs;
 pub mod lease;
 pub mod listener;
+mod log_days;
 pub mod log_watch;
 pub mod logs;
 pub mod metrics;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::log_days::{self, Days};
 use super::{Engine, incidents};
 use crate::base::clock::{self, Timestamp};
 use crate::base::points;
@@ -14,7 +15,7 @@ use crate::store::writer::Refusal;
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 const LOOK_FIRST: Duration = Duration::from_secs(1);
 /// Pause between two batches, so that others come in between.
-const BATCH_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const BATCH_PAUSE: Duration = Duration::from_millis(20);
 /// Idempotency keys are kept at least this long: seven days, in milliseconds.
 const KEYS_MILLIS: i64 = 7 * 86_400_000;
 /// Logs, and bytes in them, that one transaction forgets to make room; a larger log goes alone.
@@ -23,7 +24,7 @@ const LOGS_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
 /// Forgets until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
-    let mut pause = LOOK_FIRST;
+    let (mut pause, mut days) = (LOOK_FIRST, Days::default());
     loop {
         tokio::select! {
             () = clock::sleep(pause) => {}
@@ -34,7 +35,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         let logs = engine.logs.trouble().is_none_or(|fault| fault.kind == FaultKind::Full);
         let is_well = engine.writer.trouble().borrow().is_none() && logs;
         if is_well {
-            sweep(&engine).await?;
+            sweep(&engine, &mut days).await?;
         }
         pause = LOOK_EVERY;
     }
@@ -51,7 +52,7 @@ pub fn horizon(engine: &Engine, now: Timestamp) -> Horizon {
 }
 
 /// One whole sweep: old rows, then logs beyond their room.
-pub async fn sweep(engine: &Engine) -> Result<(), String> {
+async fn sweep(engine: &Engine, days: &mut Days) -> Result<(), String> {
     let horizon = horizon(engine, engine.clock.now());
     let mut has_more = engine.own.has_old_rows(horizon).await.map_err(|fault| fault.to_string())?;
     while has_more && !engine.shutdown.is_begun() {
@@ -62,7 +63,12 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
         };
         points::reach("prune.committed");
         if !pruned.attempts.is_empty() {
-            engine.logs.remove(&pruned.attempts).await.map_err(|fault| fault.to_string())?;
+            let removed = if Days::hold_what_is_gone(engine) {
+                engine.logs.remove_ends(&pruned.attempts).await
+            } else {
+                engine.logs.remove(&pruned.attempts).await
+            };
+            removed.map_err(|fault| fault.to_string())?;
             points::reach("prune.logs_removed");
         }
         tracing::info!(rows = pruned.row_count, "old rows were forgotten");
@@ -70,6 +76,7 @@ pub async fn sweep(engine: &Engine) -> Result<(), String> {
         clock::sleep(BATCH_PAUSE).await;
     }
     incidents::tend(engine, horizon.failed).await?;
+    days.keep(engine).await?;
     make_room(engine).await
 }
 
@@ -81,6 +88,9 @@ async fn make_room(engine: &Engine) -> Result<(), String> {
         let excess = logs.weight_bytes().await.map_err(|fault| fault.to_string())? - limit;
         if excess <= 0 {
             break;
+        }
+        if log_days::make_room(engine, excess).await? {
+            continue;
         }
         let oldest = logs.oldest(LOGS_MAX).await.map_err(|fault| fault.to_string())?;
         let gone = first_of(&oldest, excess.min(LOGS_BYTES_MAX));

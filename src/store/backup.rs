@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::beside::{self, Depth, named, one_text, parent};
 use super::db::{Db, Sql};
 use super::fault::{Fault, FaultKind, Result};
-use super::{doctor, open, page};
+use super::{doctor, migrations, page};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::points;
 use crate::base::random::hex;
@@ -151,9 +151,9 @@ async fn describe(copy: &Path, manifest: &mut Manifest) -> Result<()> {
     let described = async {
         manifest.epoch = one_text(&db, &EPOCH).await?;
         manifest.newest_event = page::one(db.optional(&NEWEST_EVENT, &[]).await?)?.get(0)?;
-        manifest.migrations = open::applied_migrations(&db).await?;
+        manifest.migrations = migrations::applied_migrations(&db).await?;
         // An older store is copied as it is: the rules are those of this version's tables.
-        if open::unapplied(&db, &open::STATE_FILE).await?.is_empty() {
+        if migrations::unapplied(&db, &migrations::STATE_FILE).await?.is_empty() {
             let found = doctor::broken_rules(&db).await?;
             manifest.findings = found.into_iter().map(|rule| rule.to_string()).collect();
         }

@@ -34,6 +34,8 @@ pub use transaction::Transaction;
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
 
+/// Connections to PostgreSQL, unless somebody says otherwise.
+pub const POSTGRES_CONNECTIONS: u32 = 12;
 /// How long a reader waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept by a connection: more than we have.
@@ -178,9 +180,9 @@ fn fill(values: &[Value]) -> Result<PgArguments> {
 }
 
 impl Db {
-    /// Opens a PostgreSQL database by its URL.
-    pub async fn open_postgres(url: &str) -> Result<Db> {
-        Ok(Db::Postgres(Arc::new(PostgresDatabase::open(url).await?)))
+    /// Opens a PostgreSQL database by its URL, with about so many connections.
+    pub async fn open_postgres(url: &str, connections: u32) -> Result<Db> {
+        Ok(Db::Postgres(Arc::new(PostgresDatabase::open(url, connections).await?)))
     }
 
     /// The same PostgreSQL database with connections of its own; a SQLite file has its own way (`open_readers`).

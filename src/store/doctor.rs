@@ -9,7 +9,8 @@ use super::Reader;
 use super::beside::{Depth, named, one_text};
 use super::db::{Db, Sql};
 use super::fault::Result;
-use super::open::{self, Set};
+use super::migrations::{self, Set};
+use super::open;
 use crate::base::clock::Timestamp;
 
 /// Rows of a broken rule that are named.
@@ -252,7 +253,7 @@ pub enum Which {
 
 impl Which {
     fn set(self) -> &'static Set {
-        if self == Which::State { &open::STATE_FILE } else { &open::LOGS_FILE }
+        if self == Which::State { &migrations::STATE_FILE } else { &migrations::LOGS_FILE }
     }
 }
 
@@ -316,7 +317,7 @@ async fn look_at(
     if looked.damage.is_some() {
         return Ok(looked);
     }
-    looked.pending = open::unapplied(db, which.set()).await?.iter().map(|one| one.name).collect();
+    looked.pending = migrations::unapplied(db, which.set()).await?.iter().map(|one| one.name).collect();
     if !looked.pending.is_empty() {
         return Ok(looked);
     }

@@ -82,6 +82,21 @@ const DRAW: Sql = Sql::each(
     &[Kind::Text],
 );
 
+// Sequences are behind no number that was given: the next block begins one increment above it.
+const CONTINUE: Sql = Sql::each(
+    // Never run on SQLite, whose counters are the truth.
+    "SELECT value FROM counters WHERE name IN (SELECT atom FROM jsonb_each($1))",
+    "SELECT setval(CAST(name || '_number' AS regclass), value) FROM counters
+     WHERE value > 0 AND name IN (SELECT atom FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+/// Sets the sequences of PostgreSQL behind the counters that came from SQLite. A rollback does not undo it.
+pub(super) async fn continue_sequences(tx: &mut Tx) -> Result<()> {
+    let names = serde_json::json!(KINDS.map(Numbered::name)).to_string();
+    tx.rows(&CONTINUE, &args![names]).await.map(drop)
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Block {
     next: i64,
@@ -141,4 +156,4 @@ impl Ids {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LAST, &KEEP, &DRAW];
+pub(super) const STATEMENTS: &[&Sql] = &[&LAST, &KEEP, &DRAW, &CONTINUE];

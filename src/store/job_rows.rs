@@ -126,6 +126,8 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
     }
     batch.count(&job.queue_name, state, 1);
     batch.needs_look |= job.start_by.is_some();
+    // It may be for another worker than ours.
+    batch.calls_others |= !job.runs_on.is_empty();
     let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
     if let Some(reason) = &job.reason {
         data["reason"] = json!(reason);

@@ -12,7 +12,7 @@ use super::db::Db;
 use super::fault::{Certainty, Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
-use super::open;
+use super::migrations;
 use crate::base::clock::Timestamp;
 
 /// What stands in the way of output.
@@ -95,7 +95,7 @@ impl Logs {
 
     async fn renew(&self, path: &Path, now: Timestamp, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
         self.db.reopen(meanwhile).await?;
-        open::migrate_logs(&self.db, now).await?;
+        migrations::migrate_logs(&self.db, now).await?;
         *self.guard.files() = Files::of(path);
         tracing::warn!("{} was opened anew: earlier output may be missing", path.display());
         Ok(())

@@ -17,7 +17,7 @@ const DELETE_CHUNKS: Sql = Sql::both(
     &[Kind::Text],
 );
 
-const DELETE_ENDS: Sql = Sql::both(
+pub(super) const DELETE_ENDS: Sql = Sql::both(
     "DELETE FROM log_ends WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
     &[Kind::Text],
 );
@@ -31,7 +31,7 @@ const MARK: Sql = Sql::both(
 const TOTAL: Sql = Sql::each(
     "SELECT (page_count - freelist_count) * page_size
      FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
-    "SELECT pg_total_relation_size('log_chunks')",
+    "SELECT CAST(coalesce(sum(pg_total_relation_size(relid)), 0) AS BIGINT) FROM pg_partition_tree('log_chunks')",
     &[],
 );
 

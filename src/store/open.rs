@@ -12,10 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 use super::beside::Depth;
 use super::breaker::Breaker;
 use super::care::Care;
-use super::db::{Db, Durability, Kind, Sql};
+use super::db::{Db, Kind, POSTGRES_CONNECTIONS, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
+use super::migrations::{LOGS_FILE, STATE_FILE, Set, migrate, migrate_postgres, pending};
 use super::sharing::Sharing;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
@@ -43,56 +44,9 @@ const HEADER_MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: u64 = 100;
 const ANOTHER_PROGRAM: &str = "this is a database of another program";
 
-pub(super) struct Migration {
-    /// As `state/0001_init`.
-    pub(super) name: &'static str,
-    sqlite: &'static str,
-    postgres: &'static str,
-}
-
-macro_rules! migration {
-    ($set:literal, $file:literal) => {
-        Migration {
-            name: concat!($set, "/", $file),
-            sqlite: include_str!(concat!("../../migrations/sqlite/", $set, "/", $file, ".sql")),
-            postgres: include_str!(concat!("../../migrations/postgres/", $set, "/", $file, ".sql")),
-        }
-    };
-}
-
-const STATE: &[Migration] = &[
-    migration!("state", "0001_init"),
-    migration!("state", "0002_contract"),
-    migration!("state", "0003_incidents"),
-    migration!("state", "0004_sinks"),
-    migration!("state", "0005_attempts"),
-    migration!("state", "0006_lists"),
-    migration!("state", "0007_leases"),
-    migration!("state", "0008_runs_on"),
-];
-const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
-
-/// One of the two databases: what it is called, how hard its commits are pressed, and how it came to be.
-pub(super) struct Set {
-    what: &'static str,
-    durability: Durability,
-    migrations: &'static [Migration],
-}
-
-pub(super) const STATE_FILE: Set = Set { what: "the store", durability: Durability::Full, migrations: STATE };
-pub(super) const LOGS_FILE: Set =
-    Set { what: "the log store", durability: Durability::Normal, migrations: LOGS };
-
 /// Stands in a data directory while a restore puts the files in their places.
 pub(super) const UNFINISHED: &str = "restore.unfinished";
 
-/// Taken while the table of migrations is made on PostgreSQL.
-const MIGRATION_LOCK: i64 = 0x0042_4541_444C_4502;
-
-const MIGRATIONS_TABLE: &str =
-    "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL)";
-
-const APPLIED: Sql = Sql::both("SELECT name FROM migrations ORDER BY name", &[]);
 const META: Sql = Sql::both("SELECT value FROM meta WHERE name = $1", &[Kind::Text]);
 const PUT_META: Sql = Sql::both(
     "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
@@ -101,7 +55,7 @@ const PUT_META: Sql = Sql::both(
 // These two speak to one engine only and are no statements over our tables.
 pub(super) const SQLITE_APPLICATION_ID: Sql =
     Sql::both("SELECT application_id FROM pragma_application_id()", &[]);
-const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
+pub(super) const SQLITE_TABLES: Sql = Sql::both("SELECT count(*) FROM sqlite_master", &[]);
 
 /// The open store. Holds the lock for as long as it lives.
 #[derive(Debug)]
@@ -165,11 +119,18 @@ impl Store {
 
     /// Opens a PostgreSQL database, which holds state and logs together.
     pub async fn open_postgres(url: &str, clock: &dyn Clock, random: &dyn Random) -> Result<Store> {
-        let db = Db::open_postgres(url).await?;
-        for set in [&STATE_FILE, &LOGS_FILE] {
-            let pending = pending(&db, set).await?;
-            migrate(&db, &pending, clock.now()).await?;
-        }
+        Store::open_postgres_with(url, POSTGRES_CONNECTIONS, clock, random).await
+    }
+
+    /// The same with about so many connections.
+    pub async fn open_postgres_with(
+        url: &str,
+        connections: u32,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Store> {
+        let db = Db::open_postgres(url, connections).await?;
+        migrate_postgres(&db, clock.now()).await?;
         let own =
             db.beside(OWN_READERS_BESIDE).ok_or_else(|| Fault::bug("PostgreSQL takes more connections"))?;
         let db = Arc::new(db);
@@ -179,14 +140,14 @@ impl Store {
     /// The same for the daemon of a data directory, whose lock it takes first.
     pub async fn open_shared(
         directory: &Path,
-        url: &str,
+        (url, connections): (&str, u32),
         clock: &dyn Clock,
         random: &dyn Random,
     ) -> Result<Store> {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
         points::reach("start.locked");
-        let mut store = Store::open_postgres(url, clock, random).await?;
+        let mut store = Store::open_postgres_with(url, connections, clock, random).await?;
         store.lock = Some(lock);
         Ok(store)
     }
@@ -321,7 +282,7 @@ pub(super) async fn take_lock(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn name_file(fault: Fault, path: &Path) -> Fault {
+pub(super) fn name_file(fault: Fault, path: &Path) -> Fault {
     Fault::new(fault.kind, format!("{}: {fault}; nothing was changed in it", path.display()))
 }
 
@@ -364,7 +325,7 @@ async fn lock_soon(file: &File) -> bool {
 }
 
 /// A restore that was cut off may have taken the old files away already: a start would begin an empty store.
-fn refuse_unfinished(directory: &Path) -> Result<()> {
+pub(super) fn refuse_unfinished(directory: &Path) -> Result<()> {
     if !directory.join(UNFINISHED).exists() {
         return Ok(());
     }
@@ -414,71 +375,6 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the tables of a log store that was begun anew.
-pub(super) async fn migrate_logs(db: &Db, now: Timestamp) -> Result<()> {
-    let pending = pending(db, &LOGS_FILE).await?;
-    migrate(db, &pending, now).await
-}
-
-/// The migrations that are still to be applied. Refuses what a newer Beadle wrote.
-async fn pending(db: &Db, set: &Set) -> Result<Vec<&'static Migration>> {
-    let is_sqlite = db.engine() == "sqlite";
-    let is_new = is_sqlite && page::one(db.optional(&SQLITE_TABLES, &[]).await?)?.get::<i64>(0)? == 0;
-    if is_new {
-        db.run_script(format!("PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS_TABLE}")).await?;
-    } else if !is_sqlite {
-        // Two daemons that start at once would both make the table.
-        db.run_script(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); {MIGRATIONS_TABLE}")).await?;
-    }
-    unapplied(db, set).await
-}
-
-/// The migrations that are still to be applied to a database that has some.
-pub(super) async fn unapplied(db: &Db, set: &Set) -> Result<Vec<&'static Migration>> {
-    let applied = applied_migrations(db).await?;
-    let known = |name: &String| STATE.iter().chain(LOGS).any(|migration| migration.name == name);
-    if let Some(newer) = applied.iter().find(|name| !known(name)) {
-        let message = format!(
-            "{} was written by a newer Beadle (it has the migration {newer}, which version {} does not know); \
-             start that one, or restore a backup",
-            set.what,
-            env!("CARGO_PKG_VERSION")
-        );
-        return Err(Fault::new(FaultKind::Damaged, message));
-    }
-    let is_applied = |migration: &Migration| applied.iter().any(|name| name == migration.name);
-    Ok(set.migrations.iter().filter(|migration| !is_applied(migration)).collect())
-}
-
-/// Applies the migrations in one transaction: what an older Beadle wrote stays as it is until all of them are in.
-async fn migrate(db: &Db, pending: &[&'static Migration], now: Timestamp) -> Result<()> {
-    let (Some(first), Some(last)) = (pending.first(), pending.last()) else { return Ok(()) };
-    let is_sqlite = db.engine() == "sqlite";
-    let mut script = String::new();
-    for Migration { name, sqlite, postgres } in pending {
-        // The mark comes first: a second daemon on PostgreSQL waits there.
-        let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {});\n", now.0);
-        script.push_str(&mark);
-        script.push_str(if is_sqlite { sqlite } else { postgres });
-        script.push('\n');
-    }
-    points::reach("migration.begun");
-    if let Err(fault) = db.run_script(script).await {
-        let applied = applied_migrations(db).await?;
-        if fault.kind == FaultKind::Constraint && applied.iter().any(|applied| applied == last.name) {
-            return Ok(());
-        }
-        let message = format!("the migrations from {} to {} failed: {fault}", first.name, last.name);
-        return Err(Fault::new(fault.kind, message));
-    }
-    points::reach("migration.applied");
-    Ok(())
-}
-
-pub(super) async fn applied_migrations(db: &Db) -> Result<Vec<String>> {
-    db.rows(&APPLIED, &[]).await?.iter().map(|row| row.get::<String>(0)).collect()
-}
-
 /// Names this store in cursors: drawn once, when the store is made.
 async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
     let mut tx = db.begin().await?;
@@ -490,4 +386,4 @@ async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&APPLIED, &META, &PUT_META];
+pub(super) const STATEMENTS: &[&Sql] = &[&META, &PUT_META];

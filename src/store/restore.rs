@@ -12,7 +12,8 @@ use super::backup::{self, Existing, FORMAT, LOGS_NAME, MANIFEST_NAME, Manifest, 
 use super::beside::{self, Depth, named, parent};
 use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
-use super::open::{self, Set, UNFINISHED};
+use super::migrations::{self, Set};
+use super::open::{self, UNFINISHED};
 use super::upgrade::{BACKUPS, file_time};
 use crate::args;
 use crate::base::clock::{Clock, Timestamp};
@@ -103,7 +104,7 @@ async fn put_back(
         return Err(Fault::new(FaultKind::Constraint, message));
     }
     for name in &source.names {
-        let set = if *name == STATE_NAME { &open::STATE_FILE } else { &open::LOGS_FILE };
+        let set = if *name == STATE_NAME { &migrations::STATE_FILE } else { &migrations::LOGS_FILE };
         check(&drafts.join(name), set).await.map_err(|fault| named(fault, file))?;
     }
     begin_anew(&drafts.join(STATE_NAME), is_own, random).await?;
@@ -196,7 +197,7 @@ async fn check(path: &Path, set: &Set) -> Result<()> {
             return Err(Fault::new(FaultKind::Damaged, format!("it is damaged: {damage}")));
         }
         // Names what a newer Beadle wrote.
-        open::unapplied(&db, set).await.map(|_| ())
+        migrations::unapplied(&db, set).await.map(|_| ())
     };
     let checked = checked.await;
     db.close().await;

@@ -4,13 +4,14 @@ use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
     ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
-    keys, log_room, logs, open, placement, prune, queues, reports, restore, room, schedules, sharing, sinks,
-    sizes, suspects, task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    keys, log_days, log_room, logs, migrations, moving, open, placement, prune, queues, reports, restore,
+    room, schedules, sharing, sinks, sizes, suspects, task_history, tasks, ticks, tokens, transition, unique,
+    upkeep, waiting, workers, writer,
 };
 
 /// Every statement over the state.
 pub fn state() -> Vec<&'static Sql> {
-    let mut all: Vec<&Sql> = of_lists().collect();
+    let mut all: Vec<&Sql> = of_lists().chain(moving::statements(moving::Home::State)).collect();
     for some in [
         ids::STATEMENTS,
         writer::STATEMENTS,
@@ -48,11 +49,14 @@ pub fn state() -> Vec<&'static Sql> {
         sinks::STATEMENTS,
         workers::STATEMENTS,
         sharing::STATEMENTS,
+        upkeep::STATEMENTS,
         prune::STATEMENTS,
+        migrations::STATEMENTS,
         open::STATEMENTS,
         beside::STATEMENTS,
         backup::STATEMENTS,
         restore::STATEMENTS,
+        moving::STATEMENTS,
         doctor::STATEMENTS,
     ] {
         all.extend(some);
@@ -67,5 +71,6 @@ pub fn of_lists() -> impl Iterator<Item = &'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    [logs::STATEMENTS, log_room::STATEMENTS, &[&doctor::LOG_ENDS]].concat()
+    let own = [logs::STATEMENTS, log_room::STATEMENTS, log_days::STATEMENTS, &[&doctor::LOG_ENDS]].concat();
+    own.into_iter().chain(moving::statements(moving::Home::Logs)).collect()
 }

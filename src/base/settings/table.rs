@@ -90,6 +90,10 @@ keys! {
     "database" One "PostgreSQL database in the place of the SQLite files, which several daemons may share",
         "off, or a URL such as postgres://beadle@db.example.org/beadle",
         |s, v| put_or_off(&mut s.database, last(v), accept_database), |s| show_or_off(s.database.as_deref(), hide_password);
+    "database_connections" One "Connections of this daemon to that database",
+        "a whole number from 8 to 1000",
+        |s, v| accept_count(last(v), 8..=1_000).and_then(|n| u32::try_from(n).ok()).map(|n| s.database_connections = n),
+        |s| s.database_connections.to_string();
     "lease" One "How long a daemon on PostgreSQL may be silent before others take over what it runs",
         "a length from 2s to 1h, such as 30s",
         |s, v| accept_length(last(v), 2_000..=3_600_000).map(|length| s.lease = length), |s| show_length(s.lease);

@@ -41,6 +41,7 @@ fn the_defaults_are_the_products() {
             "listen=127.0.0.1:7878",
             "data_dir=/var/empty/beadle",
             "database=off",
+            "database_connections=12",
             "lease=30s",
             "slots=4",
             "labels=",

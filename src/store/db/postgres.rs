@@ -8,12 +8,12 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::{ACQUIRE_TIMEOUT, STATEMENT_CACHE};
+use super::{ACQUIRE_TIMEOUT, STATEMENT_CACHE, Tx};
 use crate::base::clock;
 use crate::store::fault::{Fault, FaultKind, Result};
 
-/// Connections for reading.
-const READERS: u32 = 8;
+/// Connections that are not for what clients read: the daemon's own two, three for transactions, one that listens.
+const NOT_FOR_READING: u32 = 6;
 /// Connections for transactions that are kept for the next one: the writer's, the log's, and one to spare.
 const IDLE_MAX: usize = 3;
 /// How long a connection may take to be there.
@@ -40,15 +40,16 @@ pub struct PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Connects to the database of this URL.
-    pub(super) async fn open(url: &str) -> Result<PostgresDatabase> {
+    /// Connects to the database of this URL, with about so many connections in all.
+    pub(super) async fn open(url: &str, connections: u32) -> Result<PostgresDatabase> {
         let options = url
             .parse::<PgConnectOptions>()?
             .statement_cache_capacity(STATEMENT_CACHE)
             .application_name("beadle")
             .options(SESSION)
             .disable_statement_logging();
-        let pool = pool(READERS).connect_with(options.clone()).await?;
+        let readers = connections.saturating_sub(NOT_FOR_READING).max(1);
+        let pool = pool(readers).connect_with(options.clone()).await?;
         Ok(PostgresDatabase { pool, options, idle: Mutex::default() })
     }
 
@@ -179,6 +180,17 @@ impl PostgresTransaction {
         Ok(())
     }
 
+    /// Sends lines to a `COPY .. FROM STDIN` and gives the number of rows. It spoils the transaction as any statement
+    /// that fails.
+    async fn copy_in(&mut self, statement: &'static str, lines: Vec<u8>) -> Result<u64> {
+        self.begin_statement()?;
+        let mut copy = self.connection.copy_in_raw(statement).await?;
+        copy.send(lines).await?;
+        let count = copy.finish().await?;
+        self.has_failed = false;
+        Ok(count)
+    }
+
     /// Commits, and gives the connection to whom it may be of use.
     pub(super) async fn commit(mut self) -> Result<PgConnection> {
         super::refuse_failed(self.has_failed)?;
@@ -193,5 +205,15 @@ impl PostgresTransaction {
         super::refuse_failed(self.has_failed)?;
         self.has_failed = true;
         Ok(())
+    }
+}
+
+impl Tx {
+    /// Sends lines to a `COPY .. FROM STDIN` and gives the number of rows.
+    pub(in crate::store) async fn copy_in(&mut self, statement: &'static str, lines: Vec<u8>) -> Result<u64> {
+        match self {
+            Tx::Sqlite(_) => Err(Fault::bug("rows are copied into PostgreSQL only")),
+            Tx::Postgres { transaction, .. } => transaction.copy_in(statement, lines).await,
+        }
     }
 }

@@ -51,6 +51,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("restore.checked", "in the process of `beadle restore`: daemon::backup"),
     ("restore.moved", "in the process of `beadle restore`: daemon::backup"),
     ("restore.placed", "in the process of `beadle restore`: daemon::backup"),
+    ("move.begun", "in the process of `beadle migrate`: daemon::moving"),
+    ("move.sent", "in the process of `beadle migrate`: daemon::moving"),
+    ("move.compared", "in the process of `beadle migrate`: daemon::moving"),
+    ("move.committed", "in the process of `beadle migrate`: daemon::moving"),
     ("upgrade.backed", "needs a store of an earlier version: daemon::upgrade"),
     ("upgrade.copied", "needs a store of an earlier version: daemon::upgrade"),
 ];

@@ -30,6 +30,7 @@ mod logs;
 mod measures;
 mod metrics;
 mod mixed;
+mod moving;
 mod nudges;
 mod own_log;
 mod parameters;

@@ -4,11 +4,12 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -17,56 +18,60 @@ use std::time::Duration;
 use beadle::base::environment::variable;
 use sqlx::{Connection, PgConnection};
 
-use super::program::program;
+use super::program::{program, shown};
 use super::wait::{now, until};
 
 /// initdb and the first start on a slow disk.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// The usual one, which here only stands in the name of a socket.
+const PORT: u16 = 5432;
+
 /// A socket's path has at most 107 bytes; longer temporary directories are not used.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
-/// Runs with the cluster's directory as `$1` and its further settings as `$2`, and ends with its standard input, which is
-/// over when the test process is gone. For each line of it the server is stopped at once and started again. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
+/// Runs with the cluster's directory as `$1` and further options of the server behind it, and ends with its standard
+/// input, which is over when the test process is gone. For each line of it the server is stopped at once and started again. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
 const GUARDIAN: &str = r#"
 cd "$1" || exit 1
+place=$1; shift
 init() { initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync "$@"; }
 { init --locale-provider=icu --icu-locale=en || { rm -rf data; init; }; } >server.log 2>&1 </dev/null || exit 1
 start() {
-  postgres -D data -k "$PWD" -c listen_addresses= -c fsync=off -c full_page_writes=off -c shared_buffers=16MB \
-    -c max_connections=300 -c max_wal_size=256MB $1 >>server.log 2>&1 </dev/null &
+  postgres -D data -k "$place" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+    -c shared_buffers=16MB -c max_connections=300 -c max_wal_size=256MB "$@" >>server.log 2>&1 </dev/null &
   server=$!
 }
 stop() { kill -QUIT "$server" 2>/dev/null; wait "$server"; }
-start "$2"
-while read -r _; do stop; start "$2"; done
+start "$@"
+while read -r _; do stop; start "$@"; done
 stop
 cd /
-rm -rf "$1"
+rm -rf "$place"
 "#;
-
-/// The socket of the cluster; only once there is one.
-pub fn postgres_socket() -> PathBuf {
-    let cluster = CLUSTER.get().and_then(Option::as_ref).expect("a database was asked for before");
-    cluster.directory.join(".s.PGSQL.5432")
-}
 
 /// The URL of a fresh, empty database; `None`, with a printed line, when this machine has no PostgreSQL server.
 ///
 /// Panics in that case when `CI=true`: there a skipped test would look like a passed one.
 pub fn postgres_url() -> Option<String> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    // What a crash of the server would lose nobody asks of it.
-    let start = || Cluster::start("-c synchronous_commit=off");
-    let cluster = CLUSTER.get_or_init(start).as_ref().or_else(skipped)?;
+    let cluster = CLUSTER.get_or_init(Cluster::start).as_ref().or_else(skipped)?;
     let name = format!("beadle_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     cluster.create_database(&name);
     Some(cluster.url(&name))
 }
 
+static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+
 fn skipped<T>() -> Option<T> {
     println!("skipped on PostgreSQL: no initdb and postgres on PATH or in /usr/lib/postgresql/*/bin");
     None
+}
+
+/// The socket of the cluster; only once there is one.
+pub fn postgres_socket() -> PathBuf {
+    let cluster = CLUSTER.get().and_then(Option::as_ref).expect("a database was asked for before");
+    cluster.directory.join(".s.PGSQL.5432")
 }
 
 /// A server of its own, for a test that stops it. It keeps what it has committed.
@@ -75,7 +80,7 @@ pub struct Server(Cluster);
 impl Server {
     /// Starts one; `None`, with a printed line, where there is none.
     pub fn start() -> Option<Server> {
-        let server = Server(Cluster::start("").or_else(skipped)?);
+        let server = Server(Cluster::start_with(&["synchronous_commit=on".to_owned()]).or_else(skipped)?);
         server.0.create_database("beadle");
         Some(server)
     }
@@ -94,22 +99,105 @@ impl Server {
 
     /// Ends the sessions of everybody else.
     pub fn end_sessions(&self) {
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'beadle' AND pid <> pg_backend_pid()";
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE datname = 'beadle' AND pid <> pg_backend_pid()";
         // One that is just ending may take us along.
         let _ = self.0.execute("beadle", ended);
     }
 }
 
-static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+/// A server on a port of its own that speaks TLS.
+pub struct EncryptedServer {
+    /// The certificate of the authority that signed the server's.
+    pub authority: PathBuf,
+    /// That of another one.
+    pub stranger: PathBuf,
+    cluster: Cluster,
+}
+
+impl EncryptedServer {
+    /// The URL of its first database over TCP.
+    pub fn url(&self, mode: &str, authority: &Path) -> String {
+        let (port, authority) = (self.cluster.port, authority.display());
+        format!("postgres://postgres@localhost:{port}/postgres?sslmode={mode}&sslrootcert={authority}")
+    }
+}
+
+/// A server whose certificate is for `localhost`; `None`, with a printed line, without PostgreSQL or `openssl`.
+pub fn encrypted_server() -> Option<EncryptedServer> {
+    let has_openssl = program("openssl").arg("version").output().is_ok_and(|output| output.status.success());
+    let Some(binaries) = binaries().filter(|_| has_openssl) else {
+        println!("skipped: no PostgreSQL server, or no openssl on PATH");
+        return None;
+    };
+    let owner = owner();
+    let directory = directory(owner);
+    for name in ["authority", "stranger"] {
+        certificate(&directory, name, &["-subj", &format!("/CN={name}")]);
+    }
+    let signed = ["-subj", "/CN=server", "-CA", "authority.crt", "-CAkey", "authority.key"];
+    let named = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
+    certificate(&directory, "server", &[&signed[..], &named].concat());
+    for name in ["server.crt", "server.key"] {
+        let file = directory.join(name);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
+        if let Some((user, group)) = owner {
+            chown(&file, Some(user), Some(group)).expect("root may give a file away");
+        }
+    }
+    // Free at this moment; nobody else is told of it.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a free port").port();
+    let options = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", directory.join("server.crt").display()),
+        format!("ssl_key_file={}", directory.join("server.key").display()),
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+    ];
+    let (authority, stranger) = (directory.join("authority.crt"), directory.join("stranger.crt"));
+    Some(EncryptedServer {
+        authority,
+        stranger,
+        cluster: Cluster::start_in((binaries, owner, directory), port, &options),
+    })
+}
+
+/// Makes a key and a certificate, `NAME.key` and `NAME.crt`.
+fn certificate(directory: &Path, name: &str, more: &[&str]) {
+    let mut openssl = program("openssl");
+    openssl
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
+        .args(more)
+        .current_dir(directory);
+    let output = openssl.output().expect("openssl starts");
+    assert!(output.status.success(), "{}", shown(&output));
+}
 
 /// A running cluster. The end of the process, or a drop, closes `guardian`, which is what ends the cluster.
 struct Cluster {
     directory: PathBuf,
+    port: u16,
     guardian: File,
 }
 
 impl Cluster {
-    fn start(settings: &str) -> Option<Cluster> {
+    fn start() -> Option<Cluster> {
+        Cluster::start_with(&[])
+    }
+
+    fn start_with(options: &[String]) -> Option<Cluster> {
         let Some(binaries) = binaries() else {
             assert!(
                 variable("CI").as_deref() != Some("true"),
@@ -119,13 +207,20 @@ impl Cluster {
             return None;
         };
         let owner = owner();
-        let directory = directory(owner);
+        Some(Cluster::start_in((binaries, owner, directory(owner)), PORT, options))
+    }
+
+    fn start_in(
+        (binaries, owner, directory): (PathBuf, Option<(u32, u32)>, PathBuf),
+        port: u16,
+        options: &[String],
+    ) -> Cluster {
         let path = format!("{}:/usr/bin:/bin", binaries.display());
         let mut guardian = program("/bin/sh");
         guardian
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&directory)
-            .arg(settings)
+            .args(options.iter().flat_map(|option| ["-c", option]))
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C")
@@ -135,7 +230,8 @@ impl Cluster {
             .stderr(Stdio::null());
         run_as(&mut guardian, owner);
         let mut guardian = guardian.spawn().expect("/bin/sh starts");
-        let cluster = Cluster { directory, guardian: words(guardian.stdin.take()) };
+        let stdin = guardian.stdin.take().expect("standard input was asked for");
+        let cluster = Cluster { directory, port, guardian: OwnedFd::from(stdin).into() };
         let begun = now();
         until("PostgreSQL to answer", START_LIMIT * 2, || {
             let ended = guardian.try_wait().expect("a child can be waited for").is_some();
@@ -143,11 +239,12 @@ impl Cluster {
             assert!(!hopeless, "PostgreSQL did not start:\n{}", cluster.log());
             cluster.reaches("postgres").then_some(())
         });
-        Some(cluster)
+        cluster
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@localhost/{database}?host={}", self.directory.display())
+        let (port, directory) = (self.port, self.directory.display());
+        format!("postgres://postgres@localhost:{port}/{database}?host={directory}")
     }
 
     fn log(&self) -> String {
@@ -156,7 +253,8 @@ impl Cluster {
 
     fn reaches(&self, database: &str) -> bool {
         // The socket appears a little before the server accepts, so only a session tells.
-        self.directory.join(".s.PGSQL.5432").exists() && self.execute(database, "SELECT 1").is_ok()
+        self.directory.join(format!(".s.PGSQL.{}", self.port)).exists()
+            && self.execute(database, "SELECT 1").is_ok()
     }
 
     fn create_database(&self, name: &str) {
@@ -177,10 +275,6 @@ impl Cluster {
         });
         session.join().expect("a database session does not panic")
     }
-}
-
-fn words(stdin: Option<ChildStdin>) -> File {
-    OwnedFd::from(stdin.expect("standard input was asked for")).into()
 }
 
 /// The directory that holds both `initdb` and `postgres`; the newest version when several are installed.
@@ -271,7 +365,7 @@ mod self_test {
             assert!(postgres_url().is_none());
             return;
         }
-        let cluster = Cluster::start("").expect("the programs are there");
+        let cluster = Cluster::start().expect("the programs are there");
         let directory = cluster.directory.clone();
         assert!(directory.join("data/postmaster.pid").exists());
         // The kernel does the same with every open pipe of a process that ends.

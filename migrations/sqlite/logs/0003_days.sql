@@ -1,0 +1,2 @@
+-- On PostgreSQL output lies in days, so that the oldest day goes whole: no row of it is deleted, and the disk is given back
+-- at once. SQLite has one table, whose pages are given back by the daemon.

@@ -1,0 +1,1 @@
+-- How PostgreSQL keeps the tables small that change all the time. SQLite leaves no old rows behind.
