@@ -101,7 +101,7 @@ impl Yaml<'_> {
             let event = self.next();
             let value = self.value(event);
             if key == "<<" {
-                merged = value.as_object().expect("only a table can be merged").clone();
+                merged.clone_from(value.as_object().expect("only a table can be merged"));
             } else {
                 assert!(own.insert(key.clone(), value).is_none(), "{key} stands twice");
             }
