@@ -18,12 +18,12 @@ use crate::base::random::{Random, SystemRandom};
 use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
-use crate::domain::access::{Grant, GrantVerb};
 use crate::domain::health::HealthStatus;
 use crate::engine::dispatcher;
+use crate::engine::lease::Lease;
 use crate::engine::places::Slots;
 use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
-use crate::engine::tokens::{SECRET_BYTES, TokenBoard, digest};
+use crate::engine::tokens::TokenBoard;
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
     Engine, EngineSettings, Parts, health, health_news, log_watch, processes, reaper, recent, recorder,
@@ -31,7 +31,6 @@ use crate::engine::{
 };
 use crate::exec::{self, Handlers};
 use crate::notify::Speaker;
-use crate::store::tokens::PutToken;
 use crate::store::upgrade::{self, Upgrade};
 use crate::store::workers::{RetireWorker, StartWorker};
 use crate::store::{Refusal, Store, Writer};
@@ -43,14 +42,19 @@ mod daemon;
 mod doctor;
 mod door;
 mod hosting;
+mod sharing;
+mod token;
 
 use door::Door;
+use token::{AdminToken, admin_token};
 
-pub use crate::exec::browse;
+pub use crate::exec::{browse, keep_guard};
 pub use daemon::{Daemon, DaemonBuilder, RunningDaemon, StartError};
 
 /// After the grace: how long the end of what was killed may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of what the cookies of a daemon's attempts begin with.
+const MARK_BYTES: usize = 8;
 /// Between the last change and the end of the streams.
 const CLOSING_GRACE: Duration = Duration::from_millis(200);
 
@@ -98,10 +102,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let speaker = Speaker { host: host_name(), instance: worker_name() };
     let outlets = sinks::prepare(&settings.sinks, &speaker)?;
-    let upgrade = if settings.no_backup { Upgrade::WithoutBackup } else { Upgrade::AfterBackup };
-    let store = Store::open_directory_after(&settings.data_dir, upgrade, clock.as_ref(), random.as_ref())
-        .await
-        .map_err(|fault| fault.to_string())?;
+    let store = open_store(&settings, clock.as_ref(), random.as_ref()).await?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|error| format!("{} cannot be listened on: {error}", settings.listen))?;
@@ -115,6 +116,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     clear_copies(&settings.data_dir, &ground);
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
+    sharing::keep_worker(&settings.data_dir, &engine)?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
     points::reach("start.token_known");
     // Results that a store in trouble could not take, before anybody asks which attempts are lost.
@@ -139,6 +141,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     // The rows `store` and `logs` say how the stores are, not how their watchers are.
     keepers.keep(&engine, "store-watch", store_watch::run);
     keepers.keep(&engine, "log-watch", log_watch::run);
+    sharing::start(&engine, (&supervisor, &keepers), role);
     engine.start_sinks(&supervisor, outlets);
 
     let stop_door = CancellationToken::new();
@@ -156,6 +159,17 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
         drop(end);
     }));
     Ok(RunningDaemon { address, url, data_dir: settings.data_dir, admin_token, shutdown, ended })
+}
+
+async fn open_store(settings: &Settings, clock: &dyn Clock, random: &dyn Random) -> Result<Store, String> {
+    let data_dir = &settings.data_dir;
+    let opened = if let Some(url) = &settings.database {
+        Store::open_shared(data_dir, url, clock, random).await
+    } else {
+        let upgrade = if settings.no_backup { Upgrade::WithoutBackup } else { Upgrade::AfterBackup };
+        Store::open_directory_after(data_dir, upgrade, clock, random).await
+    };
+    opened.map_err(|fault| fault.to_string())
 }
 
 /// Copies of old stores that cannot be removed stop no start.
@@ -231,10 +245,16 @@ async fn build(
     let worker_name = worker_name();
     let slots = i32::try_from(settings.slots).unwrap_or(i32::MAX);
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let started = StartWorker { name: worker_name.clone(), version, slots };
+    let sharing = store.sharing();
+    let lease = sharing.as_ref().map(|_| settings.lease);
+    let predecessor = sharing.as_ref().and_then(|_| sharing::predecessor(&data_dir, store.reader().epoch()));
+    let started = StartWorker { name: worker_name.clone(), version, slots, lease, predecessor };
+    // Counted from before it is asked for.
+    let lease = lease.map_or_else(Lease::unneeded, Lease::begin);
     let worker = writer.apply(started).await.map_err(refusal)?.answer;
     points::reach("start.worker_listed");
     let Ground { health, clock, random } = ground;
+    let random_mark = random.hex(MARK_BYTES) + ".";
     Ok(Engine::new(Parts {
         reader: store.reader(),
         metrics: writer.metrics().clone(),
@@ -254,6 +274,10 @@ async fn build(
         settings: engine_settings(settings, data_dir, (work_directory, report_directory)),
         worker,
         worker_name,
+        mark: random_mark,
+        lease,
+        predecessor,
+        sharing,
         shutdown: Shutdown::default(),
         health,
         recent: recent::Recent::default(),
@@ -343,53 +367,6 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, listening.port()).into(),
         _ => listening,
     }
-}
-
-/// The token in the data directory.
-struct AdminToken {
-    secret: String,
-    is_revoked: bool,
-}
-
-impl std::fmt::Debug for AdminToken {
-    /// Never shows the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdminToken").field("is_revoked", &self.is_revoked).finish_non_exhaustive()
-    }
-}
-
-/// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
-async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<AdminToken, String> {
-    let path = data_dir.join("admin.token");
-    let secret = match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
-        Ok(_) => return Err(format!("{} is empty; remove it to get a new token", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let secret = engine.random.hex(SECRET_BYTES);
-            write_private(&path, &format!("{secret}\n"))?;
-            points::reach("start.token_written");
-            secret
-        }
-        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
-    };
-    let digest = digest(&secret);
-    let asked = |fault: crate::store::Fault| fault.to_string();
-    let mut is_revoked = false;
-    // One that was revoked stays so: only a file that is gone makes a new token.
-    if engine.reader.knows_token(&digest).await.map_err(asked)? {
-        is_revoked = engine.reader.viewer(&digest, engine.clock.now()).await.map_err(asked)?.is_none();
-        if is_revoked {
-            let file = path.display();
-            tracing::warn!(
-                "the token in {file} was revoked; remove the file and start again to get a new one"
-            );
-        }
-    } else {
-        let grants = vec![Grant::of(GrantVerb::Admin)];
-        let put = PutToken { name: "admin".to_owned(), digest, grants };
-        engine.writer.apply(put).await.map_err(refusal)?;
-    }
-    Ok(AdminToken { secret, is_revoked })
 }
 
 /// Writes a file that only we may read, whole or not at all.

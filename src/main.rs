@@ -5,5 +5,6 @@ fn main() -> std::process::ExitCode {
         serve: beadle::app::run,
         sdl: beadle::graphql::sdl,
         browse: beadle::app::browse,
+        guard: beadle::app::keep_guard,
     })
 }

@@ -108,6 +108,13 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn monotonic(&self) -> Instant;
 }
 
+/// Time since the machine's boot. It goes on while the machine sleeps, and is the same for all processes.
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or_default());
+    Duration::new(seconds, nanos)
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -23,6 +23,8 @@ pub const ENVIRONMENT_PREFIX: &str = "BEADLE_";
 pub const FILE_NAME: &str = "beadle.toml";
 /// The key of the data directory, the only setting that is needed before the file can be found.
 pub const DATA_DIR: &str = "data_dir";
+/// The key of the database, whose value may hold a password.
+const DATABASE: &str = "database";
 
 /// The longest settings file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -102,6 +104,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where everything durable lives.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database that stands in the place of the SQLite files, as a URL.
+    pub database: Option<String>,
+    /// How long a worker on that database is taken for alive without a sign of life.
+    pub lease: Duration,
     /// Jobs that run at once.
     pub slots: usize,
     /// The longest time that a lost nudge can delay anything.
@@ -225,6 +231,8 @@ impl Settings {
         Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878),
             data_dir,
+            database: None,
+            lease: Duration::from_secs(30),
             slots: cores.saturating_mul(2).max(4),
             poll_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
@@ -297,6 +305,7 @@ impl Loaded {
             let origin = origin(key);
             (key.set)(&mut self.settings, &entry.values).map_err(|accepted| {
                 let given = entry.values.join(",");
+                let given = if key.name == DATABASE { value::hide_password(&given) } else { given };
                 format!("`{}` cannot be {given:?} ({origin}): {accepted}", key.name)
             })?;
             self.origins[place] = origin;

@@ -67,6 +67,8 @@ pub struct Daemon {
     pub sdl: fn() -> String,
     /// Shows a local page in the user's browser.
     pub browse: fn(&Path) -> Result<(), String>,
+    /// Stands beside a daemon and ends its attempts, which bear this mark, when its lease is over.
+    pub guard: fn(&str),
 }
 
 /// A task daemon you talk to in GraphQL.
@@ -94,6 +96,12 @@ struct Global {
 enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
+    /// Stand beside a daemon; started by it
+    #[command(hide = true)]
+    Guard {
+        /// What the cookies of its attempts begin with
+        mark: String,
+    },
     /// Run a task, or a command after --
     Run(Box<run::RunArgs>),
     /// Stream a job's log and exit with the job's code
@@ -266,6 +274,10 @@ fn program(
 fn dispatch(context: &mut Context, command: Command, data_dir: Option<PathBuf>) -> Result<u8, Stop> {
     match command {
         Command::Serve(args) => serve::serve(context, &args, data_dir.as_deref()),
+        Command::Guard { mark } => {
+            (context.daemon.guard)(&mark);
+            Ok(exit::OK)
+        }
         Command::Config(args) => serve::config(context, &args, data_dir.as_deref()),
         Command::Run(args) => run::run(context, *args),
         Command::Retry(args) => run::retry(context, args),

@@ -31,7 +31,13 @@ pub struct Worker {
     pub slots: i32,
     /// When it started.
     pub started_at: Timestamp,
-    /// When it stopped in order.
+    /// When it stopped in order, or was taken for dead.
     #[graphql(skip)]
     pub stopped_at: Option<Timestamp>,
+    /// When it was last known to be there, where several share the store.
+    #[graphql(skip)]
+    pub seen_at: Option<Timestamp>,
+    /// Since when it takes nothing more.
+    #[graphql(skip)]
+    pub draining_at: Option<Timestamp>,
 }

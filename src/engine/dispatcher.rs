@@ -66,7 +66,8 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         engine.running.stop(job);
     }
     loop {
-        if engine.shutdown.is_begun() {
+        // Without a lease nothing is taken.
+        if engine.shutdown.is_begun() || engine.lease.is_over() {
             return Ok(poll);
         }
         let now = engine.clock.now();

@@ -100,6 +100,10 @@ impl Engine {
     pub async fn check_cursor(&self, after: EventCursor) -> Result<(), StreamEnd> {
         let epoch = self.reader.epoch();
         let oldest = self.reader.oldest_event().await?;
+        if self.sharing.is_some() && after.seq > self.writer.cursor().seq {
+            // Another worker gave it, of whose commit we have not heard yet.
+            self.writer.saw(self.own.newest_event().await?);
+        }
         let latest = self.writer.cursor();
         // Everything up to the event before the oldest kept one may be gone; in an emptied feed everything is.
         let seq = if oldest == 0 { latest.seq } else { oldest - 1 };

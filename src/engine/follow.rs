@@ -26,8 +26,9 @@ use crate::store::{Fault, FaultKind};
 
 /// After news that did not concern us: others' changes are not looked at more often than this.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-/// Nobody waits longer than this without looking.
+/// Nobody waits longer than this without looking; what another worker writes is looked for more often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(250);
 
 /// One step of a followed job.
 #[derive(Debug, Clone)]
@@ -191,7 +192,7 @@ impl Follow {
     async fn wait(&mut self) -> Result<Reason, StreamEnd> {
         let began = self.engine.clock.monotonic();
         loop {
-            let left = LOOK_EVERY.saturating_sub(self.engine.clock.monotonic().duration_since(began));
+            let left = self.look_every().saturating_sub(self.engine.clock.monotonic().duration_since(began));
             let stopping = |_| StreamEnd::from(Fault::new(FaultKind::Stopping, "stopping"));
             let woken = clock::within(left, async {
                 tokio::select! {
@@ -212,6 +213,12 @@ impl Follow {
                 Some(Some(false)) => {}
             }
         }
+    }
+
+    fn look_every(&self) -> Duration {
+        let is_here = self.at.as_ref().is_none_or(|attempt| self.engine.running.contains(attempt.id));
+        let may_be_elsewhere = self.engine.sharing.is_some() && !is_here && !self.is_log_complete;
+        if may_be_elsewhere { LOOK_ELSEWHERE } else { LOOK_EVERY }
     }
 
     fn has_new_lines(&self) -> bool {

@@ -11,10 +11,12 @@ pub mod health;
 pub mod health_news;
 pub mod incidents;
 pub mod jobs;
+pub mod lease;
 pub mod listener;
 pub mod log_watch;
 pub mod logs;
 pub mod metrics;
+pub mod others;
 pub mod parameters;
 pub mod places;
 pub mod processes;
@@ -55,7 +57,7 @@ use crate::base::shutdown::Shutdown;
 use crate::domain::id::WorkerId;
 use crate::exec::{Cgroup, Handlers};
 use crate::store::logs::Logs;
-use crate::store::{Care, Reader, Writer};
+use crate::store::{Care, Reader, Sharing, Writer};
 
 /// Pause before the store is asked again that could not take or give something.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -124,6 +126,14 @@ pub struct Parts {
     pub worker: WorkerId,
     /// This worker's name: host and process id.
     pub worker_name: String,
+    /// What the cookies of this daemon's attempts begin with.
+    pub mark: String,
+    /// How long this worker may run what it took.
+    pub lease: lease::Lease,
+    /// The worker before it in the same data directory.
+    pub predecessor: Option<WorkerId>,
+    /// What it shares with other workers, where there may be any.
+    pub sharing: Option<Sharing>,
     /// When the daemon began.
     pub started_at: Timestamp,
     /// The stop, soft and hard.
@@ -156,6 +166,12 @@ impl Engine {
     /// The engine made of its parts.
     pub fn new(parts: Parts) -> Engine {
         Engine(Arc::new(parts))
+    }
+
+    /// Whether a worker that is gone was the one before us on this machine. Who has the store for himself was before us
+    /// all the more.
+    pub fn is_of_predecessor(&self, worker: WorkerId) -> bool {
+        worker != self.worker && (self.sharing.is_none() || Some(worker) == self.predecessor)
     }
 
     /// What keeping a part alive needs.

@@ -107,9 +107,9 @@ impl Drop for Held {
     }
 }
 
-/// A random name for an attempt.
+/// A random name for an attempt, which begins with this daemon's mark.
 pub fn cookie(engine: &Engine) -> String {
-    engine.random.hex(COOKIE_BYTES)
+    engine.mark.clone() + &engine.random.hex(COOKIE_BYTES)
 }
 
 /// Begins an attempt that is committed and listed.
@@ -140,7 +140,7 @@ impl Worker for Host {
         let engine = Engine(self.0.upgrade()?);
         // Said before the look at the places: whoever gives one back from here on sees it.
         engine.slots.0.has_left.store(true, Ordering::SeqCst);
-        if engine.shutdown.is_begun() || engine.slots.free() + vacated_count == 0 {
+        if engine.shutdown.is_begun() || engine.lease.is_over() || engine.slots.free() + vacated_count == 0 {
             return None;
         }
         let held = engine.slots.take(starting::room(&engine, CLAIM_MAX), vacated_count);

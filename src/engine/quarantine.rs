@@ -34,7 +34,8 @@ impl Sentences {
 /// Judges the attempts that dead daemons left open.
 pub async fn sentences(engine: &Engine, open: &[OpenAttempt]) -> Result<Sentences, String> {
     let told = |fault: Fault| fault.to_string();
-    let dead: Vec<_> = open.iter().filter(|one| one.worker != engine.worker).collect();
+    // Of a worker elsewhere nobody knows when it died, or whether it was only cut off.
+    let dead: Vec<_> = open.iter().filter(|one| engine.is_of_predecessor(one.worker)).collect();
     let ids: Vec<_> = dead.iter().map(|one| one.attempt).collect();
     let known = engine.own.left_open(&ids).await.map_err(told)?;
     let (dead, left): (Vec<_>, Vec<_>) =

@@ -18,12 +18,13 @@ use crate::store::writer::Refusal;
 /// Attempts that one round deals with.
 const ROUND_MAX: usize = 1_000;
 
-/// Ends every open attempt that nobody runs: of a dead daemon, or of a claim whose answer was lost.
+/// Ends every open attempt that nobody runs: of dead daemons, or of a claim whose answer was lost.
 pub async fn recover(engine: &Engine) -> Result<usize, String> {
     let mut count = 0;
     let mut after = AttemptId(0);
     loop {
-        let mut open = engine.own.open_attempts(after, ROUND_MAX).await.map_err(|fault| fault.to_string())?;
+        let open = engine.own.open_attempts(engine.worker, after, ROUND_MAX).await;
+        let mut open = open.map_err(|fault| fault.to_string())?;
         let Some(last) = open.last() else { return Ok(count) };
         after = last.attempt;
         open.retain(|one| {
@@ -75,7 +76,10 @@ async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Resu
             (AttemptOutcome::Interrupted, "it was taken, but the store's answer was lost: it never began")
         }
         (true, false) => (AttemptOutcome::Lost, "its runner failed"),
-        (false, _) => (AttemptOutcome::Lost, "the daemon that ran it died"),
+        (false, _) if engine.is_of_predecessor(open.worker) => {
+            (AttemptOutcome::Lost, "the daemon that ran it died")
+        }
+        (false, _) => (AttemptOutcome::Lost, "its worker died, or was cut off from the database"),
     };
     let ended = Ended {
         log_bytes: log.byte_count,

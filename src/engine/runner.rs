@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::lease::Term;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{Begun, End, Underway};
@@ -39,6 +40,7 @@ enum StopCause {
     Timeout,
     Idle,
     Shutdown,
+    Lapse,
 }
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`. Gives whether
@@ -49,7 +51,14 @@ pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Pla
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
     engine.metrics.started(&claimed.job.queue_name, engine.clock.now().since(due_at));
     let began = engine.clock.monotonic();
-    let mut ended = execute(engine, &claimed, entry.stop.clone(), place.clone()).await;
+    // From before the start on: a lease that is over even for a moment ends it.
+    let term = engine.lease.watch();
+    let mut ended = execute(engine, &claimed, (entry.stop.clone(), &term), place.clone()).await;
+    if term.is_over() && ended.outcome != AttemptOutcome::Interrupted {
+        // Others may have started it anew since, whatever became of it here.
+        let message = format!("its worker could not renew its lease ({})", ended.message);
+        ended = Ended { outcome: AttemptOutcome::Lost, message, ..ended };
+    }
     ended.at.get_or_insert_with(|| engine.clock.now());
     let outcome = ended.outcome.word();
     let ran = engine.clock.monotonic().duration_since(began);
@@ -64,7 +73,12 @@ pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Pla
     leaves_place && stored.is_some()
 }
 
-async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>, place: Place) -> Ended {
+async fn execute(
+    engine: &Engine,
+    claimed: &Claimed,
+    (stop, term): (watch::Receiver<bool>, &Term),
+    place: Place,
+) -> Ended {
     if let Some(ended) = refuse_to_start(engine, &stop) {
         return unstarted(engine, claimed, ended).await;
     }
@@ -107,7 +121,7 @@ async fn execute(engine: &Engine, claimed: &Claimed, stop: watch::Receiver<bool>
     let spawned = record_spawn(engine, claimed, spawned_of(underway.identity(), ran), &over);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
-        let ended = watch(engine, claimed, underway, (stop, silence), heard.clone()).await;
+        let ended = watch(engine, claimed, underway, (stop, silence, term.clone()), heard.clone()).await;
         over.cancel();
         ended
     };
@@ -207,6 +221,11 @@ pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> 
     if *stop.borrow() {
         return Some(Ended::without_process(AttemptOutcome::Cancelled, "cancelled before it was started"));
     }
+    if engine.lease.is_over() {
+        let message = "its worker's lease was over before it was started";
+        let ended = Ended::without_process(AttemptOutcome::Interrupted, message);
+        return Some(Ended { is_unbegun: true, ..ended });
+    }
     let message = "the daemon was stopped before it was started";
     engine.shutdown.is_forced().then(|| Ended::without_process(AttemptOutcome::Interrupted, message))
 }
@@ -244,7 +263,7 @@ async fn watch(
     engine: &Engine,
     claimed: &Claimed,
     mut underway: Underway,
-    (mut stop, silence): (watch::Receiver<bool>, watch::Receiver<bool>),
+    (mut stop, silence, mut term): (watch::Receiver<bool>, watch::Receiver<bool>, Term),
     heard: watch::Receiver<Reported>,
 ) -> Ended {
     let cause = tokio::select! {
@@ -253,12 +272,15 @@ async fn watch(
         () = time_over(engine, claimed, heard) => StopCause::Timeout,
         () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
         () = engine.shutdown.forced() => StopCause::Shutdown,
+        () = term.over() => StopCause::Lapse,
     };
     underway.terminate();
-    let grace = claimed.job.kill_grace.to_std();
+    // Once the lease is over there is no time for manners.
+    let grace = if cause == StopCause::Lapse { Duration::ZERO } else { claimed.job.kill_grace.to_std() };
     let end = tokio::select! {
         end = underway.wait() => Some(end),
         () = grace_over(engine, grace) => None,
+        () = term.over(), if cause != StopCause::Lapse => None,
     };
     let (underway, end) = match end {
         Some(end) => (Some(underway), end),
@@ -354,6 +376,7 @@ async fn finish(
         Some(StopCause::Shutdown) => {
             (AttemptOutcome::Interrupted, format!("interrupted by a shutdown of the daemon ({how})"))
         }
+        Some(StopCause::Lapse) => (AttemptOutcome::Lost, how),
         None => (end.outcome(), how),
     };
     Ended { at: Some(ended_at), ..end.ended(outcome, message) }

@@ -56,7 +56,7 @@ impl Engine {
     pub async fn list_sinks(&self, outlets: &[Arc<Outlet>]) -> Outcome<()> {
         let sinks = outlets.iter().map(|outlet| (outlet.name.clone(), outlet.kind)).collect();
         let newest = self.writer.cursor().seq;
-        self.writer.apply(ListSinks { sinks, newest }).await?;
+        self.writer.apply(ListSinks { sinks, newest, worker: self.worker }).await?;
         Ok(())
     }
 

@@ -13,7 +13,8 @@
 //! 4. Exit, not end-of-file, ends an attempt: the pipes are drained for a bounded time after it.
 //! 5. What leaves the group is adopted when its parent ends (`adopt_orphans`), ended with the attempt, and reaped. The
 //!    attempt has ended only when nothing of it is left.
-//! 6. What outlives the daemon is found at the next start, by the cookie in its environment.
+//! 6. What outlives the daemon is found at the next start, by the cookie in its environment. A daemon whose attempts may
+//!    be taken over by another has a `Guard` beside it, which ends them in time even when the daemon stands still.
 
 mod account;
 mod browser;
@@ -21,6 +22,7 @@ mod cgroup;
 mod command;
 mod dependencies;
 mod error;
+mod guard;
 mod handler;
 mod handler_context;
 mod hygiene;
@@ -41,6 +43,7 @@ pub use cgroup::{AttemptLimits, Cgroup, Leaf};
 pub use command::{COOKIE_VARIABLE, DEFAULT_PATH, Spec, default_environment};
 pub use dependencies::{DEPENDENCIES_VARIABLE, DependencyFile};
 pub use error::{SpawnError, is_shortage};
+pub use guard::{Guard, keep_guard};
 pub use handler::{Call, Calling, Handler, Handlers, Place, Returned};
 pub use handler_context::{HandlerContext, Hear, Told};
 pub use hygiene::keep_inherited_to_ourselves;

@@ -81,7 +81,7 @@ fn idle() -> MutexGuard<'static, Vec<mpsc::Sender<Work>>> {
 }
 
 /// Hands the work to a thread that has nothing to do, or to a new one.
-fn on_a_thread(work: Work) -> std::io::Result<()> {
+pub(super) fn on_a_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
     let free = idle().pop();
     if let Some(thread) = free {
         // It holds its own way open, and so it listens.

@@ -19,7 +19,7 @@ use crate::exec::command::COOKIE_VARIABLE;
 use crate::exec::procfs::{self, Identity, Stat};
 use crate::exec::survivors::pin;
 
-mod below;
+pub(super) mod below;
 mod single;
 
 use below::Below;

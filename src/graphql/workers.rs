@@ -20,27 +20,31 @@ impl Worker {
     /// Whether it takes jobs.
     async fn status(&self, ctx: &Context<'_>) -> WorkerStatus {
         let engine = ctx.engine();
-        if self.id != engine.worker || self.stopped_at.is_some() {
+        if self.stopped_at.is_some() {
             return WorkerStatus::Offline;
         }
-        if engine.shutdown.is_begun() { WorkerStatus::Draining } else { WorkerStatus::Online }
+        let drains =
+            if self.id == engine.worker { engine.shutdown.is_begun() } else { self.draining_at.is_some() };
+        if drains { WorkerStatus::Draining } else { WorkerStatus::Online }
     }
 
     /// Places that are taken.
-    async fn busy_slots(&self, ctx: &Context<'_>) -> i32 {
+    async fn busy_slots(&self, ctx: &Context<'_>) -> async_graphql::Result<i32> {
         let engine = ctx.engine();
         if self.id != engine.worker {
-            return 0;
+            let running = ctx.reader().running_attempts(self.id).await.map_err(fault)?;
+            return Ok(i32::try_from(running.len()).unwrap_or(i32::MAX));
         }
         // A handler that does not end keeps its place.
         let taken = engine.running.count() + engine.handlers.left_behind_count();
-        i32::try_from(taken).unwrap_or(i32::MAX)
+        Ok(i32::try_from(taken).unwrap_or(i32::MAX))
     }
 
     /// When it was last known to be alive.
     async fn last_seen_at(&self, ctx: &Context<'_>) -> Timestamp {
         let engine = ctx.engine();
-        if self.id == engine.worker { engine.clock.now() } else { self.stopped_at.unwrap_or(self.started_at) }
+        let known = self.seen_at.or(self.stopped_at).unwrap_or(self.started_at);
+        if self.id == engine.worker { engine.clock.now() } else { known }
     }
 
     /// The attempts that it runs now.

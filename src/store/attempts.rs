@@ -97,12 +97,15 @@ pub struct OpenAttempt {
     pub process: Option<(i32, i64, String)>,
 }
 
+// What another worker runs that is there is its own.
 const OPEN: Sql = Sql::both(
     "SELECT id, job_id, cookie, pid, start_ticks, boot_id, worker_id FROM attempts
      WHERE outcome IS NULL AND id > $1
+       AND (worker_id = $3 OR NOT EXISTS (
+            SELECT 1 FROM workers WHERE workers.id = attempts.worker_id AND workers.stopped_at_us IS NULL))
      ORDER BY id
      LIMIT $2",
-    &[Kind::Int, Kind::Int],
+    &[Kind::Int, Kind::Int, Kind::Int],
 );
 
 const OF_JOBS: Sql = Sql::both(
@@ -157,8 +160,13 @@ const OF_WORKER: Sql = Sql::both(
 );
 
 impl Reader {
-    /// Attempts that have not ended, behind the id `after`.
-    pub async fn open_attempts(&self, after: AttemptId, limit: usize) -> Result<Vec<OpenAttempt>> {
+    /// Attempts that have not ended, of `worker` and of those that are gone, behind the id `after`.
+    pub async fn open_attempts(
+        &self,
+        worker: WorkerId,
+        after: AttemptId,
+        limit: usize,
+    ) -> Result<Vec<OpenAttempt>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let read = |row: &Row| {
             let (pid, ticks, boot): (Option<i64>, Option<i64>, Option<String>) =
@@ -175,7 +183,7 @@ impl Reader {
                 process,
             })
         };
-        self.db.rows(&OPEN, &args![after.0, limit]).await?.iter().map(read).collect()
+        self.db.rows(&OPEN, &args![after.0, limit, worker.0]).await?.iter().map(read).collect()
     }
 
     /// A page of a job's attempts, the first one first; `after` is the number of the last one seen.

@@ -90,6 +90,8 @@ impl CancelMany {
         let mut asked = Vec::new();
         for row in batch.tx.rows(&REQUEST_STOPS, &args![ids, now]).await? {
             let id = JobId(row.get(0)?);
+            // Another worker may run it.
+            batch.calls_others = true;
             batch.emit(NewEvent {
                 kind: EventType::JobStateChanged,
                 actor: self.actor.clone(),

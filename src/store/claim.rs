@@ -67,17 +67,28 @@ const LOCK_LIMITED: Sql = Sql::each(
     &[],
 );
 
-const TAKE: Sql = Sql::both(
-    concat!(
-        "UPDATE jobs
-         SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
-             started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
-         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
-           AND gated_at_us IS NULL
-           AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)
-         RETURNING ",
-        job_columns!(),
-        ", CAST(0 AS BIGINT), (SELECT trace FROM job_traces WHERE job_id = jobs.id)"
+macro_rules! take {
+    ($fence:literal) => {
+        concat!(
+            "UPDATE jobs
+             SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
+                 started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
+             WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
+               AND gated_at_us IS NULL
+               AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)",
+            $fence,
+            " RETURNING ",
+            job_columns!(),
+            ", CAST(0 AS BIGINT), (SELECT trace FROM job_traces WHERE job_id = jobs.id)"
+        )
+    };
+}
+
+// A worker that was taken for dead takes nothing: whoever buries it waits for our commit, or we find it buried.
+const TAKE: Sql = Sql::each(
+    take!(""),
+    take!(
+        " AND EXISTS (SELECT 1 FROM workers WHERE workers.id = $2 AND workers.stopped_at_us IS NULL FOR SHARE)"
     ),
     &[Kind::Text, Kind::Int, Kind::Int],
 );
@@ -118,27 +129,29 @@ impl Change for Claim {
 }
 
 /// Claims what the batch brought, and what places that become free with it have waited for, as far as the worker of
-/// this process offers places. What has become due since the dispatcher's last look is left to its next one.
+/// this process offers places. What has become due since the dispatcher's last look is left to its next one. Gives
+/// whether there may be more than it took.
 pub(super) async fn for_worker(
     batch: &mut Batch<'_>,
     worker: &dyn Worker,
     offer: &mut Option<Box<dyn Offer>>,
-) -> Result<()> {
+) -> Result<bool> {
     // They may let a job in.
     jobs::write_pending(batch).await?;
     dependencies::settle(batch).await?;
     keys::settle(batch).await?;
     if !batch.has_work && batch.vacated_count == 0 {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(offered) = worker.offer(batch.vacated_count) else { return Ok(()) };
+    let Some(offered) = worker.offer(batch.vacated_count) else { return Ok(true) };
     let offered = offer.insert(offered);
     let (worker, slots) = (offered.worker(), offered.slots());
     let mut cookie = || offered.cookie();
     let claimed = take(batch, worker, slots, &mut cookie).await?;
+    let has_left = claimed.len() >= slots;
     offered.list(claimed);
     points::reach("claim.listed");
-    Ok(())
+    Ok(has_left)
 }
 
 /// Takes the best jobs that may start, so many at most, each with a cookie.

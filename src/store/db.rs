@@ -5,12 +5,13 @@
 //! refuses to commit; only a good commit gives the writer's connection back; lists are one JSON argument;
 //! and a statement must be readable on both engines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _,
-    Row as _, SqlSafeStr as _, Statement as _, Type, TypeInfo as _,
+    Arguments as _, Column as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _,
+    Type, TypeInfo as _,
 };
 
 use super::fault::{Fault, FaultKind, Result};
@@ -18,19 +19,21 @@ use crate::base::points;
 
 mod cells;
 mod hand;
+mod nudges;
+mod postgres;
 mod readers;
 mod sqlite;
 mod transaction;
 
 pub use cells::{Cell, Column};
+pub use nudges::Nudges;
+pub use postgres::{PostgresDatabase, PostgresTransaction};
 pub use sqlite::SqliteFile;
 pub use transaction::Transaction;
 
 // Versions before 3.51.3 can lose commits when the WAL is reset.
 const _: () = assert!(libsqlite3_sys::SQLITE_VERSION_NUMBER >= 3_051_003);
 
-/// Connections to PostgreSQL.
-const POSTGRES_CONNECTIONS: u32 = 8;
 /// How long a reader waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept by a connection: more than we have.
@@ -157,7 +160,7 @@ pub enum Db {
     /// A SQLite file: one writer's connection and some readers.
     Sqlite(SqliteFile),
     /// A PostgreSQL database.
-    Postgres(PgPool),
+    Postgres(Arc<PostgresDatabase>),
 }
 
 fn fill(values: &[Value]) -> Result<PgArguments> {
@@ -174,23 +177,18 @@ fn fill(values: &[Value]) -> Result<PgArguments> {
     Ok(arguments)
 }
 
-macro_rules! postgres {
-    ($sql:expr, $values:expr) => {
-        sqlx::query_with($sql.postgres, fill($values)?)
-    };
-}
-
 impl Db {
     /// Opens a PostgreSQL database by its URL.
     pub async fn open_postgres(url: &str) -> Result<Db> {
-        let options: sqlx::postgres::PgConnectOptions =
-            url.parse::<sqlx::postgres::PgConnectOptions>()?.statement_cache_capacity(STATEMENT_CACHE);
-        let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.disable_statement_logging())
-            .await?;
-        Ok(Db::Postgres(pool))
+        Ok(Db::Postgres(Arc::new(PostgresDatabase::open(url).await?)))
+    }
+
+    /// The same PostgreSQL database with connections of its own; a SQLite file has its own way (`open_readers`).
+    pub(in crate::store) fn beside(&self, readers: u32) -> Option<Db> {
+        match self {
+            Db::Sqlite(_) => None,
+            Db::Postgres(database) => Some(Db::Postgres(Arc::new(database.beside(readers)))),
+        }
     }
 
     /// The engine's name, for people.
@@ -206,8 +204,8 @@ impl Db {
         sql.check(values);
         match self {
             Db::Sqlite(file) => file.rows(sql.sqlite, values).await,
-            Db::Postgres(pool) => {
-                let rows = postgres!(sql, values).fetch_all(pool).await?;
+            Db::Postgres(database) => {
+                let rows = database.rows(sql.postgres, fill(values)?).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -222,15 +220,9 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         match self {
             Db::Sqlite(file) => Ok(Tx::Sqlite(file.begin().await?)),
-            Db::Postgres(pool) => {
-                let transaction = pool.begin().await.map_err(|error| match error {
-                    // The pool asks again and again until its time is over: nobody answers there.
-                    sqlx::Error::PoolTimedOut => {
-                        Fault::new(FaultKind::Io, "the database gives no connection")
-                    }
-                    other => other.into(),
-                })?;
-                Ok(Tx::Postgres { transaction, failed: false })
+            Db::Postgres(database) => {
+                let transaction = database.begin().await?;
+                Ok(Tx::Postgres { transaction, database: database.clone() })
             }
         }
     }
@@ -240,9 +232,7 @@ impl Db {
         let mut tx = self.begin().await?;
         match &mut tx {
             Tx::Sqlite(transaction) => transaction.run_script(script).await?,
-            Tx::Postgres { transaction, .. } => {
-                sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut **transaction).await?;
-            }
+            Tx::Postgres { transaction, .. } => transaction.run_script(script).await?,
         }
         points::reach("script.run");
         tx.commit().await
@@ -253,9 +243,9 @@ impl Db {
     pub async fn prepare(&self, sql: &Sql) -> Result<Vec<String>> {
         match self {
             Db::Sqlite(file) => file.columns(sql.sqlite).await,
-            Db::Postgres(pool) => {
+            Db::Postgres(database) => {
                 let kinds: Vec<_> = sql.takes.iter().map(|kind| postgres_type(*kind)).collect();
-                let mut connection = pool.acquire().await?.detach();
+                let mut connection = database.connect().await?;
                 let prepared = connection.prepare_with(sql.postgres.into_sql_str(), &kinds).await?;
                 let mut columns = Vec::new();
                 for column in prepared.columns() {
@@ -276,7 +266,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Db::Sqlite(file) => file.close().await,
-            Db::Postgres(pool) => pool.close().await,
+            Db::Postgres(database) => database.close().await,
         }
     }
 }
@@ -295,12 +285,12 @@ fn postgres_type(kind: Kind) -> sqlx::postgres::PgTypeInfo {
 pub enum Tx {
     /// On the writer's own connection.
     Sqlite(Transaction),
-    /// On a connection of the pool.
+    /// On a connection of its own.
     Postgres {
-        /// The driver's transaction.
-        transaction: sqlx::Transaction<'static, Postgres>,
-        /// Whether a statement failed or was cut off.
-        failed: bool,
+        /// The transaction.
+        transaction: PostgresTransaction,
+        /// Who keeps its connection for the next one.
+        database: Arc<PostgresDatabase>,
     },
 }
 
@@ -310,12 +300,8 @@ impl Tx {
         sql.check(values);
         match self {
             Tx::Sqlite(transaction) => transaction.rows(sql.sqlite, values).await,
-            Tx::Postgres { transaction, failed } => {
-                refuse_failed(*failed)?;
-                // Set before the await and cleared by success, so a cut-off future refuses the rest too.
-                *failed = true;
-                let rows = postgres!(sql, values).fetch_all(&mut **transaction).await?;
-                *failed = false;
+            Tx::Postgres { transaction, .. } => {
+                let rows = transaction.rows(sql.postgres, fill(values)?).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -331,13 +317,7 @@ impl Tx {
         sql.check(values);
         match self {
             Tx::Sqlite(transaction) => transaction.execute(sql.sqlite, values).await,
-            Tx::Postgres { transaction, failed } => {
-                refuse_failed(*failed)?;
-                *failed = true;
-                let done = postgres!(sql, values).execute(&mut **transaction).await?;
-                *failed = false;
-                Ok(done.rows_affected())
-            }
+            Tx::Postgres { transaction, .. } => transaction.execute(sql.postgres, fill(values)?).await,
         }
     }
 
@@ -345,9 +325,9 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Tx::Sqlite(transaction) => transaction.commit().await,
-            Tx::Postgres { transaction, failed } => {
-                refuse_failed(failed)?;
-                transaction.commit().await.map_err(|error| failed_commit(error.into()))
+            Tx::Postgres { transaction, database } => {
+                database.keep(transaction.commit().await?);
+                Ok(())
             }
         }
     }

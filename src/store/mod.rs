@@ -49,6 +49,7 @@ pub mod restore;
 pub mod room;
 mod rows;
 pub mod schedules;
+pub mod sharing;
 pub mod sinks;
 pub mod sizes;
 pub mod spool;
@@ -72,6 +73,7 @@ pub use care::Care;
 pub use db::Db;
 pub use fault::{Certainty, Fault, FaultKind, Result};
 pub use open::Store;
+pub use sharing::Sharing;
 pub use writer::{Committed, Refusal, Writer};
 
 /// Reads the state. Cheap to clone; never writes.

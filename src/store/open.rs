@@ -16,6 +16,7 @@ use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
 use super::logs::Logs;
+use super::sharing::Sharing;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
 use super::{Reader, page, remains};
@@ -29,6 +30,8 @@ use crate::domain::queue::DEFAULT_QUEUE;
 pub(super) const APPLICATION_ID: i64 = 0x4245_4144;
 /// Connections for the daemon's own reads: looks for work, and at tokens.
 const OWN_READERS: usize = 2;
+/// The same to PostgreSQL.
+const OWN_READERS_BESIDE: u32 = 2;
 /// How often, and how long apart, the lock of a data directory is tried for: half a second in all.
 const LOCK_TRIES: usize = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -64,6 +67,7 @@ const STATE: &[Migration] = &[
     migration!("state", "0004_sinks"),
     migration!("state", "0005_attempts"),
     migration!("state", "0006_lists"),
+    migration!("state", "0007_leases"),
 ];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 
@@ -111,7 +115,7 @@ pub struct Store {
     directory: Option<PathBuf>,
     epoch: u32,
     newest: i64,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Store {
@@ -165,8 +169,25 @@ impl Store {
             let pending = pending(&db, set).await?;
             migrate(&db, &pending, clock.now()).await?;
         }
+        let own =
+            db.beside(OWN_READERS_BESIDE).ok_or_else(|| Fault::bug("PostgreSQL takes more connections"))?;
         let db = Arc::new(db);
-        Store::finish((db.clone(), db.clone()), db, None, clock, random).await
+        Store::finish((db.clone(), Arc::new(own)), db, None, clock, random).await
+    }
+
+    /// The same for the daemon of a data directory, whose lock it takes first.
+    pub async fn open_shared(
+        directory: &Path,
+        url: &str,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Store> {
+        make_directory(directory)?;
+        let lock = take_lock(directory).await?;
+        points::reach("start.locked");
+        let mut store = Store::open_postgres(url, clock, random).await?;
+        store.lock = Some(lock);
+        Ok(store)
     }
 
     async fn finish(
@@ -192,7 +213,7 @@ impl Store {
             epoch,
             newest,
             directory: directory.clone(),
-            _lock: lock,
+            lock,
         };
         store.make_default_queue(clock.now()).await?;
         // Looked at last: by now the journal is there too.
@@ -229,6 +250,11 @@ impl Store {
     /// Reads and writes output.
     pub fn logs(&self) -> Logs {
         self.logs.clone()
+    }
+
+    /// What workers are to each other, where several may share the store.
+    pub fn sharing(&self) -> Option<Sharing> {
+        (self.state.engine() == "postgres").then(|| Sharing::new(self.own.clone()))
     }
 
     /// Both sides of the one writer. Call it once.

@@ -12,6 +12,7 @@ use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::settings::sinks::SinkKind;
 use crate::domain::event::{EventCursor, EventType, NewEvent};
+use crate::domain::id::WorkerId;
 use crate::domain::limits::DEAD_LETTERS_MAX;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::scalars::BigInt;
@@ -26,8 +27,10 @@ const PUT: Sql = Sql::both(
 
 const RETIRE: Sql = Sql::both(
     "UPDATE sinks SET retired_at_us = $2
-     WHERE retired_at_us IS NULL AND name NOT IN (SELECT r.value ->> 'name' FROM jsonb_each($1) AS r)",
-    &[Kind::Text, Kind::Int],
+     WHERE retired_at_us IS NULL AND name NOT IN (SELECT r.value ->> 'name' FROM jsonb_each($1) AS r)
+       -- Another worker may know it.
+       AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id <> $3 AND workers.stopped_at_us IS NULL)",
+    &[Kind::Text, Kind::Int, Kind::Int],
 );
 
 /// Makes the rows be those of the settings: a new sink begins at the end of the feed, one that is gone is retired, and
@@ -38,6 +41,8 @@ pub struct ListSinks {
     pub sinks: Vec<(String, SinkKind)>,
     /// The end of the feed.
     pub newest: i64,
+    /// Whose settings they are.
+    pub worker: WorkerId,
 }
 
 impl Change for ListSinks {
@@ -47,9 +52,35 @@ impl Change for ListSinks {
         let rows = self.sinks.iter().map(|(name, kind)| json!({"name": name, "kind": kind.word()}));
         let rows = serde_json::Value::Array(rows.collect()).to_string();
         let now = batch.now.0;
-        batch.tx.execute(&RETIRE, &args![&rows, now]).await?;
+        batch.tx.execute(&RETIRE, &args![&rows, now, self.worker.0]).await?;
         batch.tx.execute(&PUT, &args![rows, self.newest, now]).await?;
         Ok(())
+    }
+}
+
+const HOLD: Sql = Sql::both(
+    "UPDATE sinks SET worker_id = $2
+     WHERE name = $1
+       AND (worker_id IS NULL OR worker_id = $2 OR NOT EXISTS (
+            SELECT 1 FROM workers WHERE workers.id = sinks.worker_id AND workers.stopped_at_us IS NULL))",
+    &[Kind::Text, Kind::Int],
+);
+
+/// Makes a worker the one who tells a sink the feed, unless another one that is there does.
+#[derive(Debug)]
+pub struct HoldSink {
+    /// The sink.
+    pub name: String,
+    /// Who wants to.
+    pub worker: WorkerId,
+}
+
+impl Change for HoldSink {
+    /// Whether it is.
+    type Answer = bool;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<bool> {
+        Ok(batch.tx.execute(&HOLD, &args![&self.name, self.worker.0]).await? > 0)
     }
 }
 

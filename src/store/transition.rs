@@ -253,6 +253,8 @@ impl Change for Cancel {
         if job.state == JobState::Running {
             let asked = batch.tx.execute(&REQUEST_STOP, &args![job.id.0, batch.now.0]).await?;
             if asked > 0 {
+                // Another worker may run it.
+                batch.calls_others = true;
                 let data =
                     json!({"from": "RUNNING", "to": "RUNNING", "stopRequested": true, "reason": self.reason});
                 batch.emit(job_event(EventType::JobStateChanged, &job, &self.actor, data));

@@ -1,4 +1,7 @@
-//! Owns the worker rows: who runs jobs, and who did.
+//! Owns the worker rows: who runs jobs, and who did. Where several workers share the store each holds a lease by the
+//! database's clock: whoever lets it end is taken for dead, and its attempts are ended by another.
+
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -14,21 +17,48 @@ use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::WorkerId;
 use crate::domain::worker::Worker;
 
-const INSERT: Sql = Sql::both(
-    "INSERT INTO workers (id, name, version, slots, started_at_us) VALUES ($1, $2, $3, $4, $5)",
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int],
+// The database's clock, in microseconds.
+macro_rules! database_now {
+    () => {
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+    };
+}
+
+pub(super) use database_now;
+
+const INSERT: Sql = Sql::each(
+    "INSERT INTO workers (id, name, version, slots, started_at_us, seen_at_us, lease_until_us)
+     VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 IS NULL THEN NULL ELSE $5 END, $5 + $6 * 1000)",
+    concat!(
+        "INSERT INTO workers (id, name, version, slots, started_at_us, seen_at_us, lease_until_us)
+         VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 IS NULL THEN NULL ELSE ",
+        database_now!(),
+        " END, ",
+        database_now!(),
+        " + $6 * 1000)"
+    ),
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const STOP: Sql = Sql::both(
-    "UPDATE workers SET stopped_at_us = $2 WHERE id = $1 AND stopped_at_us IS NULL",
+    "UPDATE workers
+     SET stopped_at_us = $2, seen_at_us = CASE WHEN seen_at_us IS NULL THEN NULL ELSE $2 END
+     WHERE id = $1 AND stopped_at_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
 
-// One daemon owns a SQLite file, so whoever is still listed there has died; several share PostgreSQL.
-const BURY: Sql = Sql::each(
-    "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL",
-    "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND FALSE",
+const DRAIN: Sql = Sql::both(
+    "UPDATE workers SET draining_at_us = $2 WHERE id = $1 AND draining_at_us IS NULL",
     &[Kind::Int, Kind::Int],
+);
+
+// One daemon owns a SQLite file, so whoever is still listed there has died. Several share PostgreSQL: of these only the
+// one before us in our own data directory is known to be dead.
+const BURY: Sql = Sql::each(
+    "UPDATE workers SET stopped_at_us = $2
+     WHERE id <> $1 AND stopped_at_us IS NULL AND ($3 IS NULL OR TRUE)",
+    "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL AND id = $3",
+    &[Kind::Int, Kind::Int, Kind::Int],
 );
 
 fn changed(id: WorkerId, name: &str, status: &str) -> NewEvent {
@@ -43,6 +73,10 @@ fn changed(id: WorkerId, name: &str, status: &str) -> NewEvent {
     }
 }
 
+pub(super) fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Lists a worker that begins.
 #[derive(Debug)]
 pub struct StartWorker {
@@ -52,6 +86,10 @@ pub struct StartWorker {
     pub version: String,
     /// Places for attempts.
     pub slots: i32,
+    /// How long it is taken for alive without a sign of life; none where it has the store for itself.
+    pub lease: Option<Duration>,
+    /// The worker before it in its data directory, which has ended.
+    pub predecessor: Option<WorkerId>,
 }
 
 impl Change for StartWorker {
@@ -59,9 +97,9 @@ impl Change for StartWorker {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<WorkerId> {
         let id = WorkerId(batch.draw(Numbered::Worker).await?);
-        let now = batch.now.0;
-        batch.tx.execute(&INSERT, &args![id.0, &self.name, &self.version, self.slots, now]).await?;
-        batch.tx.execute(&BURY, &args![id.0, now]).await?;
+        let (now, lease) = (batch.now.0, self.lease.map(millis));
+        batch.tx.execute(&INSERT, &args![id.0, &self.name, &self.version, self.slots, now, lease]).await?;
+        batch.tx.execute(&BURY, &args![id.0, now, self.predecessor.map(|one| one.0)]).await?;
         batch.emit(changed(id, &self.name, "ONLINE"));
         Ok(id)
     }
@@ -82,16 +120,83 @@ impl Change for RetireWorker {
     type Answer = ();
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
-        if self.is_gone {
-            batch.tx.execute(&STOP, &args![self.id.0, batch.now.0]).await?;
-        }
+        let step = if self.is_gone { &STOP } else { &DRAIN };
+        batch.tx.execute(step, &args![self.id.0, batch.now.0]).await?;
         batch.emit(changed(self.id, &self.name, if self.is_gone { "OFFLINE" } else { "DRAINING" }));
         Ok(())
     }
 }
 
+const BURY_LAPSED: Sql = Sql::each(
+    "UPDATE workers SET stopped_at_us = $1
+     WHERE stopped_at_us IS NULL AND lease_until_us < $1
+     RETURNING id, name",
+    concat!(
+        "UPDATE workers SET stopped_at_us = $1
+         WHERE stopped_at_us IS NULL AND lease_until_us < ",
+        database_now!(),
+        " RETURNING id, name"
+    ),
+    &[Kind::Int],
+);
+
+/// Takes the workers for dead whose leases are over: from here on nothing that they claim is theirs. Gives their names.
+#[derive(Debug)]
+pub struct BuryLapsed;
+
+impl Change for BuryLapsed {
+    type Answer = Vec<String>;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<String>> {
+        let mut names = Vec::new();
+        for row in batch.tx.rows(&BURY_LAPSED, &args![batch.now.0]).await? {
+            let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+            batch.emit(changed(WorkerId(id), &name, "OFFLINE"));
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+const REVIVE: Sql = Sql::each(
+    "UPDATE workers SET stopped_at_us = NULL, seen_at_us = $2, lease_until_us = $2 + $3 * 1000
+     WHERE id = $1 AND stopped_at_us IS NOT NULL",
+    concat!(
+        "UPDATE workers SET stopped_at_us = NULL, seen_at_us = ",
+        database_now!(),
+        ", lease_until_us = ",
+        database_now!(),
+        " + $3 * 1000
+         WHERE id = $1 AND stopped_at_us IS NOT NULL AND $2 > 0"
+    ),
+    &[Kind::Int, Kind::Int, Kind::Int],
+);
+
+/// Lists a worker anew that was taken for dead. Nothing that it ran before may run any more.
+#[derive(Debug)]
+pub struct ReviveWorker {
+    /// Which.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// The length of its lease.
+    pub lease: Duration,
+}
+
+impl Change for ReviveWorker {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        let revived = batch.tx.execute(&REVIVE, &args![self.id.0, batch.now.0, millis(self.lease)]).await?;
+        if revived > 0 {
+            batch.emit(changed(self.id, &self.name, "ONLINE"));
+        }
+        Ok(())
+    }
+}
+
 const LIST: Sql = Sql::both(
-    "SELECT id, name, version, slots, started_at_us, stopped_at_us FROM workers
+    "SELECT id, name, version, slots, started_at_us, stopped_at_us, seen_at_us, draining_at_us FROM workers
      WHERE id < $1 AND ($2 IS NULL OR id = $2)
      ORDER BY id DESC
      LIMIT $3",
@@ -107,6 +212,8 @@ fn worker_from(row: &Row) -> Result<(String, Worker)> {
         slots: i32::try_from(row.get::<i64>(3)?).unwrap_or(i32::MAX),
         started_at: Timestamp(row.get(4)?),
         stopped_at: row.get::<Option<i64>>(5)?.map(Timestamp),
+        seen_at: row.get::<Option<i64>>(6)?.map(Timestamp),
+        draining_at: row.get::<Option<i64>>(7)?.map(Timestamp),
     };
     Ok((id.0.to_string(), worker))
 }
@@ -126,4 +233,4 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &STOP, &BURY, &LIST];
+pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &STOP, &DRAIN, &BURY, &BURY_LAPSED, &REVIVE, &LIST];

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::news::News;
+pub use self::news::OwnNews;
+use self::turns::Looks;
 pub use self::turns::{WriterLoop, channel};
 use super::breaker::Breaker;
 use super::db::{Kind, Sql, Tx};
@@ -35,6 +38,7 @@ use crate::domain::id::AttemptId;
 use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
 
+mod news;
 mod turns;
 
 /// Changes that may wait; the next one is refused as overloaded.
@@ -127,6 +131,8 @@ pub struct Batch<'a> {
     pub(super) settled: HashMap<AttemptId, Settled>,
     /// Places of this process's worker that are free with the commit.
     pub(super) vacated_count: usize,
+    /// Whether other workers, where there are any, have something to look at: work that was left, or a stop.
+    pub(super) calls_others: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -154,6 +160,7 @@ impl<'a> Batch<'a> {
             needs_look: false,
             settled: HashMap::new(),
             vacated_count: 0,
+            calls_others: false,
         }
     }
 
@@ -179,8 +186,8 @@ impl<'a> Batch<'a> {
         *self.counts.entry((queue.to_owned(), state)).or_default() += by;
     }
 
-    /// Commits; gives the numbers of the events, and whether the dispatcher must look for itself.
-    async fn finish(mut self, previous: i64) -> Result<(Vec<i64>, bool)> {
+    /// Commits; gives the numbers of the events, and who must look for himself.
+    async fn finish(mut self, previous: i64) -> Result<(Vec<i64>, Looks)> {
         super::jobs::write_pending(&mut self).await?;
         dependencies::settle(&mut self).await?;
         dependencies::keep(&mut self).await?;
@@ -194,7 +201,7 @@ impl<'a> Batch<'a> {
         self.tx.commit().await?;
         tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
         points::reach("writer.committed");
-        Ok((seqs, self.needs_look))
+        Ok((seqs, Looks { here: self.needs_look, elsewhere: self.calls_others }))
     }
 }
 
@@ -260,6 +267,7 @@ impl<C: Change> Waiting for Envelope<C> {
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Waiting>>,
     newest: watch::Receiver<i64>,
+    news: Weak<News>,
     breaker: Breaker,
     pulse: Arc<Pulse>,
     epoch: u32,
@@ -306,9 +314,22 @@ impl Writer {
         self.desk.seat(worker);
     }
 
-    /// Number of the newest committed event; changes with every commit that has events.
+    /// Number of the newest committed event that is known here; changes with every commit that has events.
     pub fn newest(&self) -> watch::Receiver<i64> {
         self.newest.clone()
+    }
+
+    /// Another daemon on the same database committed the event of this number.
+    pub fn saw(&self, seq: i64) {
+        if let Some(news) = self.news.upgrade() {
+            news.advance(seq);
+        }
+    }
+
+    /// What was committed here, for those who tell other daemons of it.
+    pub fn own_news(&self) -> watch::Receiver<OwnNews> {
+        // With the loop gone nothing more is committed.
+        self.news.upgrade().map_or_else(|| watch::channel(OwnNews::default()).1, |news| news.own.subscribe())
     }
 
     /// Why every change is refused, while that is so.

@@ -6,6 +6,7 @@ mod daemon;
 mod dashboard;
 mod embedded;
 mod examples;
+mod several;
 mod sim;
 mod store;
 mod support;

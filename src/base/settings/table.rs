@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::value::{
-    accept_count, accept_length, accept_size, accept_switch, accept_word, is_host, is_origin, put_or_off,
-    show_length, show_or_off, show_size,
+    accept_count, accept_database, accept_length, accept_size, accept_switch, accept_word, hide_password,
+    is_host, is_origin, put_or_off, show_length, show_or_off, show_size,
 };
 use super::{CgroupUse, ENVIRONMENT_PREFIX, LogFormat, LogLevel, Settings};
 
@@ -86,6 +86,12 @@ keys! {
     "data_dir" One "Directory of the database, the logs and the admin token", "a path",
         |s, v| Some(last(v)).filter(|path| !path.is_empty()).map(|path| s.data_dir = PathBuf::from(path)),
         |s| s.data_dir.display().to_string();
+    "database" One "PostgreSQL database in the place of the SQLite files, which several daemons may share",
+        "off, or a URL such as postgres://beadle@db.example.org/beadle",
+        |s, v| put_or_off(&mut s.database, last(v), accept_database), |s| show_or_off(s.database.as_deref(), hide_password);
+    "lease" One "How long a daemon on PostgreSQL may be silent before others take over what it runs",
+        "a length from 2s to 1h, such as 30s",
+        |s, v| accept_length(last(v), 2_000..=3_600_000).map(|length| s.lease = length), |s| show_length(s.lease);
     "slots" One "Jobs that run at once", "a whole number from 1 to 10000",
         |s, v| accept_count(last(v), 1..=10_000).and_then(|n| usize::try_from(n).ok()).map(|n| s.slots = n),
         |s| s.slots.to_string();

@@ -37,6 +37,8 @@ fn the_defaults_are_the_products() {
         [
             "listen=127.0.0.1:7878",
             "data_dir=/var/empty/beadle",
+            "database=off",
+            "lease=30s",
             "slots=4",
             "poll_interval=1s",
             "drain_timeout=30s",

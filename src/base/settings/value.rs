@@ -1,9 +1,11 @@
-//! Owns how values of settings are read and written: lengths of time, sizes, counts, hosts.
+//! Owns how values of settings are read and written: lengths of time, sizes, counts, hosts, databases.
 //! It never knows which setting it reads.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use url::Url;
 
 /// Units of time with their milliseconds, longest first: the order in which they may stand.
 const TIME_UNITS: [(&str, u64); 6] =
@@ -116,6 +118,30 @@ pub(super) fn is_host(text: &str) -> bool {
 /// A scheme and a host, as browsers write it in `Origin`.
 pub(super) fn is_origin(text: &str) -> bool {
     ["https://", "http://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(is_host))
+}
+
+/// The URL of a PostgreSQL database.
+pub(super) fn accept_database(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    matches!(url.scheme(), "postgres" | "postgresql").then(|| text.to_owned())
+}
+
+/// The URL without its password, wherever that stands; of what is no URL nothing is shown.
+pub(super) fn hide_password(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return "...".to_owned() };
+    if url.password().is_some() {
+        // It has a user, so it can have a password.
+        let _ = url.set_password(Some("***"));
+    }
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    if pairs.iter().any(|(name, _)| name == "password") {
+        let hidden = pairs.into_iter().map(|(name, value)| {
+            let value = if name == "password" { "***".to_owned() } else { value };
+            (name, value)
+        });
+        url.query_pairs_mut().clear().extend_pairs(hidden);
+    }
+    url.into()
 }
 
 fn split_number(text: &str) -> Option<(u64, &str)> {

@@ -41,6 +41,7 @@ pub fn no_daemon() -> Daemon {
         serve: |_| Err("not in this test".to_owned()),
         sdl: || "type Query { x: Int }\n".to_owned(),
         browse: |_| Err("not in this test".to_owned()),
+        guard: |_| {},
     }
 }
 

@@ -20,12 +20,15 @@ use crate::domain::filter::EventFilter;
 use crate::domain::health::HealthStatus;
 use crate::domain::limits::EVENT_PAGE_MAX;
 use crate::domain::sink::DeadLetter;
+use crate::engine::lease::Term;
 use crate::engine::{Engine, supervisor};
 use crate::notify::Told;
 use crate::notify::delivery::{Answer, Blame};
 use crate::store::Fault;
 use crate::store::sinks::{MoveSink, Postponed};
 use crate::store::writer::Refusal;
+
+mod hold;
 
 /// The position is written at most this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -98,6 +101,8 @@ struct Post {
     lacking: Option<String>,
     /// Tries in vain of dead letters that were put back, by their number.
     again_vain: HashMap<i64, u32>,
+    /// Since when this worker is the one who tells it, where there are several.
+    term: Option<Term>,
 }
 
 impl Post {
@@ -117,6 +122,7 @@ impl Post {
             parts: Parts::default(),
             lacking: None,
             again_vain: HashMap::new(),
+            term: None,
         };
         post.reload().await?;
         post.count_forgotten().await?;
@@ -164,6 +170,10 @@ impl Post {
         loop {
             news.borrow_and_update();
             points::reach("sink.look");
+            if !self.hold().await? {
+                self.pause(self.engine.settings.poll_interval).await?;
+                continue;
+            }
             self.tell_again().await?;
             let has_more = self.look().await?;
             if self.engine.clock.monotonic().duration_since(self.saved_at) >= SAVE_EVERY {

@@ -6,13 +6,13 @@ use crate::exec::procfs::Stat;
 
 /// Who stands below whom at one moment.
 #[derive(Default)]
-pub(super) struct Below {
+pub(in crate::exec) struct Below {
     stats: HashMap<i32, Stat>,
     children: HashMap<i32, Vec<i32>>,
 }
 
 impl Below {
-    pub(super) fn new(all: &[(i32, Stat)]) -> Below {
+    pub(in crate::exec) fn new(all: &[(i32, Stat)]) -> Below {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         for (pid, stat) in all {
             children.entry(stat.parent).or_default().push(*pid);
@@ -25,7 +25,7 @@ impl Below {
     }
 
     /// The process and all that live below it.
-    pub(super) fn branch(&self, top: (i32, u64)) -> Vec<(i32, u64)> {
+    pub(in crate::exec) fn branch(&self, top: (i32, u64)) -> Vec<(i32, u64)> {
         let (mut branch, mut at) = (vec![top], 0);
         let mut seen = HashSet::from([top.0]);
         while let Some((pid, _)) = branch.get(at) {

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use super::news::News;
 use super::{BATCH_MAX, Batch, WAITING_MAX, Waiting, Writer};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::metrics::Metrics;
@@ -34,8 +35,16 @@ struct Done {
     seqs: Vec<i64>,
     /// For each change how many of them lie behind it.
     marks: Vec<usize>,
-    /// Whether the worker must look for itself.
-    needs_look: bool,
+    looks: Looks,
+}
+
+/// Who must look at the store for himself behind a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// The worker of this process.
+    pub(super) here: bool,
+    /// The others.
+    pub(super) elsewhere: bool,
 }
 
 /// The writer's own side: give it to one task that calls `run`.
@@ -44,7 +53,7 @@ pub struct WriterLoop {
     clock: Arc<dyn Clock>,
     epoch: u32,
     queue: mpsc::Receiver<Box<dyn Waiting>>,
-    newest: watch::Sender<i64>,
+    news: Arc<News>,
     breaker: Breaker,
     pulse: Arc<Pulse>,
     ids: Ids,
@@ -62,7 +71,7 @@ pub fn channel(
     newest: i64,
 ) -> (Writer, WriterLoop) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let (newest_sender, newest_receiver) = watch::channel(newest);
+    let news = Arc::new(News::new(newest));
     let pulse = Arc::new(Pulse::new(clock.monotonic()));
     let metrics = Metrics::default();
     // A rate can only be told of what was there before.
@@ -72,15 +81,16 @@ pub fn channel(
     let desk = Desk::default();
     let writer = Writer {
         queue: sender,
-        newest: newest_receiver,
+        newest: news.subscribe(),
+        news: Arc::downgrade(&news),
         breaker: breaker.clone(),
         pulse: Arc::clone(&pulse),
         epoch,
         metrics: metrics.clone(),
         desk: desk.clone(),
     };
-    let (newest, ids, known) = (newest_sender, Ids::default(), Known::default());
-    (writer, WriterLoop { db, clock, epoch, queue, newest, breaker, pulse, ids, known, metrics, desk })
+    let (ids, known) = <_>::default();
+    (writer, WriterLoop { db, clock, epoch, queue, news, breaker, pulse, ids, known, metrics, desk })
 }
 
 impl WriterLoop {
@@ -157,7 +167,7 @@ impl WriterLoop {
         mut waiting: Vec<Box<dyn Waiting>>,
         worker: Option<&dyn Worker>,
     ) -> std::result::Result<(), (Fault, Vec<Box<dyn Waiting>>)> {
-        let previous = *self.newest.borrow();
+        let previous = self.news.newest();
         let began = self.clock.monotonic();
         // Dropped without a word, by a panic or when nobody knows what became of the commit, it looks for itself.
         let mut offer = None;
@@ -168,10 +178,8 @@ impl WriterLoop {
             None => Ok(done),
         });
         match committed {
-            Ok(Done { at, seqs, marks, needs_look }) => {
-                if let Some(last) = seqs.last() {
-                    self.newest.send_replace(*last);
-                }
+            Ok(Done { at, seqs, marks, looks }) => {
+                self.news.commit(seqs.last().copied(), looks.elsewhere);
                 self.breaker.succeeded();
                 self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
                 for (change, mark) in waiting.into_iter().zip(marks) {
@@ -181,7 +189,7 @@ impl WriterLoop {
                 if let Some(offer) = offer {
                     offer.begin();
                 }
-                if let Some(worker) = worker.filter(|_| needs_look) {
+                if let Some(worker) = worker.filter(|_| looks.here) {
                     worker.look();
                 }
                 Ok(())
@@ -221,12 +229,14 @@ impl WriterLoop {
         }
         batch.asker = None;
         points::reach("writer.applied");
-        if let Some(worker) = worker {
-            claim::for_worker(&mut batch, worker, offer).await?;
-        }
+        let has_left = match worker {
+            Some(worker) => claim::for_worker(&mut batch, worker, offer).await?,
+            None => true,
+        };
+        batch.calls_others |= batch.has_work && has_left;
         let at = batch.now;
-        let (seqs, needs_look) = batch.finish(previous).await?;
-        Ok(Done { at, seqs, marks, needs_look })
+        let (seqs, looks) = batch.finish(previous).await?;
+        Ok(Done { at, seqs, marks, looks })
     }
 
     fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {

@@ -102,8 +102,8 @@ fn a_job_says_why_it_waits_exactly_when_the_claim_leaves_it() {
             drop(stage.hand.writer.apply(Cancel { id, actor: "test".to_owned(), reason: None }).await);
             taken += compare(&stage, &ids, dice.roll(6)).await;
             if dice.roll(3) == 0 {
-                let open = stage.reader().open_attempts(beadle::domain::id::AttemptId(0), 3).await;
-                for one in open.expect("the store can be read") {
+                let open = stage.open_attempts(3).await;
+                for one in open {
                     let ended =
                         beadle::domain::attempt::Ended::without_process(AttemptOutcome::Succeeded, "over");
                     let (attempt, job) = (one.attempt, one.job);

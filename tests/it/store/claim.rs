@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use beadle::base::task;
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::filter::EventFilter;
-use beadle::domain::id::{AttemptId, JobId, WorkerId};
+use beadle::domain::id::{JobId, WorkerId};
 use beadle::domain::job::JobState;
 use beadle::domain::new_job::NewJob;
 use beadle::store::claim::Claimed;
@@ -72,7 +72,7 @@ fn a_claimed_job_runs_and_its_attempt_is_committed_with_it() {
         assert_eq!((attempt.job_id, attempt.number, attempt.worker_id), (id, 1, worker));
         assert_eq!((attempt.outcome, attempt.started_at), (None, T0.plus_millis(10)));
         assert_eq!(stage.reader().running_attempts(worker).await.unwrap().len(), 1);
-        let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
+        let open = stage.open_attempts(10).await;
         assert_eq!((open.len(), open[0].cookie.as_str(), open[0].process.clone()), (1, "cookie-0", None));
         let without = "SELECT count(*) FROM jobs WHERE state = 'RUNNING' AND NOT EXISTS (
             SELECT 1 FROM attempts WHERE attempts.job_id = jobs.id AND outcome IS NULL)";

@@ -4,7 +4,7 @@ use beadle::base::clock::Clock as _;
 use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::event::EventType;
 use beadle::domain::filter::EventFilter;
-use beadle::domain::id::{AttemptId, JobId};
+use beadle::domain::id::JobId;
 use beadle::domain::job::{DependencyFailure, JobState};
 use beadle::domain::new_job::{EarlierJob, NewJob, Unique, UniqueConflict};
 use beadle::domain::rejection::UserErrorCode;
@@ -478,7 +478,7 @@ fn a_job_made_while_its_dependency_ends_elsewhere_does_not_wait_for_ever() {
                 stage.apply(cancel(id)).await;
             }
         }
-        let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
+        let open = stage.open_attempts(10).await;
         assert!(open.is_empty());
     });
 }

@@ -10,7 +10,7 @@ use beadle::store::queues::{ChangeQueue, QueueAction};
 use beadle::store::tokens::PutToken;
 use beadle::store::workers::{RetireWorker, StartWorker};
 
-use super::stage::{Stage, T0, enqueue, new_job_in, on_both};
+use super::stage::{Stage, T0, enqueue, new_job_in, on_both, start_worker};
 
 async fn queue(stage: &Stage, name: &str) -> beadle::domain::queue::Queue {
     let mut found = stage.reader().queues_by_name(&[name.to_owned()]).await.expect("the store can be read");
@@ -131,7 +131,7 @@ fn a_new_secret_replaces_the_old_one() {
 #[test]
 fn workers_come_and_go_and_a_dead_one_is_buried_by_the_next() {
     on_both(async |stage| {
-        let start = |name: &str| StartWorker { name: name.to_owned(), version: "1.2".to_owned(), slots: 3 };
+        let start = |name: &str| StartWorker { version: "1.2".to_owned(), slots: 3, ..start_worker(name) };
         let first = stage.apply(start("one")).await;
         stage.pass_millis(5);
         let second = stage.apply(start("two")).await;

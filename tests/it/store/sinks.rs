@@ -5,6 +5,7 @@ use beadle::base::clock::Timestamp;
 use beadle::base::settings::sinks::SinkKind;
 use beadle::domain::event::{Event, EventType};
 use beadle::domain::filter::EventFilter;
+use beadle::domain::id::WorkerId;
 use beadle::domain::limits::{DEAD_LETTERS_MAX, SINK_BACKLOG_MAX};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::sink::{DeadLetter, Sink};
@@ -16,7 +17,8 @@ use super::stage::{Stage, T0, new_job, on_both};
 async fn list(stage: &Stage, names: &[&str]) {
     let sinks = names.iter().map(|name| ((*name).to_owned(), SinkKind::Webhook)).collect();
     let newest = stage.reader().newest_event().await.expect("the store can be read");
-    stage.apply(ListSinks { sinks, newest }).await;
+    let worker = WorkerId(0);
+    stage.apply(ListSinks { sinks, newest, worker }).await;
 }
 
 async fn sink(stage: &Stage, name: &str) -> Sink {

@@ -10,10 +10,11 @@ use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::command::Command;
 use beadle::domain::event::Event;
 use beadle::domain::filter::EventFilter;
-use beadle::domain::id::{JobId, WorkerId};
+use beadle::domain::id::{AttemptId, JobId, WorkerId};
 use beadle::domain::job::{Job, JobState, Label};
 use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::Rejection;
+use beadle::store::attempts::OpenAttempt;
 use beadle::store::claim::{Claim, Claimed};
 use beadle::store::ends::{EndAttempt, Settled};
 use beadle::store::jobs::Enqueue;
@@ -219,7 +220,14 @@ impl Stage {
 
     /// Lists a worker.
     pub async fn worker(&self) -> WorkerId {
-        self.apply(StartWorker { name: "here:1".to_owned(), version: "0".to_owned(), slots: 4 }).await
+        self.apply(start_worker("here:1")).await
+    }
+
+    /// The attempts that have not ended, of the newest worker and of those that are gone.
+    pub async fn open_attempts(&self, limit: usize) -> Vec<OpenAttempt> {
+        let workers = self.reader().workers(i64::MAX, 1).await.expect("the store can be read");
+        let newest = workers.rows.first().map_or(WorkerId(0), |(_, worker)| worker.id);
+        self.reader().open_attempts(newest, AttemptId(0), limit).await.expect("the store can be read")
     }
 
     /// Makes a job and takes it.
@@ -301,6 +309,12 @@ impl Stage {
 /// Jobs on their way into a store that has room.
 pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
     Enqueue { jobs: jobs.into(), queued_max: QUEUED_MAX }
+}
+
+/// A worker that begins and needs no lease.
+pub fn start_worker(name: &str) -> StartWorker {
+    let (name, version) = (name.to_owned(), "0".to_owned());
+    StartWorker { name, version, slots: 4, lease: None, predecessor: None }
 }
 
 /// A plain job in the default queue.

@@ -110,7 +110,7 @@ fn the_account_of_an_attempt_reads_back() {
         let spawn =
             RecordSpawn { attempt: claimed.attempt, spawned: spawned(4_242, 1 << 54, "b", ran("/bin/it's")) };
         stage.apply(spawn).await;
-        let open = stage.reader().open_attempts(AttemptId(0), 10).await.unwrap();
+        let open = stage.open_attempts(10).await;
         assert_eq!(open[0].process, Some((4_242, 1 << 54, "b".to_owned())));
         stage.pass_millis(77);
         let ended = Ended {

@@ -1,6 +1,7 @@
 //! What the tests stand on: a real daemon, a temporary PostgreSQL, clients, and waiting on conditions.
 //! It must never know how the daemon works inside; it sees what a user sees.
 
+pub mod cluster;
 pub mod daemon;
 pub mod database;
 pub mod dice;
@@ -15,6 +16,7 @@ pub mod past;
 pub mod postgres;
 pub mod printed;
 pub mod program;
+pub mod proxy;
 pub mod ready;
 pub mod receiver;
 pub mod sse;

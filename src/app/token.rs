@@ -1,0 +1,70 @@
+//! Owns the admin token of a data directory: made on the first start, and known to the store from then on.
+
+use std::path::Path;
+
+use super::{refusal, write_private};
+use crate::base::points;
+use crate::domain::access::{Grant, GrantVerb};
+use crate::engine::Engine;
+use crate::engine::tokens::{SECRET_BYTES, digest};
+use crate::store::tokens::PutToken;
+
+/// Characters of a digest that tell the admin tokens of two data directories on one machine apart.
+const NAME_MARK_LENGTH: usize = 6;
+
+/// The token in the data directory.
+pub(super) struct AdminToken {
+    pub(super) secret: String,
+    pub(super) is_revoked: bool,
+}
+
+impl std::fmt::Debug for AdminToken {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminToken").field("is_revoked", &self.is_revoked).finish_non_exhaustive()
+    }
+}
+
+/// Makes the admin token on the first start, and makes sure that the store knows the one in the file.
+pub(super) async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<AdminToken, String> {
+    let path = data_dir.join("admin.token");
+    let secret = match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) => return Err(format!("{} is empty; remove it to get a new token", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = engine.random.hex(SECRET_BYTES);
+            write_private(&path, &format!("{secret}\n"))?;
+            points::reach("start.token_written");
+            secret
+        }
+        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+    };
+    let digest = digest(&secret);
+    let asked = |fault: crate::store::Fault| fault.to_string();
+    let mut is_revoked = false;
+    // One that was revoked stays so: only a file that is gone makes a new token.
+    if engine.reader.knows_token(&digest).await.map_err(asked)? {
+        is_revoked = engine.reader.viewer(&digest, engine.clock.now()).await.map_err(asked)?.is_none();
+        if is_revoked {
+            let file = path.display();
+            tracing::warn!(
+                "the token in {file} was revoked; remove the file and start again to get a new one"
+            );
+        }
+    } else {
+        let grants = vec![Grant::of(GrantVerb::Admin)];
+        let put = PutToken { name: admin_name(data_dir, engine), digest, grants };
+        engine.writer.apply(put).await.map_err(refusal)?;
+    }
+    Ok(AdminToken { secret, is_revoked })
+}
+
+/// The name of a data directory's own token. Where workers share a store each has one.
+fn admin_name(data_dir: &Path, engine: &Engine) -> String {
+    if engine.sharing.is_none() {
+        return "admin".to_owned();
+    }
+    let place = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let mark = digest(&format!("{}:{}", engine.host, place.display()));
+    format!("admin@{}:{}", engine.host, &mark[..NAME_MARK_LENGTH])
+}

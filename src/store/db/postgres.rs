@@ -1,0 +1,197 @@
+//! Owns a PostgreSQL database: a pool for reading, and connections for transactions which only a good commit gives
+//! back. A statement that gets no answer is given up with its connection: a network that is cut says nothing.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+
+use super::{ACQUIRE_TIMEOUT, STATEMENT_CACHE};
+use crate::base::clock;
+use crate::store::fault::{Fault, FaultKind, Result};
+
+/// Connections for reading.
+const READERS: u32 = 8;
+/// Connections for transactions that are kept for the next one: the writer's, the log's, and one to spare.
+const IDLE_MAX: usize = 3;
+/// How long a connection may take to be there.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long one statement of a transaction may take. It waits for other daemons at most as long as the server lets them
+/// keep a transaction open without a word.
+const STATEMENT_MAX: Duration = Duration::from_secs(10);
+/// How long a read may take: clients ask for much.
+const READ_MAX: Duration = Duration::from_secs(30);
+/// What each connection asks of the server: a daemon that stands still in the middle of a transaction holds up the others
+/// for a moment only, and one that is gone is noticed while it waits for a lock.
+const SESSION: [(&str, &str); 3] = [
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("client_connection_check_interval", "2s"),
+    ("tcp_user_timeout", "10s"),
+];
+
+/// A PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresDatabase {
+    pool: PgPool,
+    options: PgConnectOptions,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl PostgresDatabase {
+    /// Connects to the database of this URL.
+    pub(super) async fn open(url: &str) -> Result<PostgresDatabase> {
+        let options = url
+            .parse::<PgConnectOptions>()?
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .application_name("beadle")
+            .options(SESSION)
+            .disable_statement_logging();
+        let pool = pool(READERS).connect_with(options.clone()).await?;
+        Ok(PostgresDatabase { pool, options, idle: Mutex::default() })
+    }
+
+    /// The same database with connections of its own, for reads that wait for nobody.
+    pub(super) fn beside(&self, readers: u32) -> PostgresDatabase {
+        let options = self.options.clone();
+        PostgresDatabase {
+            pool: pool(readers).connect_lazy_with(options.clone()),
+            options,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Rows outside of any transaction.
+    pub(super) async fn rows(&self, text: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
+        let mut connection = self.pool.acquire().await?;
+        let reading = sqlx::query_with(text, arguments).fetch_all(&mut *connection);
+        let read = clock::within(READ_MAX, reading).await;
+        if read.is_none() {
+            connection.close_on_drop();
+        }
+        Ok(read.ok_or_else(unanswered)??)
+    }
+
+    /// A connection of its own, which nobody gives back.
+    pub(super) async fn connect(&self) -> Result<PgConnection> {
+        let connected = clock::within(CONNECT_MAX, PgConnection::connect_with(&self.options)).await;
+        Ok(connected.ok_or_else(|| Fault::new(FaultKind::Io, "the database gives no connection"))??)
+    }
+
+    /// Begins a transaction, on a connection that is there or a new one.
+    pub(super) async fn begin(&self) -> Result<PostgresTransaction> {
+        let idle = self.idle().pop();
+        if let Some(mut connection) = idle
+            && begin_on(&mut connection).await.is_ok()
+        {
+            return Ok(PostgresTransaction { connection, has_failed: false });
+        }
+        // It may have been cut off since: a new one shows how the server is. The others of its age go too.
+        self.idle().clear();
+        let mut connection = self.connect().await?;
+        begin_on(&mut connection).await?;
+        Ok(PostgresTransaction { connection, has_failed: false })
+    }
+
+    /// Keeps the connection of a transaction that was committed for the next one.
+    pub(super) fn keep(&self, connection: PgConnection) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
+        }
+    }
+
+    /// A connection that hears what is said on a channel.
+    pub(super) async fn listen(&self, channel: &str) -> Result<PgListener> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(CONNECT_MAX)
+            .connect_with(self.options.clone())
+            .await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.ignore_pool_close_event(true);
+        answered(listener.listen(channel)).await?;
+        Ok(listener)
+    }
+
+    pub(super) async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            // The server ends it by itself, should it not hear of it.
+            let _ = answered(connection.close()).await;
+        }
+        self.pool.close().await;
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+async fn begin_on(connection: &mut PgConnection) -> Result<()> {
+    answered(sqlx::raw_sql("BEGIN").execute(connection)).await.map(drop)
+}
+
+/// What the server answers in time.
+async fn answered<T>(asking: impl Future<Output = std::result::Result<T, sqlx::Error>>) -> Result<T> {
+    Ok(clock::within(STATEMENT_MAX, asking).await.ok_or_else(unanswered)??)
+}
+
+fn unanswered() -> Fault {
+    Fault::new(FaultKind::Io, "the database does not answer")
+}
+
+/// A transaction. Dropped without a commit its connection is closed, which undoes it.
+#[derive(Debug)]
+pub struct PostgresTransaction {
+    connection: PgConnection,
+    /// Whether a statement failed or was cut off.
+    has_failed: bool,
+}
+
+impl PostgresTransaction {
+    pub(super) async fn rows(&mut self, text: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
+        self.begin_statement()?;
+        let rows = answered(sqlx::query_with(text, arguments).fetch_all(&mut self.connection)).await?;
+        self.has_failed = false;
+        Ok(rows)
+    }
+
+    pub(super) async fn execute(&mut self, text: &'static str, arguments: PgArguments) -> Result<u64> {
+        self.begin_statement()?;
+        let done = answered(sqlx::query_with(text, arguments).execute(&mut self.connection)).await?;
+        self.has_failed = false;
+        Ok(done.rows_affected())
+    }
+
+    /// Statements without arguments, however long they take.
+    pub(super) async fn run_script(&mut self, script: String) -> Result<()> {
+        self.begin_statement()?;
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut self.connection).await?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    /// Commits, and gives the connection to whom it may be of use.
+    pub(super) async fn commit(mut self) -> Result<PgConnection> {
+        super::refuse_failed(self.has_failed)?;
+        answered(sqlx::raw_sql("COMMIT").execute(&mut self.connection))
+            .await
+            .map_err(super::failed_commit)?;
+        Ok(self.connection)
+    }
+
+    /// Set before the await and cleared by success, so that a cut-off future refuses the rest too.
+    fn begin_statement(&mut self) -> Result<()> {
+        super::refuse_failed(self.has_failed)?;
+        self.has_failed = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Several workers over one PostgreSQL database: whatever one is asked, all of them do, and what one leaves another takes
+//! over. Everything through the front door.
+
+mod takeover;
+mod together;

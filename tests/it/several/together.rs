@@ -1,0 +1,106 @@
+//! Any worker answers anything: what is asked of one is run, followed, stopped and seen by the others.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::daemon::{Daemon, string};
+use crate::support::wait::{PATIENCE, until};
+
+const ENQUEUE: &str =
+    "mutation ($input: JobEnqueueInput!) { jobEnqueue(input: $input) { job { id } cursor } }";
+
+fn enqueue(daemon: &Daemon, input: &Value) -> (String, String) {
+    let answer = daemon.graphql(ENQUEUE, json!({"input": input}));
+    let made = &answer["jobEnqueue"];
+    (string(&made["job"]["id"]), string(&made["cursor"]))
+}
+
+fn command(script: &str) -> Value {
+    json!({"run": {"command": {"exec": {"argv": ["sh", "-c", script]}}}})
+}
+
+#[test]
+fn what_one_is_asked_another_runs_and_all_can_follow() {
+    let Some(Cluster { daemons, url }) = Cluster::start(1, &[]) else { return };
+    // The first one has no place for it.
+    let front = Cluster::over(&url, 1, &["--slots", "1"]).daemons.remove(0);
+    let (hog, _) = enqueue(&front, &command("echo hog; while :; do sleep 1; done"));
+    let worker_of = |id: &str| {
+        let query = "query ($id: ID!) { job(id: $id) { attempts { nodes { worker { id } } } } }";
+        let answer = front.graphql(query, json!({"id": id}));
+        answer["job"]["attempts"]["nodes"][0]["worker"]["id"].as_str().map(str::to_owned)
+    };
+    until("the first to be at work", PATIENCE, || worker_of(&hog));
+    let mut workers = BTreeSet::from([worker_of(&hog).expect("it runs")]);
+    for number in 0..8 {
+        let (id, _) = enqueue(&front, &command(&format!("echo line {number}; echo more >&2")));
+        let ended = front.wait_final(&id);
+        assert_eq!(ended.job["state"], "SUCCEEDED", "{}", ended.job);
+        let said: Vec<_> = ended.lines.iter().map(|(_, text)| text.clone()).collect();
+        assert!(said.contains(&format!("line {number}")), "{said:?}");
+        // Also from where it did not run, long after.
+        assert_eq!(daemons[0].wait_final(&id).lines, ended.lines);
+        workers.extend(worker_of(&id));
+    }
+    assert_eq!(workers.len(), 2, "both have run something: {workers:?}");
+    for daemon in [&front, &daemons[0]] {
+        let answer = daemon.graphql("{ workers { nodes { id status busySlots } } }", json!({}));
+        let nodes = answer["workers"]["nodes"].as_array().expect("a list");
+        assert!(nodes.len() == 2 && nodes.iter().all(|node| node["status"] == "ONLINE"), "{answer}");
+    }
+    // A stop reaches whoever runs it.
+    let cancel = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { message } } }";
+    for asked in [&daemons[0], &front] {
+        let (id, _) = enqueue(&front, &command("while :; do sleep 1; done"));
+        until("it to run", PATIENCE, || worker_of(&id));
+        asked.graphql(cancel, json!({"id": id}));
+        assert_eq!(front.wait_final_state(&id), "CANCELLED");
+    }
+    daemons[0].graphql(cancel, json!({"id": hog}));
+    assert_eq!(daemons[0].wait_final_state(&hog), "CANCELLED");
+}
+
+#[test]
+fn a_cursor_of_one_is_good_with_all_and_shows_every_event() {
+    let Some(Cluster { daemons, .. }) = Cluster::start(2, &[]) else { return };
+    let events = "subscription ($after: EventCursor!) { events(after: $after) { events { jobId type } } }";
+    for round in 0..6 {
+        let (asked, watched) = (&daemons[round % 2], &daemons[(round + 1) % 2]);
+        let (_, before) = enqueue(asked, &command("true"));
+        let (id, _) = enqueue(asked, &command("true"));
+        // Right away: the other one may not have heard of it.
+        let mut seen = watched.subscribe(events, &json!({"after": before}));
+        let mut kinds = Vec::new();
+        while !kinds.contains(&"ATTEMPT_FINISHED".to_owned()) {
+            let next = seen.next().expect("the stream goes on");
+            for event in next["data"]["events"]["events"].as_array().into_iter().flatten() {
+                if event["jobId"] == json!(id) {
+                    kinds.push(string(&event["type"]));
+                }
+            }
+        }
+        assert_eq!(kinds.first().map(String::as_str), Some("JOB_CREATED"), "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_schedule_ticks_once_over_all_workers() {
+    let Some(Cluster { daemons, .. }) = Cluster::start(3, &[]) else { return };
+    let made = daemons[0].cli(&["task", "put", "beat", "--", "true"]);
+    assert!(made.status.success(), "{made:?}");
+    let made =
+        daemons[1].cli(&["schedule", "put", "beat", "--task", "beat", "--every", "1s", "--overlap", "allow"]);
+    assert!(made.status.success(), "{made:?}");
+    let query =
+        "{ schedule(ref: {name: \"beat\"}) { ticks(first: 50) { nodes { dueAt outcome job { id } } } } }";
+    let ticks = until("some due times to have passed", PATIENCE, || {
+        let answer = daemons[2].graphql(query, json!({}));
+        let ticks = answer["schedule"]["ticks"]["nodes"].as_array().cloned().unwrap_or_default();
+        (ticks.len() >= 4).then_some(ticks)
+    });
+    let due: BTreeSet<_> = ticks.iter().map(|tick| string(&tick["dueAt"])).collect();
+    let jobs: BTreeSet<_> = ticks.iter().map(|tick| string(&tick["job"]["id"])).collect();
+    assert_eq!((due.len(), jobs.len()), (ticks.len(), ticks.len()), "each due time made one job: {ticks:?}");
+}
