@@ -112,12 +112,12 @@ async fn daemon(bench: &Bench, server: &Postgres, slots: usize, database: &str) 
     Daemon::noop_with(&bench.programs, slots, &[&format!("database={}", server.url(database))]).await
 }
 
-/// As many jobs as take a few seconds, in whole requests of each client.
+/// As many jobs as take a few seconds, in whole requests to each door.
 async fn fitting(bench: &Bench, fleet: &[Daemon]) -> usize {
-    let (first, seconds, most) = bench.sized((2_400, 3.0, 48_000.0), (2_400, 0.1, 2_400.0));
+    let whole = EACH * COUNTS[1];
+    let (first, seconds, most) = bench.sized((8 * whole, 3.0, 60_000.0), (whole, 0.1, 300.0));
     let (rate, _) = cycle(fleet, first).await;
-    let wished = (rate * seconds).clamp(2_400.0, most);
-    let whole = EACH * COUNTS[1] * CONNECTIONS;
+    let wished = (rate * seconds).clamp(300.0, most);
     let wished = usize::try_from(Duration::from_secs_f64(wished).as_secs()).expect("it is small");
     wished / whole * whole
 }
