@@ -19,6 +19,7 @@ use crate::base::settings::Settings;
 use crate::base::shutdown::Shutdown;
 use crate::base::{descriptors, points, service, task, telemetry};
 use crate::domain::health::HealthStatus;
+use crate::domain::placement::labels_of_worker;
 use crate::engine::dispatcher;
 use crate::engine::lease::Lease;
 use crate::engine::places::Slots;
@@ -248,7 +249,8 @@ async fn build(
     let sharing = store.sharing();
     let lease = sharing.as_ref().map(|_| settings.lease);
     let predecessor = sharing.as_ref().and_then(|_| sharing::predecessor(&data_dir, store.reader().epoch()));
-    let started = StartWorker { name: worker_name.clone(), version, slots, lease, predecessor };
+    let labels = labels_of_worker(&settings.labels, &host_name());
+    let started = StartWorker { name: worker_name.clone(), version, slots, labels, lease, predecessor };
     // Counted from before it is asked for.
     let lease = lease.map_or_else(Lease::unneeded, Lease::begin);
     let worker = writer.apply(started).await.map_err(refusal)?.answer;

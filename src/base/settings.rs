@@ -1,13 +1,14 @@
 //! Owns the daemon's settings: what they are, where each came from, and which layer wins
 //! (flag over environment over file over default). It must never guess: what it does not know, it refuses.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod file;
+pub mod labels;
 pub mod sinks;
 mod table;
 mod value;
@@ -15,6 +16,7 @@ mod value;
 pub use table::{KEYS, Key, Shape};
 pub use value::{parse_length, show_length};
 
+use file::read_file;
 use sinks::{Given, SinkSettings};
 
 /// What every environment variable of ours begins with.
@@ -26,8 +28,6 @@ pub const DATA_DIR: &str = "data_dir";
 /// The key of the database, whose value may hold a password.
 const DATABASE: &str = "database";
 
-/// The longest settings file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Variables with our prefix that are no settings: those of the client, those that a job is given, and the build's.
 const OTHER_VARIABLES: [&str; 7] = [
     "BEADLE_URL",
@@ -110,6 +110,8 @@ pub struct Settings {
     pub lease: Duration,
     /// Jobs that run at once.
     pub slots: usize,
+    /// Labels of this worker by their keys.
+    pub labels: BTreeMap<String, String>,
     /// The longest time that a lost nudge can delay anything.
     pub poll_interval: Duration,
     /// How long an orderly stop waits for running jobs.
@@ -234,6 +236,7 @@ impl Settings {
             database: None,
             lease: Duration::from_secs(30),
             slots: cores.saturating_mul(2).max(4),
+            labels: BTreeMap::new(),
             poll_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(30),
             kill_grace: Duration::from_secs(10),
@@ -412,75 +415,6 @@ fn environment_layer(environment: &[(String, String)]) -> Result<Vec<Entry>, Str
 
 fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn read_file(path: &Path, presence: Presence, sinks: &mut Given) -> Result<Vec<Entry>, String> {
-    let trouble = |what: &dyn fmt::Display| format!("cannot read the settings in {}: {what}", path.display());
-    match fs::metadata(path) {
-        Ok(about) if about.len() > FILE_BYTES_MAX => {
-            return Err(trouble(&format!("it is longer than {FILE_BYTES_MAX} bytes")));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound && presence == Presence::Optional => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(trouble(&error)),
-    }
-    let text = fs::read_to_string(path).map_err(|error| trouble(&error))?;
-    let mut table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| trouble(&misread(&text, &error)))?;
-    let placed = |reason: String| format!("{}: {reason}", path.display());
-    if let Some(given) = table.remove(sinks::TABLE) {
-        *sinks = Given::from_table(&given).map_err(placed)?;
-    }
-    let mut entries = Vec::new();
-    flatten("", &table, &mut entries).map_err(placed)?;
-    Ok(entries)
-}
-
-/// What is wrong in the text of a file and in which line of it; never the line, in which a secret may stand.
-fn misread(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
-    format!("{}{}", line.unwrap_or_default(), error.message())
-}
-
-/// Tables are prefixes: `[retention] failed = "30d"` is `retention.failed`.
-fn flatten(prefix: &str, table: &toml::Table, entries: &mut Vec<Entry>) -> Result<(), String> {
-    for (name, value) in table {
-        let key = format!("{prefix}{name}");
-        if let toml::Value::Table(inner) = value {
-            let below = format!("{key}.");
-            if !KEYS.iter().any(|known| known.name.starts_with(&below)) {
-                return Err(unknown_key(&key));
-            }
-            flatten(&below, inner, entries)?;
-            continue;
-        }
-        let Some(place) = position(&key) else {
-            return Err(unknown_key(&key));
-        };
-        let values = match (value, KEYS[place].shape) {
-            (toml::Value::Array(items), Shape::List) => {
-                items.iter().map(|item| plain(&key, item)).collect::<Result<_, _>>()?
-            }
-            (single, _) => vec![plain(&key, single)?],
-        };
-        entries.push(Entry { key, values });
-    }
-    Ok(())
-}
-
-fn plain(key: &str, value: &toml::Value) -> Result<String, String> {
-    match value {
-        toml::Value::String(text) => Ok(text.clone()),
-        toml::Value::Integer(number) => Ok(number.to_string()),
-        toml::Value::Boolean(switch) => Ok(switch.to_string()),
-        other => {
-            let accepted = KEYS[position(key).expect("known when it is called")].accepts;
-            Err(format!("`{key}` cannot be {other}: {accepted}"))
-        }
-    }
 }
 
 fn unknown_key(name: &str) -> String {

@@ -7,7 +7,7 @@ use crate::client::operations::{self, PageOf};
 use super::bulk::{self, ManyArgs};
 use super::input::JOB_HELP;
 use super::outcome::{Stop, accepted, exit};
-use super::output::{brief, bytes, cut, length, or_dash, whole_command};
+use super::output::{brief, bytes, cut, label_list, length, or_dash, whole_command};
 use super::{Context, bar, input, pages};
 
 /// `beadle jobs`.
@@ -133,7 +133,6 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         Some(revision) => format!("{} (revision {revision})", task.name),
         None => task.name.clone(),
     });
-    let labels: Vec<_> = job.labels.iter().map(|label| format!("{}={}", label.key, label.value)).collect();
     let tries = job.retry_policy.max_attempts;
     let runs_anyway = job.on_dependency_failure.as_deref() == Some("RUN");
     let dependencies: Vec<_> = job
@@ -156,7 +155,8 @@ fn facts(job: &JobDetail) -> Vec<(&'static str, Option<String>)> {
         ("last ran", job.attempts.nodes.iter().rev().find_map(|attempt| attempt.ran.as_ref()).map(ran)),
         ("queue", Some(job.queue.name.clone())),
         ("priority", (job.priority != 0).then(|| job.priority.to_string())),
-        ("labels", (!labels.is_empty()).then(|| labels.join(" "))),
+        ("labels", label_list(&job.labels)),
+        ("runs on", label_list(&job.runs_on)),
         ("asked by", Some(format!("{} ({})", job.requested_by, job.origin))),
         ("schedule", job.schedule.as_ref().map(|schedule| schedule.name.clone())),
         ("waits for", (!dependencies.is_empty()).then(|| dependencies.join(", "))),

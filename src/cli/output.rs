@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::client::answers::{Command, LogBatch};
+use crate::client::answers::{Command, Label, LogBatch};
 
 use super::outcome::{Stop, exit};
 
@@ -248,6 +248,12 @@ fn tame(text: &str) -> String {
 /// A dash for nothing.
 pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Labels with their values; nothing for none.
+pub fn label_list(labels: &[Label]) -> Option<String> {
+    let labels: Vec<_> = labels.iter().map(|label| format!("{}={}", label.key, label.value)).collect();
+    (!labels.is_empty()).then(|| labels.join(" "))
 }
 
 /// A command on one line, cut when it is long.

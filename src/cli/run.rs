@@ -87,6 +87,9 @@ pub struct RunArgs {
     /// A label to find the job by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = input::label)]
     labels: Vec<Label>,
+    /// Run only on a worker with this label; may be repeated
+    #[arg(long = "runs-on", value_name = "KEY=VALUE", value_parser = input::label)]
+    runs_on: Vec<Label>,
     /// An environment variable of the command; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", conflicts_with = "task", value_parser = input::variable)]
     environment: Vec<Variable>,
@@ -172,6 +175,7 @@ pub fn run(context: &mut Context, args: RunArgs) -> Result<u8, Stop> {
         depends_on: args.after,
         on_dependency_failure: args.even_if_failed.then(|| "RUN".to_owned()),
         merge_output: args.merge_output.then_some(true),
+        runs_on: args.runs_on,
         idempotency_key: Some(input::key_or_random(args.key.as_ref())),
     };
     // The key makes it safe to ask again when no answer comes.

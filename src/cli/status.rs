@@ -4,7 +4,7 @@ use crate::client::answers::{JobCounts, Subsystem};
 use crate::client::operations;
 
 use super::outcome::{Stop, exit};
-use super::output::{bytes, or_dash};
+use super::output::{bytes, label_list, or_dash};
 use super::{Context, incidents, queues, top};
 
 /// `beadle status`.
@@ -56,10 +56,12 @@ fn glance(context: &mut Context) -> Result<(), Stop> {
     }
     context.screen.line("")?;
     let row = |worker: &crate::client::answers::WorkerRow| {
-        [worker.name.clone(), worker.status.clone(), format!("{}/{}", worker.busy_slots, worker.slots)]
+        let labels = label_list(&worker.labels);
+        let busy = format!("{}/{}", worker.busy_slots, worker.slots);
+        [worker.name.clone(), worker.status.clone(), busy, or_dash(labels)]
     };
     let rows: Vec<_> = status.workers.nodes.iter().map(row).collect();
-    Ok(context.screen.table(["WORKER", "STATUS", "BUSY"], &rows)?)
+    Ok(context.screen.table(["WORKER", "STATUS", "BUSY", "LABELS"], &rows)?)
 }
 
 /// What there is, in the order of a job's life. A capped number is "that many or more".

@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{self, Read};
 
 use crate::client::answers::{Answer, Outcome, RetryPolicy, TaskDetail, WithTask};
-use crate::client::inputs::{Argv, Command, Exec, Ref, Referred, Script, TaskFilter, TaskPut, Variable};
+use crate::client::inputs::{
+    Argv, Command, Exec, Label, Ref, Referred, Script, TaskFilter, TaskPut, Variable,
+};
 use crate::client::operations::{self, PageOf};
 
 use super::outcome::{Stop, accepted, exit};
-use super::output::{brief, length, whole_command};
+use super::output::{brief, label_list, length, whole_command};
 use super::retries::RetryFlags;
 use super::{Context, input, pages, parameters};
 
@@ -108,6 +110,9 @@ pub struct PutArgs {
     /// One pipe for both outputs, so that their order is the true one; all of it is standard output then
     #[arg(long)]
     merge_output: bool,
+    /// Run its jobs only on a worker with this label; may be repeated
+    #[arg(long = "runs-on", value_name = "KEY=VALUE", value_parser = input::label)]
+    runs_on: Vec<Label>,
     /// Refuse when the task has another revision than this one
     #[arg(long, value_name = "NUMBER")]
     expect_revision: Option<i32>,
@@ -166,6 +171,7 @@ fn put_input(args: PutArgs) -> Result<TaskPut, Stop> {
         concurrency_limit: args.concurrency_limit,
         is_restartable: args.no_restart.then_some(false),
         merge_output: args.merge_output.then_some(true),
+        runs_on: args.runs_on,
     })
 }
 
@@ -252,6 +258,7 @@ fn facts(task: &TaskDetail) -> Vec<(&'static str, Option<String>)> {
         ("tries", Some(if policy.max_attempts > 1 { tries } else { "1".to_owned() })),
         ("tries again", conditions(policy)),
         ("at once", task.concurrency_limit.map(|limit| limit.to_string())),
+        ("runs on", label_list(&task.runs_on)),
         ("parameters", task.parameters_schema.as_ref().map(ToString::to_string)),
         ("restartable", Some(if task.is_restartable { "yes" } else { "no" }.to_owned())),
         ("schedules", (!schedules.is_empty()).then(|| schedules.join(" "))),

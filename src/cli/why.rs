@@ -77,6 +77,7 @@ fn blocker(job: &JobWhy, blocker: &Blocker) -> Vec<String> {
     let more = match (blocker.kind.as_str(), &blocker.at, &blocker.until) {
         ("HeldBlocker", _, _) => Some(format!("let it go: beadle release {}", bare(&job.id))),
         ("PausedBlocker", Some(at), _) => Some(format!("since {at}; end it: beadle queue resume {queue}")),
+        ("WorkerBlocker", _, _) => Some("the workers and their labels: beadle status".to_owned()),
         ("RateBlocker", _, Some(until)) => Some(format!("the next one starts at {until}")),
         ("DependencyBlocker", _, _) => {
             let jobs: Vec<_> =

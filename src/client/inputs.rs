@@ -209,6 +209,8 @@ inputs! {
         on_dependency_failure: Option<String>,
         /// Whether both outputs are one.
         merge_output: Option<bool>,
+        /// The labels of the worker that runs it.
+        runs_on: Vec<Label>,
         /// Makes the request safe to repeat.
         idempotency_key: Option<String>,
     }
@@ -354,6 +356,8 @@ inputs! {
         is_restartable: Option<bool>,
         /// Whether both outputs are one.
         merge_output: Option<bool>,
+        /// The labels of the worker that runs it.
+        runs_on: Vec<Label>,
     }
     /// `TaskArchiveInput`, `ScheduleResumeInput` and `ScheduleDeleteInput`.
     Referred {

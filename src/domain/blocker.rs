@@ -4,8 +4,9 @@ use async_graphql::{SimpleObject, Union};
 
 use super::concurrency::LimitKey;
 use super::id::JobId;
-use super::job::JobState;
+use super::job::{JobState, Label};
 use super::limits::AHEAD_MAX;
+use super::placement;
 use super::queue::QueueRoom;
 use crate::base::clock::Timestamp;
 use crate::base::settings::show_length;
@@ -23,6 +24,8 @@ pub enum Blocker {
     Dependency(DependencyBlocker),
     /// As many of its key run as may, or are about to.
     Concurrency(ConcurrencyBlocker),
+    /// No worker that is there has the labels that it asks for.
+    Worker(WorkerBlocker),
     /// Its queue has started as many jobs as it may for now.
     Rate(RateBlocker),
     /// There is no place free for it.
@@ -90,6 +93,15 @@ pub struct ConcurrencyBlocker {
     pub holder_ids: Vec<JobId>,
 }
 
+/// No worker that is there has the labels that the job asks for.
+#[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
+pub struct WorkerBlocker {
+    /// One sentence for people.
+    pub message: String,
+    /// The labels that its worker must have, all of them.
+    pub runs_on: Vec<Label>,
+}
+
 /// The job's queue has started as many jobs as it may for now.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 #[graphql(complex)]
@@ -103,7 +115,7 @@ pub struct RateBlocker {
     pub until: Timestamp,
 }
 
-/// There is no place free for the job: in its queue, or on any worker.
+/// There is no place free for the job: in its queue, or on any worker that may run it.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub struct CapacityBlocker {
     /// One sentence for people.
@@ -156,6 +168,10 @@ pub struct WaitingJob {
     pub gate: Option<Gate>,
     /// The jobs that it waits for.
     pub dependencies: Vec<JobId>,
+    /// The labels that its worker must have.
+    pub runs_on: Vec<Label>,
+    /// Whether a worker that is there has them.
+    pub is_fit: bool,
     /// The room of its queue, and when its rate allows the next start.
     pub room: Option<(QueueRoom, Option<Timestamp>)>,
     /// Jobs of its queue that may start and come before it.
@@ -208,6 +224,9 @@ fn queued(job: &WaitingJob) -> Vec<Blocker> {
     if let Some(gate) = &job.gate {
         blockers.push(gated(job, gate));
     }
+    if !job.is_fit && !job.runs_on.is_empty() {
+        blockers.push(unplaced(&job.runs_on));
+    }
     if !blockers.is_empty() {
         return blockers;
     }
@@ -241,9 +260,24 @@ fn queued(job: &WaitingJob) -> Vec<Blocker> {
         }
     }
     if blockers.is_empty() {
-        blockers.push(capacity(format!("all slots are taken; {} before this one", count(job.ahead))));
+        let whose = placement::selector(&job.runs_on)
+            .map(|labels| format!(" of workers with {}", spaced(&labels)))
+            .unwrap_or_default();
+        blockers.push(capacity(format!("all slots{whose} are taken; {} before this one", count(job.ahead))));
     }
     blockers
+}
+
+fn unplaced(runs_on: &[Label]) -> Blocker {
+    let what = if runs_on.len() == 1 { "the label" } else { "all of the labels" };
+    let labels = spaced(&placement::selector(runs_on).unwrap_or_default());
+    let message = format!("no worker that is there has {what} {labels}");
+    Blocker::Worker(WorkerBlocker { message, runs_on: runs_on.to_vec() })
+}
+
+/// A selector for people.
+fn spaced(selector: &str) -> String {
+    selector.replace(',', ", ")
 }
 
 fn gated(job: &WaitingJob, gate: &Gate) -> Blocker {
@@ -301,6 +335,8 @@ mod tests {
             paused: None,
             gate: None,
             dependencies: vec![JobId(3), JobId(4)],
+            runs_on: Vec::new(),
+            is_fit: true,
             room: None,
             ahead: 2,
             is_next: false,
@@ -314,6 +350,7 @@ mod tests {
             Blocker::Scheduled(one) => one.message,
             Blocker::Dependency(one) => one.message,
             Blocker::Concurrency(one) => one.message,
+            Blocker::Worker(one) => one.message,
             Blocker::Rate(one) => one.message,
             Blocker::Capacity(one) => one.message,
         };
@@ -334,6 +371,29 @@ mod tests {
             assert_eq!(messages(&waiting(state)), expected);
         }
         assert!(explain(&WaitingJob { is_next: true, ..waiting(JobState::Queued) }).is_empty());
+    }
+
+    #[test]
+    fn a_job_that_no_worker_fits_says_which_labels_it_asks_for() {
+        let label = |key: &str, value: &str| Label { key: key.to_owned(), value: value.to_owned() };
+        let gpu = WaitingJob { runs_on: vec![label("gpu", "a100")], ..waiting(JobState::Queued) };
+        assert_eq!(messages(&gpu), ["all slots of workers with gpu=a100 are taken; 2 come before this one"]);
+        let unfit = WaitingJob { is_fit: false, ..gpu };
+        assert_eq!(messages(&unfit), ["no worker that is there has the label gpu=a100"]);
+        let runs_on = vec![label("gpu", "a100"), label("os", "linux")];
+        let two = WaitingJob { runs_on, paused: Some((T, Some("bo".to_owned()), None)), ..unfit.clone() };
+        assert_eq!(
+            messages(&two),
+            [
+                "the queue q was paused by bo",
+                "no worker that is there has all of the labels gpu=a100, os=linux"
+            ]
+        );
+        // Only who may start looks for a worker, and a job for any worker waits for a slot when there is none.
+        let held = WaitingJob { state: JobState::Held, ..unfit.clone() };
+        assert_eq!(messages(&held), ["on hold by ann"]);
+        let plain = WaitingJob { runs_on: Vec::new(), ..unfit };
+        assert_eq!(messages(&plain), ["all slots are taken; 2 come before this one"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::id::JobId;
 use super::job::{DependencyFailure, Label};
 use super::limits;
 use super::new_job::{Unique, UniqueConflict};
+use super::placement::check_runs_on;
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};
 use super::scalars::Json;
@@ -76,6 +77,8 @@ pub struct JobEnqueueInput {
     /// Give it one pipe for both streams: everything is `STDOUT`, in its true order. A task may say so for all its jobs.
     #[graphql(default)]
     pub merge_output: bool,
+    /// Run it only on a worker with all of these labels, at most 10; null means the task's, and an empty list any worker.
+    pub runs_on: Option<Vec<Label>>,
     /// The same key with the same request gives the same job, for at least 7 days.
     pub idempotency_key: Option<String>,
 }
@@ -119,6 +122,8 @@ pub struct EnqueueOptions {
     pub on_dependency_failure: DependencyFailure,
     /// Whether both streams are asked to be one.
     pub merges_output: bool,
+    /// The labels asked of its worker.
+    pub runs_on: Option<Vec<Label>>,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
 }
@@ -182,6 +187,7 @@ impl JobEnqueueInput {
             depends_on_positions,
             on_dependency_failure: self.on_dependency_failure,
             merges_output: self.merge_output,
+            runs_on: self.runs_on.map(|labels| check_runs_on("runsOn", labels)).transpose()?,
             idempotency_key: self.idempotency_key,
         };
         Ok((self.run, options))

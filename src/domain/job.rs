@@ -224,6 +224,8 @@ pub struct Job {
     /// The longest that an attempt may run with all the time that it asks for; null means ten times its timeout.
     #[graphql(name = "maxTimeout")]
     pub timeout_max: Option<Span>,
+    /// It runs only on a worker with all of these labels; empty means on any.
+    pub runs_on: Vec<Label>,
     /// Position of the last event of this job.
     pub event_cursor: EventCursor,
 }

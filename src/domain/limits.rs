@@ -24,6 +24,10 @@ pub const TEXT_BYTES_MAX: usize = 1_000;
 pub const DESCRIPTION_BYTES_MAX: usize = 10_000;
 /// Labels on one job.
 pub const LABELS_MAX: usize = 50;
+/// Labels that a job may ask of a worker.
+pub const RUNS_ON_MAX: usize = 10;
+/// Different lists of such labels that one claim looks at, of those that its worker fits.
+pub const SELECTORS_MAX: usize = 1_000;
 /// Grants of one token.
 pub const GRANTS_MAX: usize = 20;
 /// Globs of one grant.

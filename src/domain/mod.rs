@@ -31,6 +31,7 @@ pub mod mask;
 pub mod new_job;
 pub mod parameters;
 pub mod parameters_schema;
+pub mod placement;
 pub mod quarantine;
 pub mod queue;
 pub mod rejection;

@@ -71,6 +71,8 @@ pub struct NewJob {
     pub merges_output: bool,
     /// The longest that an attempt may run with all the time that it asks for.
     pub timeout_max: Option<Span>,
+    /// The labels that its worker must have, in the order of a selector.
+    pub runs_on: Vec<Label>,
     /// Why it is made, for the record.
     pub reason: Option<String>,
 }
@@ -115,6 +117,7 @@ impl NewJob {
             on_dependency_failure: DependencyFailure::default(),
             merges_output: false,
             timeout_max: None,
+            runs_on: Vec::new(),
             reason: None,
         }
     }
@@ -177,6 +180,7 @@ impl NewJob {
             on_dependency_failure: None,
             merges_output: self.merges_output,
             timeout_max: self.timeout_max,
+            runs_on: self.runs_on.clone(),
             event_cursor: made.cursor,
         })
     }

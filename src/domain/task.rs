@@ -7,8 +7,10 @@ use super::command::{Command, CommandInput, check_span};
 use super::duration::Span;
 use super::enqueue::{check_max_timeout, check_priority};
 use super::id::TaskId;
+use super::job::Label;
 use super::limits;
 use super::parameters_schema;
+use super::placement::check_runs_on;
 use super::rejection::{Rejection, check_name, check_text};
 use super::retry::{RetryPolicy, RetryPolicyInput};
 use super::scalars::Json;
@@ -71,6 +73,9 @@ pub struct TaskDefinition {
     #[serde(default)]
     #[graphql(name = "mergeOutput")]
     pub merges_output: bool,
+    /// Its jobs run only on a worker with all of these labels; empty means on any.
+    #[serde(default)]
+    pub runs_on: Vec<Label>,
 }
 
 /// One revision of a task: what it said from then until the next one.
@@ -140,6 +145,8 @@ pub struct TaskPutInput {
     /// Give its jobs one pipe for both streams: everything is `STDOUT`, in its true order.
     #[graphql(default)]
     pub merge_output: bool,
+    /// Run its jobs only on a worker with all of these labels, at most 10.
+    pub runs_on: Option<Vec<Label>>,
 }
 
 /// A checked `TaskPutInput`.
@@ -193,6 +200,7 @@ impl TaskPutInput {
                 concurrency_limit: self.concurrency_limit,
                 max_timeout: self.max_timeout,
                 merges_output: self.merge_output,
+                runs_on: check_runs_on("runsOn", self.runs_on.unwrap_or_default())?,
             },
         })
     }

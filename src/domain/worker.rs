@@ -3,6 +3,7 @@
 use async_graphql::{Enum, SimpleObject};
 
 use super::id::WorkerId;
+use super::job::Label;
 use crate::base::clock::Timestamp;
 
 /// Whether a worker takes jobs.
@@ -29,6 +30,8 @@ pub struct Worker {
     pub version: String,
     /// Places for attempts.
     pub slots: i32,
+    /// Its labels, by which jobs choose where they run; `host` is the name of its machine unless it was given another.
+    pub labels: Vec<Label>,
     /// When it started.
     pub started_at: Timestamp,
     /// When it stopped in order, or was taken for dead.

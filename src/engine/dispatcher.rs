@@ -71,7 +71,7 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
             return Ok(poll);
         }
         let now = engine.clock.now();
-        let outlook = engine.own.outlook(now).await.map_err(|fault| fault.to_string())?;
+        let outlook = engine.own.outlook(engine.worker, now).await.map_err(|fault| fault.to_string())?;
         // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
         let is_due = outlook.next_due.is_some_and(|due| due <= now);
         if !is_due && (slots.free() == 0 || !outlook.has_work) {
@@ -86,7 +86,8 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
             continue;
         }
         if taken < wanted || wanted == 0 {
-            let outlook = engine.own.outlook(engine.clock.now()).await.map_err(|fault| fault.to_string())?;
+            let outlook = engine.own.outlook(engine.worker, engine.clock.now()).await;
+            let outlook = outlook.map_err(|fault| fault.to_string())?;
             let due = outlook.next_due.map_or(poll, |due| due.since(engine.clock.now()));
             // What is queued and was not taken has no room: the end of an attempt nudges.
             return Ok(due.clamp(Duration::from_millis(1), poll));

@@ -202,6 +202,11 @@ impl Engine {
             depends_on: options.depends_on.clone(),
             on_dependency_failure: options.on_dependency_failure,
             merges_output: options.merges_output || definition.is_some_and(|one| one.merges_output),
+            runs_on: options
+                .runs_on
+                .clone()
+                .or(definition.map(|one| one.runs_on.clone()))
+                .unwrap_or_default(),
             token_id: Some(viewer.token_id),
             parameters,
             ..NewJob::plain(command, &viewer.token_name)
@@ -340,11 +345,43 @@ pub(super) fn like(
         limit: job.limit_key.clone().map(|key| KeyLimit::again(key, task_now)),
         merges_output: job.merges_output,
         timeout_max: job.timeout_max,
+        runs_on: job.runs_on.clone(),
         ..NewJob::plain(job.command.clone(), &viewer.token_name)
     }
 }
 
 fn digest(input: &JobEnqueueInput) -> String {
-    use async_graphql::InputType as _;
-    hex(&Sha256::digest(input.to_value().to_string()))
+    hex(&Sha256::digest(as_asked(input)))
+}
+
+fn as_asked(input: &JobEnqueueInput) -> String {
+    use async_graphql::{InputType as _, Value};
+    let mut value = input.to_value();
+    // A request that does not name it has the digest that it had before there were labels of workers: its answer may be
+    // asked for again across an upgrade.
+    if let Value::Object(fields) = &mut value
+        && fields.get("runsOn") == Some(&Value::Null)
+    {
+        fields.shift_remove("runsOn");
+    }
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{InputType as _, Value, value};
+
+    use super::*;
+
+    #[test]
+    fn a_request_without_labels_of_workers_is_the_one_that_older_versions_knew() {
+        let asked =
+            |input: Value| as_asked(&JobEnqueueInput::parse(Some(input)).expect("the request is good"));
+        let run = value!({ "task": { "name": "t" } });
+        let old = asked(value!({ "run": run.clone() }));
+        assert!(old.contains("mergeOutput: false") && !old.contains("runsOn"), "{old}");
+        assert_eq!(asked(value!({ "run": run.clone(), "runsOn": null })), old);
+        let new = asked(value!({ "run": run, "runsOn": [] }));
+        assert!(new.contains("runsOn: []"), "{new}");
+    }
 }

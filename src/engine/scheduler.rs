@@ -147,6 +147,7 @@ pub fn job_of(schedule: &Schedule, runnable: &RunnableTask) -> Result<NewJob, Re
         kill_grace: definition.kill_grace,
         is_restartable: definition.is_restartable,
         merges_output: definition.merges_output,
+        runs_on: definition.runs_on.clone(),
         schedule_id: Some(schedule.id),
         ..NewJob::plain(command, &schedule.name)
     })

@@ -86,6 +86,7 @@ const LEADS: &[(&str, &[&str])] = &[
             "schedule",
             "command",
             "labels",
+            "runsOn",
             "retryPolicy",
             "failure",
             "progress",
@@ -99,8 +100,9 @@ const LEADS: &[(&str, &[&str])] = &[
     ("LogBatch", &["lines"]),
     ("PausedBlocker", &["queue"]),
     ("RateBlocker", &["queue"]),
-    ("Task", &["command", "queue", "jobs", "retryPolicy"]),
+    ("Task", &["command", "queue", "jobs", "retryPolicy", "runsOn"]),
     ("Viewer", &["grants"]),
+    ("WorkerBlocker", &["runsOn"]),
 ];
 
 /// Whether a token that sees its own jobs only may ask for this field.

@@ -129,8 +129,8 @@ impl Loader<BlockersOf> for Rows {
 
     async fn load(&self, keys: &[BlockersOf]) -> Result<HashMap<BlockersOf, Vec<Blocker>>, Fault> {
         let jobs: Vec<_> = keys.iter().map(|key| key.0).collect();
-        let slots = self.0.free_slots().await?;
-        let blockers = self.0.blockers(&jobs, slots, self.1.now()).await?;
+        let workers = self.0.workers_there().await?;
+        let blockers = self.0.blockers(&jobs, &workers, self.1.now()).await?;
         Ok(blockers.into_iter().map(|(job, blockers)| (BlockersOf(job), blockers)).collect())
     }
 }

@@ -1,9 +1,11 @@
 //! Owns reading why jobs wait. Whom a claim would take it asks of `room`, as the claim does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
+use super::placement::{WorkerThere, selectors_argument};
+use super::room::Rooms;
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -12,13 +14,8 @@ use crate::domain::concurrency::LimitKey;
 use crate::domain::id::JobId;
 use crate::domain::job::JobState;
 use crate::domain::limits::{AHEAD_MAX, BLOCKING_JOBS_MAX};
+use crate::domain::placement::labels_of;
 use crate::domain::queue::QueueRoom;
-
-const FREE_SLOTS: Sql = Sql::both(
-    "SELECT CAST((SELECT coalesce(sum(slots), 0) FROM workers WHERE stopped_at_us IS NULL) AS BIGINT)
-            - (SELECT count(*) FROM jobs WHERE state = 'RUNNING')",
-    &[],
-);
 
 const WAITING: Sql = Sql::both(
     "SELECT jobs.id, jobs.state, jobs.task_name, jobs.queue, jobs.run_at_us, jobs.held_by,
@@ -28,14 +25,24 @@ const WAITING: Sql = Sql::both(
             CASE WHEN jobs.state <> 'QUEUED' THEN 0 ELSE (
                 SELECT count(*) FROM (
                     SELECT 1 FROM jobs AS before
-                    WHERE before.state = 'QUEUED' AND before.gated_at_us IS NULL AND before.queue = jobs.queue
+                    WHERE before.state = 'QUEUED' AND before.gated_at_us IS NULL AND before.runs_on IS NULL
+                      AND before.queue = jobs.queue
                       AND (before.rank_us, before.id) < (jobs.rank_us, jobs.id)
-                    LIMIT $2) AS counted) END
+                    LIMIT $2) AS counted) END,
+            -- Of those that ask for labels only whom a worker fits comes first.
+            CASE WHEN jobs.state <> 'QUEUED' THEN 0 ELSE (
+                SELECT count(*) FROM (
+                    SELECT 1 FROM jsonb_each($3) AS fit
+                    JOIN jobs AS placed ON placed.runs_on = fit.atom AND placed.queue = jobs.queue
+                    WHERE placed.state = 'QUEUED' AND placed.gated_at_us IS NULL
+                      AND (placed.rank_us, placed.id) < (jobs.rank_us, jobs.id)
+                    LIMIT $2) AS counted_too) END,
+            jobs.runs_on
      FROM jobs
      JOIN queues ON queues.name = jobs.queue
      WHERE jobs.id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
        AND jobs.state IN ('HELD', 'BLOCKED', 'SCHEDULED', 'QUEUED', 'RETRYING')",
-    &[Kind::Text, Kind::Int],
+    &[Kind::Text, Kind::Int, Kind::Text],
 );
 
 const HOLDERS: Sql = Sql::both(
@@ -58,31 +65,27 @@ const OPEN_DEPENDENCIES: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
-/// What the claim would do now.
-struct Next {
+/// What the claims of the workers would do now.
+struct Next<'a> {
+    workers: &'a [WorkerThere],
     rooms: HashMap<String, (QueueRoom, Option<Timestamp>)>,
     ids: HashSet<i64>,
+    /// The selectors of jobs that wait which a worker fits.
+    fitting: Vec<String>,
 }
 
 impl Reader {
-    /// Places of all workers that are free.
-    pub async fn free_slots(&self) -> Result<i64> {
-        page::one(self.db.optional(&FREE_SLOTS, &[]).await?)?.get(0)
-    }
-
-    /// Why each of the jobs waits, when a claim of `slots` jobs is what comes next. Jobs that do not wait are left out.
+    /// Why each of the jobs waits, when a claim of each of the workers is what comes next. Jobs that do not wait are left
+    /// out.
     pub async fn blockers(
         &self,
         jobs: &[JobId],
-        slots: i64,
+        workers: &[WorkerThere],
         now: Timestamp,
     ) -> Result<Vec<(JobId, Vec<Blocker>)>> {
+        let next = self.next(workers, now).await?;
         let ids = page::numbers(Some(jobs), |id| id.0);
-        let rows = self.db.rows(&WAITING, &args![ids, AHEAD_MAX]).await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let next = self.next(slots, now).await?;
+        let rows = self.db.rows(&WAITING, &args![ids, AHEAD_MAX, selectors_argument(&next.fitting)]).await?;
         let mut gates = HashMap::new();
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -93,22 +96,53 @@ impl Reader {
         Ok(found)
     }
 
-    async fn next(&self, slots: i64, now: Timestamp) -> Result<Next> {
-        let rooms = self.queue_rooms(now).await?;
-        let ids = if slots > 0 { self.next_to_start(&rooms, slots).await? } else { Vec::new() };
-        let mut by_name = HashMap::with_capacity(rooms.len());
-        for room in rooms {
-            let until = self.rate_until(&room, now).await?;
-            by_name.insert(room.name.clone(), (room, until));
+    async fn next<'a>(&self, workers: &'a [WorkerThere], now: Timestamp) -> Result<Next<'a>> {
+        let Rooms { queues, first_selector } = self.rooms(now).await?;
+        // Workers that fit the same of what waits are like one.
+        let mut alike: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+        for worker in workers {
+            let fitting = match &first_selector {
+                Some(first) => self.fitting_labels(&worker.labels, first).await?,
+                None => Vec::new(),
+            };
+            *alike.entry(fitting).or_default() += worker.free;
         }
-        Ok(Next { rooms: by_name, ids: ids.into_iter().collect() })
+        let ids = self.taken(&queues, &alike).await?;
+        let mut rooms = HashMap::with_capacity(queues.len());
+        for room in queues {
+            let until = self.rate_until(&room, now).await?;
+            rooms.insert(room.name.clone(), (room, until));
+        }
+        let fitting: BTreeSet<_> = alike.into_keys().flatten().collect();
+        Ok(Next { workers, rooms, ids, fitting: fitting.into_iter().collect() })
+    }
+
+    /// Whom claims would take, one after the other, each with the places of those that are alike.
+    async fn taken(&self, queues: &[QueueRoom], alike: &BTreeMap<Vec<String>, i64>) -> Result<HashSet<i64>> {
+        let mut taken = HashSet::new();
+        let mut taken_of: HashMap<String, i64> = HashMap::new();
+        for (fitting, free) in alike.iter().filter(|(_, free)| **free > 0) {
+            // With so many more there are enough left when those are passed over that others took, or whose queue they
+            // have filled.
+            let seen = free + i64::try_from(taken.len()).unwrap_or(i64::MAX);
+            let mut left = *free;
+            for (id, name) in self.next_to_start(queues, fitting, seen).await? {
+                let room = queues.iter().find(|queue| queue.name == name).map_or(0, |queue| queue.room(seen));
+                let of_queue = taken_of.entry(name).or_default();
+                if left > 0 && *of_queue < room && taken.insert(id) {
+                    left -= 1;
+                    *of_queue += 1;
+                }
+            }
+        }
+        Ok(taken)
     }
 
     async fn waiting(
         &self,
         id: JobId,
         row: &Row,
-        next: &Next,
+        next: &Next<'_>,
         gates: &mut HashMap<String, Gate>,
     ) -> Result<WaitingJob> {
         let state = JobState::from_word(&row.get::<String>(1)?);
@@ -128,6 +162,12 @@ impl Reader {
         } else {
             Vec::new()
         };
+        let selector: Option<String> = row.get(13)?;
+        let runs_on = match &selector {
+            Some(text) => labels_of(text).ok_or_else(|| Fault::unreadable("the labels of its worker", id))?,
+            None => Vec::new(),
+        };
+        let is_fit = selector.is_none_or(|text| next.workers.iter().any(|worker| worker.labels.fits(&text)));
         Ok(WaitingJob {
             state,
             task_name: row.get(2)?,
@@ -138,7 +178,9 @@ impl Reader {
             dependencies,
             room: next.rooms.get(&queue_name).cloned(),
             queue_name,
-            ahead: row.get(11)?,
+            ahead: (row.get::<i64>(11)? + row.get::<i64>(12)?).min(AHEAD_MAX),
+            runs_on,
+            is_fit,
             is_next: next.ids.contains(&id.0),
         })
     }
@@ -165,4 +207,4 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&FREE_SLOTS, &WAITING, &HOLDERS, &OPEN_DEPENDENCIES];
+pub(super) const STATEMENTS: &[&Sql] = &[&WAITING, &HOLDERS, &OPEN_DEPENDENCIES];

@@ -12,11 +12,11 @@ use super::fault::Result;
 use super::ids::Numbered;
 use super::jobs::{self, JOB_COLUMNS, job_columns, job_from};
 use super::offer::{Offer, Worker};
-use super::room::{ROOM, TAKE_BEST, room_from, rooms_argument};
+use super::room::{ROOM, Rooms, take_best};
 use super::rows::Rows;
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, keys, page};
+use super::{Reader, keys, page, placement};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
@@ -61,7 +61,11 @@ const LOCK_LIMITED: Sql = Sql::each(
     "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL",
     "SELECT name FROM queues
      WHERE (concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL) AND paused_at_us IS NULL
-       AND EXISTS (SELECT 1 FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND jobs.queue = queues.name)
+       AND ((SELECT 1 FROM jobs
+             WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queues.name
+             LIMIT 1) = 1
+            OR (SELECT min(runs_on) FROM jobs
+                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL) IS NOT NULL)
      ORDER BY name
      FOR NO KEY UPDATE OF queues",
     &[],
@@ -161,7 +165,7 @@ async fn take(
     slots: usize,
     cookie: &mut (dyn FnMut() -> String + Send),
 ) -> Result<Vec<Claimed>> {
-    let (ids, rooms) = best(batch, slots).await?;
+    let (ids, rooms) = best(batch, worker, slots).await?;
     // When a rate allows the next start is for the dispatcher to see.
     batch.needs_look |= rooms.iter().any(|room| room.rate.is_some());
     if ids.is_empty() {
@@ -189,21 +193,23 @@ async fn take(
 }
 
 /// The best jobs that may start, and the rooms that were asked for it.
-async fn best(batch: &mut Batch<'_>, slots: usize) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
+async fn best(batch: &mut Batch<'_>, worker: WorkerId, slots: usize) -> Result<(Vec<i64>, Vec<QueueRoom>)> {
     let slots = i64::try_from(slots).unwrap_or(i64::MAX);
     let mut held = None;
     if !batch.tx.is_sqlite() {
         let rows = batch.tx.rows(&LOCK_LIMITED, &[]).await?;
         held = Some(rows.iter().map(|row| row.get(0)).collect::<Result<HashSet<String>>>()?);
     }
-    let rooms = batch.tx.rows(&ROOM, &args![batch.now.0]).await?;
-    let mut rooms = rooms.iter().map(room_from).collect::<Result<Vec<_>>>()?;
+    let found = Rooms::read(&batch.tx.rows(&ROOM, &args![batch.now.0]).await?)?;
+    let selectors = match &found.first_selector {
+        Some(first) => placement::fitting(batch, worker, first).await?,
+        None => Vec::new(),
+    };
+    let mut rooms = found.queues;
     // A limited queue that got its first job since then is not locked: the next look takes from it.
     let is_free = |room: &QueueRoom| room.concurrency_limit.is_none() && room.rate.is_none();
     rooms.retain(|room| is_free(room) || held.as_ref().is_none_or(|held| held.contains(&room.name)));
-    let Some(open) = rooms_argument(&rooms, slots) else { return Ok((Vec::new(), rooms)) };
-    let rows = batch.tx.rows(&TAKE_BEST, &args![open, slots]).await?;
-    Ok((rows.iter().map(|row| row.get(0)).collect::<Result<_>>()?, rooms))
+    Ok((take_best(batch, &rooms, &selectors, slots).await?, rooms))
 }
 
 /// Writes down the starts of the queues that have a rate.
@@ -245,7 +251,7 @@ async fn record(batch: &mut Batch<'_>, worker: WorkerId, claimed: &[Claimed]) ->
 /// What the dispatcher sees when it looks at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
-    /// Whether a claim would take a job now, were a slot free, or something has become due.
+    /// Whether a claim of the worker would take a job now, were a slot free, or something has become due.
     pub has_work: bool,
     /// When the next waiting job becomes due, or expires, or the rate of a queue allows the next start.
     pub next_due: Option<Timestamp>,
@@ -264,15 +270,15 @@ const STOPS: Sql = Sql::both(
 );
 
 impl Reader {
-    /// Whether a claim may find something, without writing.
-    pub async fn outlook(&self, now: Timestamp) -> Result<Outlook> {
+    /// Whether a claim of the worker may find something, without writing.
+    pub async fn outlook(&self, worker: WorkerId, now: Timestamp) -> Result<Outlook> {
         let next = self.db.optional(&NEXT_DUE, &[]).await?;
         let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
         // Ends whose dependants were not all looked at: the next claim goes on.
         let unfinished = self.db.optional(&UNFINISHED_ENDS, &[]).await?.map(|_| now);
         let mut next_due = [next_due, self.next_expiry().await?, unfinished].into_iter().flatten().min();
         let mut has_room = false;
-        for queue in self.queue_rooms(now).await? {
+        for queue in self.queue_rooms(worker, now).await? {
             has_room |= queue.room(1) > 0;
             if queue.by_rate() == Some(0) {
                 let until = self.rate_until(&queue, now).await?;

@@ -13,6 +13,7 @@ use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
 use crate::domain::job::{DependencyFailure, JobState, rank};
 use crate::domain::new_job::NewJob;
+use crate::domain::placement;
 
 /// A row, with the names that the insert reads. What is absent is NULL.
 #[derive(Serialize)]
@@ -64,6 +65,8 @@ struct Row<'a> {
     merge_output: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_max: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs_on: Option<String>,
 }
 
 /// Adds a job that was accepted to the batch.
@@ -103,6 +106,7 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
         on_dependency_failure: waits.policy().map(DependencyFailure::word),
         merge_output: i64::from(job.merges_output),
         timeout_max: job.timeout_max,
+        runs_on: placement::selector(&job.runs_on),
     });
     batch.pending.made.insert(id);
     for label in &job.labels {

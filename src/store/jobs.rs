@@ -24,6 +24,7 @@ use crate::domain::event::EventCursor;
 use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
 use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState};
 use crate::domain::new_job::{Idempotency, NewJob};
+use crate::domain::placement;
 use crate::domain::rejection::{Rejection, UserErrorCode};
 
 /// The columns of `job`, in the order that `job_from` reads.
@@ -33,12 +34,12 @@ macro_rules! job_columns {
          retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
          run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us,
          idle_timeout_ms, unique_key, progress, parameters, token_id, held_by, limit_key, gated_at_us,
-         on_dependency_failure, merge_output, timeout_max_ms"
+         on_dependency_failure, merge_output, timeout_max_ms, runs_on"
     };
 }
 pub(super) use job_columns;
 /// How many columns `job_columns` names.
-pub(super) const JOB_COLUMNS: usize = 37;
+pub(super) const JOB_COLUMNS: usize = 38;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
@@ -62,6 +63,7 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let parameters: Option<String> = row.get(29)?;
     let limit_key: Option<String> = row.get(32)?;
     let on_dependency_failure: Option<String> = row.get(34)?;
+    let runs_on: Option<String> = row.get(37)?;
     Ok(Job {
         id: JobId(id),
         state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
@@ -102,6 +104,10 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         on_dependency_failure: on_dependency_failure.as_deref().and_then(DependencyFailure::from_word),
         merges_output: row.get::<i64>(35)? == 1,
         timeout_max: row.get::<Option<i64>>(36)?.map(Span::from_millis),
+        runs_on: runs_on
+            .map(|text| placement::labels_of(&text).ok_or_else(|| bad("the labels of its worker")))
+            .transpose()?
+            .unwrap_or_default(),
         event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
     })
 }
@@ -132,7 +138,7 @@ const INSERT: Sql = Sql::both(
                        origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
                        schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
                        idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
-                       gated_at_us, on_dependency_failure, merge_output, timeout_max_ms)
+                       gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on)
      SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
             r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
             r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
@@ -144,7 +150,8 @@ const INSERT: Sql = Sql::both(
             r.value ->> 'unique_key', r.value ->> 'parameters', CAST(r.value ->> 'token_id' AS BIGINT),
             r.value ->> 'held_by', r.value ->> 'limit_key', CAST(r.value ->> 'gated_at' AS BIGINT),
             r.value ->> 'on_dependency_failure',
-            CAST(r.value ->> 'merge_output' AS BIGINT), CAST(r.value ->> 'timeout_max' AS BIGINT)
+            CAST(r.value ->> 'merge_output' AS BIGINT), CAST(r.value ->> 'timeout_max' AS BIGINT),
+            r.value ->> 'runs_on'
      FROM jsonb_each($1) AS r",
     &[Kind::Text, Kind::Int],
 );

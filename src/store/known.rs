@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
+use crate::domain::id::WorkerId;
 use crate::domain::job::JobState;
+use crate::domain::placement::WorkerLabels;
 
 /// Entries of each kind that are remembered; with more all begins anew.
 const KNOWN_MAX: usize = 4_096;
@@ -13,6 +15,8 @@ const KNOWN_MAX: usize = 4_096;
 pub(super) struct Known {
     queues: HashSet<String>,
     counts: HashSet<(String, JobState)>,
+    /// The worker of this process.
+    labels: Option<(WorkerId, WorkerLabels)>,
 }
 
 impl Known {
@@ -27,6 +31,16 @@ impl Known {
             self.queues.clear();
         }
         self.queues.insert(name.to_owned());
+    }
+
+    /// The labels of this worker, if it was seen. No worker ever gets others.
+    pub(super) fn labels(&self, worker: WorkerId) -> Option<WorkerLabels> {
+        self.labels.as_ref().filter(|(id, _)| *id == worker).map(|(_, labels)| labels.clone())
+    }
+
+    /// This worker was seen, and has these labels.
+    pub(super) fn see_labels(&mut self, worker: WorkerId, labels: WorkerLabels) {
+        self.labels = Some((worker, labels));
     }
 
     /// Whether the count of this queue and state has its row. No such row is ever removed.

@@ -41,6 +41,7 @@ pub mod logs;
 pub mod offer;
 pub mod open;
 pub mod page;
+pub mod placement;
 pub mod prune;
 pub mod queues;
 mod remains;

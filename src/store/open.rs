@@ -68,6 +68,7 @@ const STATE: &[Migration] = &[
     migration!("state", "0005_attempts"),
     migration!("state", "0006_lists"),
     migration!("state", "0007_leases"),
+    migration!("state", "0008_runs_on"),
 ];
 const LOGS: &[Migration] = &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten")];
 

@@ -176,7 +176,13 @@ const NUMBERS: Sql = Sql::both(
 );
 
 const OLDEST: Sql = Sql::both(
-    "SELECT min(run_at_us) FROM jobs WHERE state = 'QUEUED' AND gated_at_us IS NULL AND queue = $1",
+    "SELECT min(run_at_us) FROM (
+         SELECT min(run_at_us) AS run_at_us FROM jobs
+         WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND queue = $1
+         UNION ALL
+         SELECT min(run_at_us) AS run_at_us FROM jobs
+         WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL AND queue = $1
+     ) AS oldest",
     &[Kind::Text],
 );
 

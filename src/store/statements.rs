@@ -4,8 +4,8 @@ use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
     ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
-    keys, log_room, logs, open, prune, queues, reports, restore, room, schedules, sharing, sinks, sizes,
-    suspects, task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
+    keys, log_room, logs, open, placement, prune, queues, reports, restore, room, schedules, sharing, sinks,
+    sizes, suspects, task_history, tasks, ticks, tokens, transition, unique, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -27,6 +27,7 @@ pub fn state() -> Vec<&'static Sql> {
         unique::STATEMENTS,
         waiting::STATEMENTS,
         room::STATEMENTS,
+        placement::STATEMENTS,
         keys::STATEMENTS,
         claim::STATEMENTS,
         blockers::STATEMENTS,

@@ -7,14 +7,16 @@ use serde_json::json;
 
 use super::Reader;
 use super::db::{Kind, Row, Sql};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::ids::Numbered;
+use super::jobs::text;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::event::{EventType, NewEvent};
 use crate::domain::id::WorkerId;
+use crate::domain::job::Label;
 use crate::domain::worker::Worker;
 
 // The database's clock, in microseconds.
@@ -27,17 +29,17 @@ macro_rules! database_now {
 pub(super) use database_now;
 
 const INSERT: Sql = Sql::each(
-    "INSERT INTO workers (id, name, version, slots, started_at_us, seen_at_us, lease_until_us)
-     VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 IS NULL THEN NULL ELSE $5 END, $5 + $6 * 1000)",
+    "INSERT INTO workers (id, name, version, slots, labels, started_at_us, seen_at_us, lease_until_us)
+     VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 IS NULL THEN NULL ELSE $6 END, $6 + $7 * 1000)",
     concat!(
-        "INSERT INTO workers (id, name, version, slots, started_at_us, seen_at_us, lease_until_us)
-         VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 IS NULL THEN NULL ELSE ",
+        "INSERT INTO workers (id, name, version, slots, labels, started_at_us, seen_at_us, lease_until_us)
+         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 IS NULL THEN NULL ELSE ",
         database_now!(),
         " END, ",
         database_now!(),
-        " + $6 * 1000)"
+        " + $7 * 1000)"
     ),
-    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Int],
 );
 
 const STOP: Sql = Sql::both(
@@ -86,6 +88,8 @@ pub struct StartWorker {
     pub version: String,
     /// Places for attempts.
     pub slots: i32,
+    /// By which jobs choose it.
+    pub labels: Vec<Label>,
     /// How long it is taken for alive without a sign of life; none where it has the store for itself.
     pub lease: Option<Duration>,
     /// The worker before it in its data directory, which has ended.
@@ -98,7 +102,8 @@ impl Change for StartWorker {
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<WorkerId> {
         let id = WorkerId(batch.draw(Numbered::Worker).await?);
         let (now, lease) = (batch.now.0, self.lease.map(millis));
-        batch.tx.execute(&INSERT, &args![id.0, &self.name, &self.version, self.slots, now, lease]).await?;
+        let values = args![id.0, &self.name, &self.version, self.slots, text(&self.labels), now, lease];
+        batch.tx.execute(&INSERT, &values).await?;
         batch.tx.execute(&BURY, &args![id.0, now, self.predecessor.map(|one| one.0)]).await?;
         batch.emit(changed(id, &self.name, "ONLINE"));
         Ok(id)
@@ -196,12 +201,18 @@ impl Change for ReviveWorker {
 }
 
 const LIST: Sql = Sql::both(
-    "SELECT id, name, version, slots, started_at_us, stopped_at_us, seen_at_us, draining_at_us FROM workers
+    "SELECT id, name, version, slots, started_at_us, stopped_at_us, seen_at_us, draining_at_us, labels
+     FROM workers
      WHERE id < $1 AND ($2 IS NULL OR id = $2)
      ORDER BY id DESC
      LIMIT $3",
     &[Kind::Int, Kind::Int, Kind::Int],
 );
+
+/// The labels of a worker, as its row says them.
+pub(super) fn labels_from(id: WorkerId, labels: &str) -> Result<Vec<Label>> {
+    serde_json::from_str(labels).map_err(|_| Fault::unreadable("the labels", id))
+}
 
 fn worker_from(row: &Row) -> Result<(String, Worker)> {
     let id = WorkerId(row.get(0)?);
@@ -214,6 +225,7 @@ fn worker_from(row: &Row) -> Result<(String, Worker)> {
         stopped_at: row.get::<Option<i64>>(5)?.map(Timestamp),
         seen_at: row.get::<Option<i64>>(6)?.map(Timestamp),
         draining_at: row.get::<Option<i64>>(7)?.map(Timestamp),
+        labels: labels_from(id, &row.get::<String>(8)?)?,
     };
     Ok((id.0.to_string(), worker))
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::labels::{accept_labels, show_labels};
 use super::value::{
     accept_count, accept_database, accept_length, accept_size, accept_switch, accept_word, hide_password,
     is_host, is_origin, put_or_off, show_length, show_or_off, show_size,
@@ -95,6 +96,9 @@ keys! {
     "slots" One "Jobs that run at once", "a whole number from 1 to 10000",
         |s, v| accept_count(last(v), 1..=10_000).and_then(|n| usize::try_from(n).ok()).map(|n| s.slots = n),
         |s| s.slots.to_string();
+    "labels" List "Labels of this worker, for jobs that ask for them; `host` is there by itself",
+        "labels such as gpu=a100, at most 32, of letters, digits and . _ - / : @ +, each key once",
+        |s, v| accept_labels(v).map(|labels| s.labels = labels), |s| show_labels(&s.labels);
     "poll_interval" One "Longest time that a lost nudge can delay anything", "a length from 50ms to 1m, such as 1s",
         |s, v| accept_length(last(v), 50..=60_000).map(|length| s.poll_interval = length),
         |s| show_length(s.poll_interval);

@@ -1,5 +1,8 @@
 //! Tests of the settings: layers, values and their errors.
 
+use std::fs;
+
+use super::file::FILE_BYTES_MAX;
 use super::*;
 
 fn sources() -> Sources {
@@ -40,6 +43,7 @@ fn the_defaults_are_the_products() {
             "database=off",
             "lease=30s",
             "slots=4",
+            "labels=",
             "poll_interval=1s",
             "drain_timeout=30s",
             "kill_grace=10s",
@@ -124,6 +128,22 @@ fn the_file_in_the_data_directory_is_read_and_cannot_move_it() {
 }
 
 #[test]
+fn labels_are_a_table_or_a_list_in_the_file_and_a_list_in_a_variable() {
+    for text in ["[labels]\nos = \"linux\"\ncores = 8\n", "labels = [\"os=linux\", \"cores=8\"]\n"] {
+        let (_directory, mut sources) = with_file(text);
+        let loaded = Settings::load(&sources).unwrap();
+        assert_eq!(shown(&loaded, "labels"), ("cores=8,os=linux".into(), "file"));
+        sources.environment.push(("BEADLE_LABELS".into(), "gpu=a100, os=linux".into()));
+        assert_eq!(
+            shown(&Settings::load(&sources).unwrap(), "labels"),
+            ("gpu=a100,os=linux".into(), "environment")
+        );
+    }
+    let (_directory, wrong) = with_file("slots = { a = 1 }\n");
+    assert!(Settings::load(&wrong).unwrap_err().contains("a whole number"));
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     for (text, expected) in [
         ("slot = 4", "`slot` is not a setting; did you mean slots?"),
@@ -165,6 +185,8 @@ fn bad_values_name_the_key_the_value_and_what_is_accepted() {
         ("slots", "0"),
         ("slots", "-1"),
         ("slots", "10001"),
+        ("labels", "gpu"),
+        ("labels", "gpu=a100,gpu=h100"),
         ("poll_interval", "1"),
         ("poll_interval", "49ms"),
         ("poll_interval", "61s"),

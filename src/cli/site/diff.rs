@@ -141,7 +141,7 @@ fn differing(to: &Values, from: &Values, keys: &[Key], prefix: &str) -> Vec<Fiel
             (Kind::Table(inner), Value::Object(_), Value::Object(_)) => {
                 fields.extend(differing(&keyed(to, inner), &keyed(from, inner), inner, &format!("{name}.")));
             }
-            (Kind::Map, Value::Object(old), Value::Object(new)) => {
+            (Kind::Map | Kind::Labels, Value::Object(old), Value::Object(new)) => {
                 let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
                 let pick = |map: &serde_json::Map<String, Value>, name: &str| {
                     map.get(name).cloned().unwrap_or_default()

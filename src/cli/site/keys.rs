@@ -3,7 +3,7 @@
 
 use super::value::Kind;
 use Kind::{
-    Json, Length, Map, Names, Number, Secrets, Switch, Table, Text, Texts, Whole, Wholes, Word, Words,
+    Json, Labels, Length, Map, Names, Number, Secrets, Switch, Table, Text, Texts, Whole, Wholes, Word, Words,
 };
 
 /// What a file can define, in the order in which it is applied.
@@ -122,6 +122,7 @@ const TASK: &[Key] = &[
     key("retry", "retryPolicy", Table(RETRY), "{}"),
     key("is_restartable", "isRestartable", Switch, "true"),
     key("merge_output", "mergeOutput", Switch, "false"),
+    key("runs_on", "runsOn", Labels, "{}"),
     key("parameters_schema", "parametersSchema", Json, "null"),
 ];
 

@@ -39,7 +39,7 @@ fn what_is_left_out_is_the_apis_default() {
                 "maxAttempts": 1, "initialDelay": "PT5S", "maxDelay": "PT10M", "factor": 2.0, "retryOn": null,
                 "exitCodes": null, "signals": null, "retriesTemporaryFailure": false,
             },
-            "isRestartable": true, "mergeOutput": false,
+            "isRestartable": true, "mergeOutput": false, "runsOn": [],
         })
     );
     assert_eq!(sent("[tasks.t]\nhandler = \"mail\"")["command"], json!({ "handler": "mail" }));
@@ -74,6 +74,7 @@ kill_grace = "3s"
 retry = { max_attempts = 3, initial_delay = "1s", max_delay = "1m", factor = 3, retry_on = ["timed_out", "exited"], exit_codes = [75, 1], signals = ["SIGSEGV", "SIGBUS"], retries_temporary_failure = true }
 concurrency_limit = 3
 merge_output = true
+runs_on = { os = "linux", gpu = "a100", cores = 8 }
 max_timeout = "2h"
 parameters_schema = { type = "object", required = ["day"], properties.day.type = "string" }
 is_restartable = false
@@ -109,6 +110,7 @@ tasks:
     retry: {max_attempts: 3, initial_delay: 1s, max_delay: 60s, factor: 3.0, retry_on: [EXITED, timed-out], exit_codes: [1, 75], signals: [SIGBUS, SIGSEGV], retries_temporary_failure: true}
     concurrency_limit: 3
     merge_output: true
+    runs_on: {cores: '8', gpu: a100, os: linux}
     max_timeout: 120m
     parameters_schema: {type: object, required: [day], properties: {day: {type: string}}}
     is_restartable: false
@@ -134,6 +136,8 @@ schedules:
         ])
     );
     assert_eq!(script["inheritEnvironment"], json!(["LANG", "Z"]));
+    let label = |key: &str, value: &str| json!({ "key": key, "value": value });
+    assert_eq!(sent["runsOn"], json!([label("cores", "8"), label("gpu", "a100"), label("os", "linux")]));
     assert_eq!(sent["retryPolicy"]["retryOn"], json!(["EXITED", "TIMED_OUT"]));
     assert_eq!(sent["retryPolicy"]["exitCodes"], json!([1, 75]));
     assert_eq!(sent["retryPolicy"]["signals"], json!(["SIGBUS", "SIGSEGV"]));
@@ -164,6 +168,10 @@ fn slips_are_refused_with_their_place_and_the_nearest_key() {
         ("[tasks.t]\nscript = \"x\"\npriority = \"x\"", "a whole number"),
         ("[tasks.t]\nscript = \"x\"\nis_restartable = 1", "true or false"),
         ("[tasks.t]\nscript = \"x\"\nenvironment = [1]", "a table of texts"),
+        (
+            "[tasks.t]\nscript = \"x\"\nruns_on = [\"os=linux\"]",
+            "task t.runs_on is a list: write a table of texts",
+        ),
         (
             "[tasks.t]\nscript = \"x\"\nenvironment = { A = [] }",
             "task t.environment.A is a list: write a text",
@@ -263,6 +271,10 @@ fn compared(text: &str, answers: &[(Noun, Value)], prune: bool) -> Vec<String> {
 #[test]
 fn the_same_in_other_words_is_no_change() {
     assert_eq!(compared(TASK, &[(Noun::Task, answer())], false), ["= task t"]);
+    let mut placed = answer();
+    placed["runsOn"] = json!([{ "key": "gpu", "value": "a100" }, { "key": "os", "value": "linux" }]);
+    let text = format!("{TASK}runs_on = {{ os = \"linux\", gpu = \"a100\" }}");
+    assert_eq!(compared(&text, &[(Noun::Task, placed)], false), ["= task t"]);
     let mut program = answer();
     program["command"] = json!({
         "argv": ["x"], "script": null, "shell": null, "workingDirectory": null, "environment": [], "inheritEnvironment": [],
@@ -284,6 +296,10 @@ fn an_edit_shows_as_what_was_and_what_will_be() {
     assert_eq!(
         edit("A = \"1\"", "A = \"2\", C = \"x\""),
         ["~ task t: environment.A \"1\" -> \"2\"", "~ task t: environment.C none -> \"x\""]
+    );
+    assert_eq!(
+        edit("timeout = \"90s\"", "timeout = \"90s\"\nruns_on = { gpu = \"a100\" }"),
+        ["~ task t: runs_on.gpu none -> \"a100\""]
     );
     assert_eq!(edit("[\"KEY\"]", "[]"), ["~ task t: environment_from [\"KEY\"] -> []"]);
     assert_eq!(edit("a\\nb\\nc", "a\\nB\\nx\\nc"), ["~ task t: script", "    - b", "    + B", "    + x"]);

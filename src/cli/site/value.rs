@@ -38,6 +38,8 @@ pub enum Kind {
     Wholes,
     /// Variables with their values.
     Map,
+    /// Labels with their values.
+    Labels,
     /// Variables whose values come from the environment of who applies, and are never shown.
     Secrets,
     /// Any value.
@@ -89,7 +91,7 @@ fn default(key: &Key, text: &str) -> Value {
         (Kind::Table(keys), Value::Object(_)) => {
             json!(of_file(&[], keys, "", 0).expect("tables with a default need nothing"))
         }
-        (Kind::Map, _) => value,
+        (Kind::Map | Kind::Labels, _) => value,
         _ => normal(&value, key.kind),
     }
 }
@@ -105,6 +107,11 @@ fn normal(value: &Value, kind: Kind) -> Value {
         (Kind::Map, list) => {
             let pairs = variables(list, false).map(|(name, value)| (name, value.clone()));
             Value::Object(pairs.collect())
+        }
+        (Kind::Labels, list) => {
+            let labels = list.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+            let key = |label: &Value| label["key"].as_str().unwrap_or_default().to_owned();
+            Value::Object(labels.map(|label| (key(label), label["value"].clone())).collect())
         }
         (Kind::Secrets, list) => sorted(variables(list, true).map(|(name, _)| json!(name)).collect()),
         (Kind::Table(keys), Value::Object(_)) => json!(of_answer(value, keys)),
@@ -170,7 +177,7 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
             Ok(sorted(items.iter().map(Node::json).collect()))
         }
         (Kind::Wholes, _) => Err(wrong("a list of whole numbers")),
-        (Kind::Map, Data::Table(entries)) => entries
+        (Kind::Map | Kind::Labels, Data::Table(entries)) => entries
             .iter()
             .map(|entry| match text(&entry.value) {
                 Some(text) => Ok((entry.key.clone(), json!(text))),
@@ -181,7 +188,7 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
             })
             .collect::<Result<Map<_, _>, _>>()
             .map(Value::Object),
-        (Kind::Map, _) => Err(wrong("a table of texts")),
+        (Kind::Map | Kind::Labels, _) => Err(wrong("a table of texts")),
         (Kind::Json, _) => Ok(node.json()),
         (Kind::Table(keys), Data::Table(entries)) => Ok(json!(of_file(entries, keys, place, node.line)?)),
         (Kind::Table(_), _) => Err(wrong("a table")),
@@ -238,6 +245,9 @@ fn sent(value: &Value, kind: Kind, secret: &dyn Fn(&str) -> String) -> Value {
     match (kind, value) {
         (Kind::Map, Value::Object(pairs)) => {
             pairs.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+        }
+        (Kind::Labels, Value::Object(pairs)) => {
+            pairs.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
         }
         (Kind::Secrets, Value::Array(names)) => names
             .iter()

@@ -177,7 +177,8 @@ fn the_daemon_is_shown_at_a_glance() {
         "health": { "status": "DEGRADED", "subsystems": [part("store", "OK"), part("sink", "DEGRADED")] },
         "jobCounts": counts,
         "queues": { "nodes": [queue] },
-        "workers": { "nodes": [{ "name": "here", "status": "ONLINE", "slots": 4, "busySlots": 3 }] },
+        "workers": { "nodes": [{ "name": "here", "status": "ONLINE", "slots": 4, "busySlots": 3,
+                                "labels": [{ "key": "gpu", "value": "a100" }, { "key": "os", "value": "linux" }] }] },
     });
     let parts = [
         "beadle 0.1.0 at http://127.0.0.1:",
@@ -189,6 +190,7 @@ fn the_daemon_is_shown_at_a_glance() {
         "here",
         "ONLINE",
         "3/4",
+        "gpu=a100 os=linux",
     ];
     look("status", &data, &parts);
 }

@@ -49,12 +49,13 @@ fn a_retry_policy_is_sent_as_it_was_said() {
 fn a_task_is_put_with_its_schema_and_limits() {
     let reply = done("taskPut", json!({ "task": { "id": "task_1", "name": "t", "revision": 1 } }));
     let daemon = FakeDaemon::start(vec![reply]);
-    let words = r#"task put t --schema {"required":["a"]} --concurrency-limit 2 --timeout 1s --max-timeout 9s --retries 1 -- cp {{a}}"#;
+    let words = r#"task put t --schema {"required":["a"]} --concurrency-limit 2 --timeout 1s --max-timeout 9s --retries 1 --runs-on gpu=a100 -- cp {{a}}"#;
     let ran = beadle(&daemon, words);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     let expected = json!({
         "name": "t", "command": { "exec": { "argv": ["cp", "{{a}}"] } }, "timeout": "1s", "maxTimeout": "9s",
         "parametersSchema": { "required": ["a"] }, "concurrencyLimit": 2, "retryPolicy": { "maxAttempts": 2 },
+        "runsOn": [{ "key": "gpu", "value": "a100" }],
     });
     assert_eq!(input(&daemon), expected);
 }

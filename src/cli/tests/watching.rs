@@ -31,6 +31,8 @@ fn each_blocker_is_told_with_what_helps() {
           "limit": 1, "holders": [{ "id": "job_5" }] },
         { "__typename": "RateBlocker", "message": "the queue q starts 10 jobs in 1m", "until": "T5",
           "queue": { "name": "q" } },
+        { "__typename": "WorkerBlocker", "message": "no worker that is there has the label gpu=a100",
+          "runsOn": [{ "key": "gpu", "value": "a100" }] },
         { "__typename": "CapacityBlocker", "message": "all slots are taken", "aheadCount": 3 },
         { "__typename": "SomethingNew", "message": "a later reason" },
     ] });
@@ -40,7 +42,8 @@ fn each_blocker_is_told_with_what_helps() {
          the queue q was paused by ada: disk\n    since T4; end it: beadle queue resume q\n  \
          waits for job_3, job_4\n    job_3 is RUNNING, job_4 is QUEUED\n  \
          one job at a time with the key k: job_5 comes first\n  \
-         the queue q starts 10 jobs in 1m\n    the next one starts at T5\n  all slots are taken\n  a later reason\n"
+         the queue q starts 10 jobs in 1m\n    the next one starts at T5\n  \
+         no worker that is there has the label gpu=a100\n    the workers and their labels: beadle status\n  all slots are taken\n  a later reason\n"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Owns the shapes of tasks and schedules in answers.
 
-use super::{JobRef, Named, Page, answers};
+use super::{JobRef, Label, Named, Page, answers};
 use serde::Deserialize;
 
 answers! {
@@ -112,6 +112,9 @@ answers! {
         max_timeout: Option<String>,
         /// At once.
         concurrency_limit: Option<i64>,
+        /// The labels of the workers that run its jobs.
+        #[serde(default)]
+        runs_on: Vec<Label>,
         /// What the parameters of its jobs fit.
         parameters_schema: Option<serde_json::Value>,
         /// Whether an interrupted job starts again.

@@ -112,6 +112,9 @@ answers! {
         priority: i64,
         /// In the order given.
         labels: Vec<Label>,
+        /// The labels of the worker that runs it.
+        #[serde(default)]
+        runs_on: Vec<Label>,
         /// `API`, `SCHEDULE` or `RETRY`.
         origin: String,
         /// A token's or a schedule's name.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{IncidentRow, Page, PageInfo, answers};
+use super::{IncidentRow, Label, Page, PageInfo, answers};
 
 /// What a daemon of an earlier version says of its incidents.
 fn nothing() -> Page<IncidentRow> {
@@ -140,6 +140,9 @@ answers! {
         slots: i64,
         /// Places in use.
         busy_slots: i64,
+        /// By which jobs choose it.
+        #[serde(default)]
+        labels: Vec<Label>,
     }
     /// Events in order.
     EventBatch {

@@ -35,6 +35,7 @@ fn task(argv: &[&str], schema: Option<Value>) -> Task {
             concurrency_limit: None,
             max_timeout: None,
             merges_output: false,
+            runs_on: Vec::new(),
         },
         created_at: Timestamp(0),
         updated_at: Timestamp(0),

@@ -34,6 +34,7 @@ mod nudges;
 mod own_log;
 mod parameters;
 mod parts;
+mod placement;
 mod progress;
 mod quarantine;
 mod refusals;

@@ -1,5 +1,7 @@
 //! Several workers over one PostgreSQL database: whatever one is asked, all of them do, and what one leaves another takes
 //! over. Everything through the front door.
 
+mod chaos;
+mod restarts;
 mod takeover;
 mod together;

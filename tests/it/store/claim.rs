@@ -117,9 +117,9 @@ fn a_paused_queue_starts_nothing_until_it_is_resumed() {
         stage.change_queue("red", QueueAction::Pause { reason: None }).await;
         let worker = stage.worker().await;
         assert_eq!(ids(&stage.hand.claim(worker, 5).await), [plain]);
-        assert!(!stage.reader().outlook(T0).await.unwrap().has_work);
+        assert!(!stage.reader().outlook(worker, T0).await.unwrap().has_work);
         stage.change_queue("red", QueueAction::Resume).await;
-        assert!(stage.reader().outlook(T0).await.unwrap().has_work);
+        assert!(stage.reader().outlook(worker, T0).await.unwrap().has_work);
         assert_eq!(ids(&stage.hand.claim(worker, 5).await), [red]);
     });
 }
@@ -164,7 +164,7 @@ fn a_claim_lets_in_what_has_become_due() {
         assert_eq!(ids(&stage.hand.claim(worker, 5).await), []);
         assert_eq!(stage.state(first).await, JobState::Scheduled);
         stage.pass_millis(1_001);
-        let outlook = stage.reader().outlook(T0.plus_millis(2_000)).await.unwrap();
+        let outlook = stage.reader().outlook(worker, T0.plus_millis(2_000)).await.unwrap();
         assert!(outlook.has_work);
         assert_eq!(ids(&stage.hand.claim(worker, 1).await), [first]);
         assert_eq!(stage.state(second).await, JobState::Queued, "what is due waits in its queue");
@@ -172,7 +172,7 @@ fn a_claim_lets_in_what_has_become_due() {
             stage.events(&EventFilter { job_ids: Some(vec![second]), ..EventFilter::default() }).await;
         let last = &events.last().unwrap().data.0;
         assert_eq!((&last["from"], &last["to"]), (&"SCHEDULED".into(), &"QUEUED".into()));
-        assert_eq!(stage.reader().outlook(T0.plus_millis(2_000)).await.unwrap().next_due, None);
+        assert_eq!(stage.reader().outlook(worker, T0.plus_millis(2_000)).await.unwrap().next_due, None);
     });
 }
 
@@ -183,7 +183,7 @@ async fn drain(hand: Hand, worker: WorkerId) -> Vec<Claimed> {
         let claimed = hand.claim(worker, 3).await;
         let is_empty = claimed.is_empty();
         all.extend(claimed);
-        let waiting = hand.reader.outlook(T0).await.expect("the store can be read").has_work;
+        let waiting = hand.reader.outlook(worker, T0).await.expect("the store can be read").has_work;
         if is_empty && !waiting {
             return all;
         }

@@ -59,7 +59,7 @@ async fn look_on(stage: &Stage) -> usize {
     let worker = stage.worker().await;
     let mut looks = 0;
     while stage.number("SELECT count(*) FROM dependency_ends").await > 0 {
-        let outlook = stage.reader().outlook(stage.clock.now()).await.expect("the store can be read");
+        let outlook = stage.reader().outlook(worker, stage.clock.now()).await.expect("the store can be read");
         assert!(
             outlook.next_due.is_some_and(|due| due <= stage.clock.now()),
             "the dispatcher would not look"

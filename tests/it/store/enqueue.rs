@@ -6,7 +6,7 @@ use beadle::domain::command::{Command, EnvironmentVariable};
 use beadle::domain::concurrency::KeyLimit;
 use beadle::domain::duration::Span;
 use beadle::domain::filter::JobFilter;
-use beadle::domain::id::{JobId, ScheduleId, TaskId, TokenId};
+use beadle::domain::id::{JobId, ScheduleId, TaskId, TokenId, WorkerId};
 use beadle::domain::job::{JobOrigin, JobState};
 use beadle::domain::new_job::{Idempotency, Made, NewJob, TaskOfJob};
 use beadle::domain::rejection::UserErrorCode;
@@ -92,7 +92,7 @@ fn a_job_waits_for_its_time_or_for_a_place() {
         }
         let counts = stage.reader().count_all_jobs().await.unwrap().counts;
         assert_eq!((counts[&JobState::Queued], counts[&JobState::Scheduled]), (3, 1));
-        let outlook = stage.reader().outlook(T0).await.unwrap();
+        let outlook = stage.reader().outlook(WorkerId(1), T0).await.unwrap();
         assert_eq!((outlook.has_work, outlook.next_due), (true, Some(T0.plus_millis(1))));
     });
 }
@@ -241,6 +241,7 @@ fn a_job_is_answered_as_it_reads_back() {
             parameters: Some(Json(json!({"z": [1, 2.5], "a": null}))),
             token_id: Some(TokenId(3)),
             merges_output: true,
+            runs_on: vec![label("gpu", "a100"), label("os", "linux")],
             ..NewJob::plain(command, "tester")
         };
         let later = NewJob { run_at: Some(T0.plus_millis(1_000)), ..new_job() };

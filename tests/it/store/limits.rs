@@ -125,7 +125,7 @@ fn a_queue_starts_no_more_jobs_in_a_period_than_its_rate_says() {
         many(&stage, vec![new_job_in("slow"); 20]).await;
         assert_eq!(stage.hand.claim(worker, 9).await.len(), 3);
         stage.pass_millis(4_000);
-        let outlook = stage.reader().outlook(stage.clock.now()).await.expect("the store can be read");
+        let outlook = stage.reader().outlook(worker, stage.clock.now()).await.expect("the store can be read");
         assert!(!outlook.has_work);
         assert_eq!(outlook.next_due, Some(stage.clock.now().plus_millis(6_000)));
         assert_eq!(claimed(&stage, worker, 9).await, []);

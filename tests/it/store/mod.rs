@@ -24,6 +24,7 @@ mod offers;
 mod open;
 mod overlaps;
 mod parties;
+mod placement;
 mod plan;
 mod prune;
 mod schedules;

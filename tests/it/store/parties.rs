@@ -10,7 +10,7 @@ use beadle::store::queues::{ChangeQueue, QueueAction};
 use beadle::store::tokens::PutToken;
 use beadle::store::workers::{RetireWorker, StartWorker};
 
-use super::stage::{Stage, T0, enqueue, new_job_in, on_both, start_worker};
+use super::stage::{Stage, T0, enqueue, label, new_job_in, on_both, start_worker};
 
 async fn queue(stage: &Stage, name: &str) -> beadle::domain::queue::Queue {
     let mut found = stage.reader().queues_by_name(&[name.to_owned()]).await.expect("the store can be read");
@@ -131,7 +131,12 @@ fn a_new_secret_replaces_the_old_one() {
 #[test]
 fn workers_come_and_go_and_a_dead_one_is_buried_by_the_next() {
     on_both(async |stage| {
-        let start = |name: &str| StartWorker { version: "1.2".to_owned(), slots: 3, ..start_worker(name) };
+        let start = |name: &str| StartWorker {
+            version: "1.2".to_owned(),
+            slots: 3,
+            labels: vec![label("gpu", "a100")],
+            ..start_worker(name)
+        };
         let first = stage.apply(start("one")).await;
         stage.pass_millis(5);
         let second = stage.apply(start("two")).await;
@@ -140,6 +145,7 @@ fn workers_come_and_go_and_a_dead_one_is_buried_by_the_next() {
         assert_eq!(worker(first).await.stopped_at, buried, "several live on PostgreSQL, one on a file");
         let live = worker(second).await;
         assert_eq!((live.name.as_str(), live.version.as_str(), live.slots), ("two", "1.2", 3));
+        assert_eq!(live.labels, [label("gpu", "a100")]);
         assert_eq!((live.started_at, live.stopped_at), (T0.plus_millis(5), None));
         let retire = |is_gone| RetireWorker { id: second, name: "two".to_owned(), is_gone };
         stage.apply(retire(false)).await;

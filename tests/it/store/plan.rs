@@ -13,7 +13,7 @@ const FINISHED: &str = "INSERT INTO jobs (id, state, command, search_text, queue
     SELECT 1000000 + i, 'SUCCEEDED', '{}', 'x', 'default', 0, i, '[]', 'API', 'x', '{}', 0, 1, 1, 1, i, i, i, i FROM n";
 
 /// The one text among the statements that holds every part.
-fn statement(all: Vec<&'static Sql>, parts: &[&str]) -> &'static Sql {
+pub fn statement(all: Vec<&'static Sql>, parts: &[&str]) -> &'static Sql {
     let has_all = |sql: &&Sql| parts.iter().all(|part| sql.sqlite_text().contains(part));
     let mut found: Vec<_> = all.into_iter().filter(has_all).collect();
     found.sort_by_key(|sql| sql.sqlite_text());

@@ -220,7 +220,12 @@ impl Stage {
 
     /// Lists a worker.
     pub async fn worker(&self) -> WorkerId {
-        self.apply(start_worker("here:1")).await
+        self.worker_with(Vec::new()).await
+    }
+
+    /// Lists a worker with labels.
+    pub async fn worker_with(&self, labels: Vec<Label>) -> WorkerId {
+        self.apply(StartWorker { labels, ..start_worker("here:1") }).await
     }
 
     /// The attempts that have not ended, of the newest worker and of those that are gone.
@@ -314,7 +319,7 @@ pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
 /// A worker that begins and needs no lease.
 pub fn start_worker(name: &str) -> StartWorker {
     let (name, version) = (name.to_owned(), "0".to_owned());
-    StartWorker { name, version, slots: 4, lease: None, predecessor: None }
+    StartWorker { name, version, slots: 4, labels: Vec::new(), lease: None, predecessor: None }
 }
 
 /// A plain job in the default queue.

@@ -17,6 +17,7 @@ use super::stage::{Stage, T0, on_both};
 pub fn task_put(name: &str) -> TaskPut {
     let definition = TaskDefinition {
         merges_output: false,
+        runs_on: Vec::new(),
         description: None,
         command: Command { argv: vec!["true".to_owned()], ..Command::none() },
         queue_name: DEFAULT_QUEUE.to_owned(),

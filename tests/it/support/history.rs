@@ -157,6 +157,12 @@ impl Follower {
         };
         match stream.next_within(limit) {
             Ok(message) => {
+                if message.result["errors"][0]["extensions"]["code"] == "UNAVAILABLE" {
+                    // The store is away: it is taken up again when that is over.
+                    self.stream = None;
+                    self.cuts += 1;
+                    return;
+                }
                 assert!(message.result.get("errors").is_none(), "{:#}", message.result);
                 let batch = &message.result["data"]["events"];
                 let events = batch["events"].as_array().expect("a batch has a list of events");

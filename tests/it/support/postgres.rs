@@ -2,7 +2,9 @@
 //! It needs only the server's own programs. The cluster is a child of a guardian that ends it and removes its
 //! files when this process ends in whatever way, a kill -9 included. It must never touch a server it did not start.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,45 +26,90 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// A socket's path has at most 107 bytes; longer temporary directories are not used.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
-/// Runs with the cluster's directory as `$1` and ends with its standard input: `cat` returns when the test process
-/// is gone. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
+/// Runs with the cluster's directory as `$1` and its further settings as `$2`, and ends with its standard input, which is
+/// over when the test process is gone. For each line of it the server is stopped at once and started again. Sorting by ICU's rules makes a missing `COLLATE "C"` visible; servers without ICU do without.
 const GUARDIAN: &str = r#"
 cd "$1" || exit 1
 init() { initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync "$@"; }
 { init --locale-provider=icu --icu-locale=en || { rm -rf data; init; }; } >server.log 2>&1 </dev/null || exit 1
-postgres -D data -k "$1" -c listen_addresses= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-  -c shared_buffers=16MB -c max_connections=300 -c max_wal_size=256MB >>server.log 2>&1 </dev/null &
-server=$!
-cat >/dev/null
-kill -QUIT "$server" 2>/dev/null
-wait "$server"
+start() {
+  postgres -D data -k "$PWD" -c listen_addresses= -c fsync=off -c full_page_writes=off -c shared_buffers=16MB \
+    -c max_connections=300 -c max_wal_size=256MB $1 >>server.log 2>&1 </dev/null &
+  server=$!
+}
+stop() { kill -QUIT "$server" 2>/dev/null; wait "$server"; }
+start "$2"
+while read -r _; do stop; start "$2"; done
+stop
 cd /
 rm -rf "$1"
 "#;
+
+/// The socket of the cluster; only once there is one.
+pub fn postgres_socket() -> PathBuf {
+    let cluster = CLUSTER.get().and_then(Option::as_ref).expect("a database was asked for before");
+    cluster.directory.join(".s.PGSQL.5432")
+}
 
 /// The URL of a fresh, empty database; `None`, with a printed line, when this machine has no PostgreSQL server.
 ///
 /// Panics in that case when `CI=true`: there a skipped test would look like a passed one.
 pub fn postgres_url() -> Option<String> {
-    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    let Some(cluster) = CLUSTER.get_or_init(Cluster::start) else {
-        println!("skipped on PostgreSQL: no initdb and postgres on PATH or in /usr/lib/postgresql/*/bin");
-        return None;
-    };
+    // What a crash of the server would lose nobody asks of it.
+    let start = || Cluster::start("-c synchronous_commit=off");
+    let cluster = CLUSTER.get_or_init(start).as_ref().or_else(skipped)?;
     let name = format!("beadle_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     cluster.create_database(&name);
     Some(cluster.url(&name))
 }
 
-/// A running cluster. Never dropped: the end of the process closes `_guardian`, which is what ends the cluster.
+fn skipped<T>() -> Option<T> {
+    println!("skipped on PostgreSQL: no initdb and postgres on PATH or in /usr/lib/postgresql/*/bin");
+    None
+}
+
+/// A server of its own, for a test that stops it. It keeps what it has committed.
+pub struct Server(Cluster);
+
+impl Server {
+    /// Starts one; `None`, with a printed line, where there is none.
+    pub fn start() -> Option<Server> {
+        let server = Server(Cluster::start("").or_else(skipped)?);
+        server.0.create_database("beadle");
+        Some(server)
+    }
+
+    /// The URL of its database.
+    pub fn url(&self) -> String {
+        self.0.url("beadle")
+    }
+
+    /// Stops it at once, in the middle of whatever it does, and starts it again.
+    pub fn restart(&self) {
+        let mut words = &self.0.guardian;
+        words.write_all(b"again\n").expect("the guardian lives");
+        until("PostgreSQL to answer again", START_LIMIT, || self.0.reaches("beadle").then_some(()));
+    }
+
+    /// Ends the sessions of everybody else.
+    pub fn end_sessions(&self) {
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'beadle' AND pid <> pg_backend_pid()";
+        // One that is just ending may take us along.
+        let _ = self.0.execute("beadle", ended);
+    }
+}
+
+static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+
+/// A running cluster. The end of the process, or a drop, closes `guardian`, which is what ends the cluster.
 struct Cluster {
     directory: PathBuf,
-    _guardian: ChildStdin,
+    guardian: File,
 }
 
 impl Cluster {
-    fn start() -> Option<Cluster> {
+    fn start(settings: &str) -> Option<Cluster> {
         let Some(binaries) = binaries() else {
             assert!(
                 variable("CI").as_deref() != Some("true"),
@@ -78,6 +125,7 @@ impl Cluster {
         guardian
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&directory)
+            .arg(settings)
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C")
@@ -87,8 +135,7 @@ impl Cluster {
             .stderr(Stdio::null());
         run_as(&mut guardian, owner);
         let mut guardian = guardian.spawn().expect("/bin/sh starts");
-        let cluster =
-            Cluster { directory, _guardian: guardian.stdin.take().expect("standard input was asked for") };
+        let cluster = Cluster { directory, guardian: words(guardian.stdin.take()) };
         let begun = now();
         until("PostgreSQL to answer", START_LIMIT * 2, || {
             let ended = guardian.try_wait().expect("a child can be waited for").is_some();
@@ -130,6 +177,10 @@ impl Cluster {
         });
         session.join().expect("a database session does not panic")
     }
+}
+
+fn words(stdin: Option<ChildStdin>) -> File {
+    OwnedFd::from(stdin.expect("standard input was asked for")).into()
 }
 
 /// The directory that holds both `initdb` and `postgres`; the newest version when several are installed.
@@ -220,7 +271,7 @@ mod self_test {
             assert!(postgres_url().is_none());
             return;
         }
-        let cluster = Cluster::start().expect("the programs are there");
+        let cluster = Cluster::start("").expect("the programs are there");
         let directory = cluster.directory.clone();
         assert!(directory.join("data/postmaster.pid").exists());
         // The kernel does the same with every open pipe of a process that ends.

@@ -213,6 +213,13 @@ export const jobWait = graphql(`
           name
         }
       }
+      ... on WorkerBlocker {
+        message
+        runsOn {
+          key
+          value
+        }
+      }
       ... on CapacityBlocker {
         message
         aheadCount

@@ -76,6 +76,10 @@ export const jobDocument = graphql(
         killGrace
         maxTimeout
         isRestartable
+        runsOn {
+          key
+          value
+        }
         onDependencyFailure
         parameters
         output

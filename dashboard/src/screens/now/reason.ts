@@ -39,6 +39,7 @@ export function reasonOf(blocker: Blocker, state: WaitingJob['state'], now: numb
         queueLink(blocker.queue.name),
         { text: ` may start its next ${relative(Date.parse(blocker.until), now)}` },
       ];
+    case 'WorkerBlocker':
     case 'CapacityBlocker':
       return [{ text: blocker.message }];
   }

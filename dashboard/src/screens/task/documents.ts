@@ -14,6 +14,10 @@ export const revisionWhole = graphql(`
     killGrace
     isRestartable
     mergeOutput
+    runsOn {
+      key
+      value
+    }
     concurrencyLimit
     parametersSchema
     actor

@@ -2,6 +2,7 @@
 // Nothing of a revision may be lost on the way: what is put replaces the whole task. Pure.
 import type { AttemptOutcome, VariablesOf } from '$lib/api/graphql';
 import { commandLine } from '$lib/format';
+import { labelWords } from '$lib/jobs/words';
 import { isoOf, LENGTH_HINT, typedLength } from '$lib/length';
 import { readJson } from '$lib/parameters/drafts';
 import { splitWords } from '$lib/shell-words';
@@ -32,6 +33,7 @@ export interface TaskDraft {
   queue: string;
   priority: string;
   concurrencyLimit: string;
+  runsOn: string;
   timeout: string;
   idleTimeout: string;
   maxTimeout: string;
@@ -76,6 +78,7 @@ export function emptyDraft(): TaskDraft {
     queue: 'default',
     priority: '0',
     concurrencyLimit: '',
+    runsOn: '',
     timeout: '',
     idleTimeout: '',
     maxTimeout: '',
@@ -117,6 +120,7 @@ export function draftOf(name: string, revision: Revision): TaskDraft {
     queue: revision.queue.name,
     priority: String(revision.priority),
     concurrencyLimit: revision.concurrencyLimit === null ? '' : String(revision.concurrencyLimit),
+    runsOn: labelWords(revision.runsOn),
     timeout: typedLength(revision.timeout),
     idleTimeout: typedLength(revision.idleTimeout),
     maxTimeout: typedLength(revision.maxTimeout),
@@ -161,6 +165,14 @@ class Reader {
     return values.length === 0 ? null : values;
   }
 
+  labels(path: string, typed: string): { key: string; value: string }[] {
+    return words(typed).map((word) => {
+      const [key = '', ...value] = word.split('=');
+      if (key === '' || value.length !== 1 || value[0] === '') this.errors[path] = 'Write labels as key=value.';
+      return { key, value: value.join('=') };
+    });
+  }
+
   json(path: string, typed: string): unknown {
     if (typed.trim() === '') return null;
     const read = readJson(typed);
@@ -184,6 +196,7 @@ export function inputOf(draft: TaskDraft, expectedRevision: number): { input: Ta
     queue: draft.queue.trim() || 'default',
     priority: reader.number('priority', draft.priority) ?? 0,
     concurrencyLimit: reader.number('concurrencyLimit', draft.concurrencyLimit),
+    runsOn: reader.labels('runsOn', draft.runsOn),
     timeout: reader.length('timeout', draft.timeout),
     idleTimeout: reader.length('idleTimeout', draft.idleTimeout),
     maxTimeout: reader.length('maxTimeout', draft.maxTimeout),

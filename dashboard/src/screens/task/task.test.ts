@@ -14,6 +14,10 @@ const plain: Revision = {
   killGrace: 'PT10S',
   isRestartable: false,
   mergeOutput: true,
+  runsOn: [
+    { key: 'gpu', value: 'a100' },
+    { key: 'zone', value: '1' },
+  ],
   concurrencyLimit: 2,
   parametersSchema: { type: 'object', properties: { a: { type: 'string' } } },
   actor: 'admin',
@@ -73,6 +77,7 @@ test('a draft becomes what the revision said', () => {
     killGrace: 'PT10S',
     isRestartable: false,
     mergeOutput: true,
+    runsOn: plain.runsOn,
     retryPolicy: { ...plain.retryPolicy, maxDelay: 'PT600S' },
     parametersSchema: plain.parametersSchema,
   });
@@ -90,6 +95,7 @@ test('what is wrong is said at the field that the daemon would name', () => {
     parametersSchema: '{',
     exitCodes: '1 x',
     factor: 'a',
+    runsOn: 'gpu a=b',
   };
   expect(Object.keys(inputOf(draft, 0).errors).sort()).toEqual(
     [
@@ -99,6 +105,7 @@ test('what is wrong is said at the field that the daemon would name', () => {
       'priority',
       'retryPolicy.exitCodes',
       'retryPolicy.factor',
+      'runsOn',
       'timeout',
     ].sort(),
   );
@@ -144,6 +151,9 @@ test('a revision is a file for apply', () => {
           retries_temporary_failure: true
         is_restartable: false
         merge_output: true
+        runs_on:
+          gpu: a100
+          zone: "1"
         parameters_schema: {
             "type": "object",
             "properties": {

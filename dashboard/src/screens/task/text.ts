@@ -25,6 +25,9 @@ export function linesOf(revision: Revision): string[] {
     ...retryLines(revision.retryPolicy),
     ...(revision.isRestartable ? [] : ['is_restartable: false']),
     ...(revision.mergeOutput ? ['merge_output: true'] : []),
+    ...(revision.runsOn.length === 0
+      ? []
+      : ['runs_on:', ...revision.runsOn.map((label) => `  ${key(label.key)}: ${scalar(label.value)}`)]),
     ...schemaLines(revision.parametersSchema),
   ];
 }

@@ -9,6 +9,10 @@ export const workersDocument = graphql(
       workers(first: $first, after: $after) {
         nodes {
           ...WorkerRow
+          labels {
+            key
+            value
+          }
           runningAttempts {
             id
             number
