@@ -41,8 +41,16 @@ pub struct Latency {
 /// # Panics
 /// If one of them is not seen.
 pub async fn measure(daemon: &Daemon, count: u32) -> Latency {
+    measure_across(daemon, daemon, count).await
+}
+
+/// The same, sent to one daemon and seen at `there`, which has the same store.
+///
+/// # Panics
+/// If one of them is not seen.
+pub async fn measure_across(daemon: &Daemon, there: &Daemon, count: u32) -> Latency {
     put_queue(daemon, WATCHED).await;
-    let mut socket = Socket::open(daemon.address(), daemon.token()).await.expect("the daemon takes sockets");
+    let mut socket = Socket::open(there.address(), there.token()).await.expect("the daemon takes sockets");
     socket.subscribe(FOLLOW, &json!({"queue": WATCHED})).await.expect("it takes a subscription");
     // The subscription stands when a job that was sent behind it is seen.
     let first = send(daemon, 0, 1).await;

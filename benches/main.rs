@@ -3,6 +3,8 @@
 //! ```text
 //! cargo bench                 all targets in full, and the table in benches/README.md
 //! cargo bench -- t5 t8        these
+//! cargo bench -- several      several daemons over one PostgreSQL, and their table
+//! cargo bench -- peers        other queues, and their table
 //! cargo test                  all of them in small, for right counts, without any timing
 //! ```
 //!
@@ -14,6 +16,7 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "counts and times here are far below 2^52")]
 
+mod clients;
 mod floors;
 mod history;
 mod latency;
@@ -21,7 +24,10 @@ mod load;
 mod machine;
 mod measure;
 mod peers;
+mod postgres;
 mod program;
+mod pueue;
+mod several;
 mod t01;
 mod t02;
 mod t03;
@@ -46,8 +52,8 @@ use table::Table;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 /// All targets, in the order in which they are measured.
 const TARGETS: &[&str] = &["t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11", "t12"];
-/// What is measured only when it is asked for.
-const EXTRAS: &[&str] = &["t10m", "peers"];
+/// What is measured only when it is asked for, but for the quick form of `several`.
+const EXTRAS: &[&str] = &["t10m", "peers", "several"];
 
 /// Fewer rounds for a first look; such a table is not written.
 const ROUNDS: &str = "BEADLE_BENCH_ROUNDS";
@@ -95,14 +101,27 @@ fn main() {
         let is_known = TARGETS.contains(name) || EXTRAS.contains(name);
         assert!(is_known, "there is no target {name}: there are {TARGETS:?} and {EXTRAS:?}");
     }
-    let wanted = if picked.is_empty() { TARGETS.to_vec() } else { picked };
+    let all = if is_full { TARGETS.to_vec() } else { [TARGETS, &["several"]].concat() };
+    let wanted = if picked.is_empty() { all } else { picked };
     for name in &wanted {
         let begun = std::time::Instant::now();
         runtime.block_on(target(name, &mut bench));
         println!("  {name} took {:.1} s", begun.elapsed().as_secs_f64());
     }
-    if is_full && wanted == TARGETS && std::env::var_os(ROUNDS).is_none() {
-        bench.table.write(Path::new(PAGE));
+    if let Some(section) = section(&wanted)
+        && is_full
+        && std::env::var_os(ROUNDS).is_none()
+    {
+        bench.table.write(Path::new(PAGE), section);
+    }
+}
+
+/// The section of the page that a whole run of these writes.
+fn section<'a>(wanted: &[&'a str]) -> Option<&'a str> {
+    match wanted {
+        [name @ ("peers" | "several")] => Some(*name),
+        all if all == TARGETS => Some("table"),
+        _ => None,
     }
 }
 
@@ -121,6 +140,7 @@ async fn target(name: &str, bench: &mut Bench) {
         "t11" => t11::run(bench).await,
         "t12" => t12::run(bench).await,
         "peers" => peers::run(bench).await,
+        "several" => several::run(bench).await,
         "t10m" => t10::run_ten_million(bench).await,
         other => panic!("there is no target {other}"),
     }

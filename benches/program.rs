@@ -114,6 +114,16 @@ impl Daemon {
         Daemon::started(on, command).await
     }
 
+    /// The same on an empty directory, with further settings as `KEY=VALUE`.
+    pub async fn noop_with(programs: &Programs, slots: usize, settings: &[&str]) -> Daemon {
+        let (on, slots) = (Arc::new(directory()), slots.to_string());
+        let program = programs.noop.to_str().expect("paths here are text");
+        let data = data_in(&on);
+        let command = [program, &data, &slots, "0"].into_iter().chain(settings.iter().copied());
+        let command = owned(command);
+        Daemon::started(on, command).await
+    }
+
     async fn started(directory: Arc<TempDir>, command: Vec<String>) -> Daemon {
         let (child, address) = spawned(&command, directory.path());
         let mut daemon = Daemon { directory, command, child, address, token: String::new() };

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::machine;
 
-/// Where the table stands in the page.
-const OPENING: &str = "<!-- table -->";
-const CLOSING: &str = "<!-- end of table -->";
+/// Where the table of `section` begins and ends in the page.
+fn marks(section: &str) -> [String; 2] {
+    [format!("<!-- {section} -->"), format!("<!-- end of {section} -->")]
+}
 
 /// What a ratio should be.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +79,7 @@ impl Table {
     /// The whole as Markdown.
     fn page(&self) -> String {
         let mut page = format!(
-            "{}\n\n| target | measure | Beadle | floor | ratio | wanted | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
+            "{}\n\n| target | what; beside it | Beadle | the other | ratio | wanted | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
             machine::described()
         );
         let rows = self.rows.iter().map(|row| row.line() + "\n");
@@ -87,12 +88,13 @@ impl Table {
         page
     }
 
-    /// Puts the table between the marks of the page, in the place of the one before.
-    pub fn write(&self, path: &Path) {
+    /// Puts the table between the marks of the page's section, in the place of the one before.
+    pub fn write(&self, path: &Path, section: &str) {
+        let [opening, closing] = marks(section);
         let old = fs::read_to_string(path).expect("the page can be read");
-        let (head, rest) = old.split_once(OPENING).expect("the page has a place for the table");
-        let (_, tail) = rest.split_once(CLOSING).expect("the page says where the table ends");
-        let page = format!("{head}{OPENING}\n{}{CLOSING}{tail}", self.page());
+        let (head, rest) = old.split_once(&opening).expect("the page has a place for the table");
+        let (_, tail) = rest.split_once(&closing).expect("the page says where the table ends");
+        let page = format!("{head}{opening}\n{}{closing}{tail}", self.page());
         fs::write(path, page).expect("the page can be written");
     }
 }

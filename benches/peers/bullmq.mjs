@@ -1,4 +1,4 @@
-// BullMQ over a Redis server at the port that is given: enqueues one by one and in bulk, jobs that do nothing, latency.
+// BullMQ over the Redis server at a port: enqueues one by one and in bulk, jobs that do nothing, latency.
 import { Queue, Worker } from 'bullmq'
 import { crowd, latency, rate, report } from './report.mjs'
 

@@ -1,16 +1,11 @@
 // graphile-worker over a PostgreSQL server: enqueues one by one and in bulk, jobs that do nothing, latency.
 import { makeWorkerUtils, run } from 'graphile-worker'
+import { logger, many, single } from './graphile_options.mjs'
 import { crowd, latency, rate, report } from './report.mjs'
 
 const [connectionString, ...counts] = process.argv.slice(2)
 const [singles, jobs, watched] = counts.map(Number)
 const payload = { argument: 'x'.repeat(80) }
-const quiet = { info() {}, warn() {}, error: console.error, debug() {} }
-const { Logger } = await import('graphile-worker')
-const logger = new Logger(() => (level, message) => quiet[level === 'warning' ? 'warn' : level]?.(message))
-const preset = {
-  worker: { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 },
-}
 
 const utils = await makeWorkerUtils({ connectionString, maxPoolSize: 50, logger })
 await utils.migrate()
@@ -34,15 +29,13 @@ const settled = await rate(
   () =>
     new Promise((resolve) => {
       finished = resolve
-      const options = { connectionString, concurrency: 100, maxPoolSize: 20, taskList, noHandleSignals: true, logger, preset }
-      run(options).then((started) => {
+      run(many(connectionString, taskList, 100)).then((started) => {
         runner = started
       })
     }),
 )
 await runner.stop()
-const lone = { connectionString, concurrency: 20, maxPoolSize: 20, taskList, noHandleSignals: true, logger }
-runner = await run(lone)
+runner = await run(single(connectionString, taskList))
 const started = await latency(
   watched,
   (number) => utils.addJob('quick', { number }),

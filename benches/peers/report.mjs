@@ -1,4 +1,7 @@
-// What each peer's script prints: one line of JSON that the measure reads.
+// Owns what all peers' scripts share: rates, latencies, and the one line of JSON that the measure reads.
+
+/** Milliseconds of a clock that all processes of this machine share. */
+export const now = () => Number(process.hrtime.bigint()) / 1e6
 
 /** The time that `percent` of all do not exceed, in milliseconds. */
 const percentile = (times, percent) => {
@@ -8,9 +11,9 @@ const percentile = (times, percent) => {
 
 /** Runs `work` and gives how many of `count` it did a second. */
 export const rate = async (count, work) => {
-  const begun = performance.now()
+  const begun = now()
   await work()
-  return count / ((performance.now() - begun) / 1000)
+  return count / ((now() - begun) / 1000)
 }
 
 /** Calls `send(number)` a hundred times a second and gives the middle and the slow end of what `seen` tells. */
@@ -18,16 +21,16 @@ export const latency = async (count, send, seen) => {
   const sent = new Map()
   const times = []
   const all = new Promise((resolve) => {
-    seen((number) => {
-      times.push(performance.now() - sent.get(number))
+    seen((number, at = now()) => {
+      times.push(at - sent.get(number))
       if (times.length === count) resolve()
     })
   })
-  const begun = performance.now()
+  const begun = now()
   for (let number = 0; number < count; number += 1) {
-    const wait = begun + number * 10 - performance.now()
+    const wait = begun + number * 10 - now()
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
-    sent.set(number, performance.now())
+    sent.set(number, now())
     void send(number)
   }
   await all

@@ -1,5 +1,7 @@
 //! Runs every example as its reader would, against a real daemon.
 
+mod deployment;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

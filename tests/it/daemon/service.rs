@@ -120,8 +120,7 @@ fn a_dispatcher_that_stands_still_gives_no_sign_of_life() {
 
 #[test]
 fn the_unit_file_is_one_that_systemd_takes() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/beadle.service");
-    let unit = fs::read_to_string(path).expect("the example is there");
+    let unit = unit("beadle.service");
     for line in [
         "Type=notify",
         "WatchdogSec=30",
@@ -137,6 +136,43 @@ fn the_unit_file_is_one_that_systemd_takes() {
     ] {
         assert!(unit.lines().any(|one| one == line), "{line}");
     }
+    verify("beadle.service", &unit);
+}
+
+#[test]
+fn so_is_the_workers_and_both_run_jobs_alike() {
+    let worker = unit("beadle-worker.service");
+    for line in ["Wants=network-online.target", "After=network-online.target", "Restart=always"] {
+        assert!(worker.lines().any(|one| one == line), "{line}");
+    }
+    // What holds for jobs is the same in both.
+    let told = [
+        "KillMode",
+        "TimeoutStopSec",
+        "Delegate",
+        "OOMPolicy",
+        "Limit",
+        "Tasks",
+        "Protect",
+        "Restrict",
+        "Lock",
+    ];
+    let for_jobs = |unit: &str| -> Vec<String> {
+        let is_told = |line: &&str| told.iter().any(|word| line.starts_with(word));
+        unit.lines().filter(is_told).map(str::to_owned).collect()
+    };
+    assert_eq!(for_jobs(&worker), for_jobs(&unit("beadle.service")));
+    verify("beadle-worker.service", &worker);
+}
+
+/// A unit file of the examples.
+fn unit(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    fs::read_to_string(path).expect("the example is there")
+}
+
+/// Shows it to systemd, with the program under test in its place.
+fn verify(name: &str, unit: &str) {
     let has_systemd = Path::new("/usr/bin/systemd-analyze").exists();
     let is_ci = variable("CI").is_some_and(|value| value == "true");
     assert!(has_systemd || !is_ci, "CI=true and there is no systemd-analyze: install the package `systemd`");
@@ -145,7 +181,7 @@ fn the_unit_file_is_one_that_systemd_takes() {
         return;
     }
     let directory = TempDir::with_prefix("beadle-unit-").expect("a temporary directory can be made");
-    let copy = directory.path().join("beadle.service");
+    let copy = directory.path().join(name);
     let own = unit.replace("/usr/local/bin/beadle", &program_path());
     fs::write(&copy, own).expect("the copy is written");
     let verified = program("/usr/bin/systemd-analyze").arg("verify").arg(&copy).output().expect("it starts");
