@@ -122,6 +122,18 @@
 //! is worth less: a new log file rather than none. [`engine::recent`] holds the newest events, read once for all who
 //! follow, so that a crowd of subscribers does not use up the connections.
 //!
+//! ## Several workers over one database
+//! Only on PostgreSQL there is [`store::sharing`]. [`engine::lease`] renews this worker's lease by the database's clock and
+//! ends what runs here before it is over: each attempt holds its `Term`, and what began before a lapse ends `LOST`. A
+//! daemon that stands still can end nothing, so `exec::guard`, a process of its own, kills what bears the daemon's mark
+//! when no new word came in time. [`engine::others`] hears what the others committed (a word by NOTIFY, and each poll),
+//! tells them, buries workers whose leases are over and has the reaper end what they left. A claim takes nothing for a
+//! worker that is buried: the claim's transaction and the burial lock its row. [`store::placement`] says which jobs that ask for labels a worker
+//! fits: they stand in an index of their own, by selector, and a claim merges the heads of what fits by rank.
+//! [`store::moving`] moves the files of a stopped instance into PostgreSQL in one transaction: sent, read back, compared.
+//! [`store::log_days`]: output lies in days there, made ahead and dropped whole by `engine::log_days`.
+//! [`store::upkeep`] asks the server what it does not clean; [`engine::database_watch`] says it.
+//!
 //! ## Two databases, one text
 //! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
 //! arguments. Batches and lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL).
@@ -165,6 +177,9 @@
 //!     store: new cursors, new ids (`daemon::backup`).
 //! 23. The daemon's numbers agree with what was committed (`daemon::metrics`).
 //! 24. No start of a process holds up another one (`daemon::hanging_starts`).
+//! 25. No two attempts of a job run at once, on whatever machines, and no limit is exceeded over all workers
+//!     (`several::chaos`, `several::takeover`).
+//! 26. A move is whole or leaves nothing, and numbers and cursors go on behind it (`daemon::moving`).
 //!
 //! ## Adding things
 //! - *A statement*: a const above its function, and its name in the file's `STATEMENTS`.
@@ -176,7 +191,7 @@
 //! - *A root field*: also its grant in `graphql::access` and its line in `tests/it/api/grants.rs`; a mutation also a
 //!   step in `tests/it/api/audit.rs`.
 //! - *A key of definition files*: its row in `cli::site::keys`, its field in `client/queries/plan_*.graphql`.
-//! - *A migration*: the same number and name in both folders, and its line in `store::open`. A table with numbered ids:
+//! - *A migration*: the same number and name in both folders, and its line in `store::migrations`; a table or a column: its line in `store::moving::tables`. A table with numbered ids:
 //!   its line in `store::doctor`.
 //! - *A point*: `base::points::reach` with `part.moment` as its name where a crash matters; `daemon::crash_points` walks it by
 //!   itself. One that its load cannot reach stands in its `ELSEWHERE`, with the reason.

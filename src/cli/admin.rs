@@ -37,14 +37,16 @@ pub struct RestoreArgs {
     force: bool,
 }
 
+const TO_HELP: &str =
+    "The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]";
+
 /// `beadle migrate`.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
     /// The data directory of the stopped daemon [default: as for every command]
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = TO_HELP)]
     to: Option<String>,
 }
 

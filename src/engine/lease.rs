@@ -71,7 +71,7 @@ impl Lease {
     /// It lasts from `asked_at`, when its renewal was asked for.
     fn extend(&self, asked_at: Duration) {
         let Some(held) = &self.0 else { return };
-        let until = asked_at + held.length - held.length / MARGIN_PART;
+        let until = asked_at + before_end(held.length, MARGIN_PART);
         held.until_ms.store(millis(until), Ordering::SeqCst);
     }
 }
@@ -100,6 +100,11 @@ impl Term {
         // Seen as over from now on, whoever asks.
         self.lapses = self.lapses.take().map(|_| watch::channel(0).1);
     }
+}
+
+/// The length without its last part.
+fn before_end(length: Duration, part: u32) -> Duration {
+    length * (part - 1) / part
 }
 
 fn millis(time: Duration) -> u64 {
@@ -162,7 +167,7 @@ impl Keeper<'_> {
         match renewed {
             Some(Ok(Some(database_us))) => {
                 engine.lease.extend(asked_at);
-                self.tell_guard(asked_at + length - length / GUARD_PART);
+                self.tell_guard(asked_at + before_end(length, GUARD_PART));
                 self.compare_clocks(database_us);
                 if std::mem::take(has_lapsed) {
                     tracing::info!("the lease is held again");

@@ -96,16 +96,14 @@ async fn execute(
     let channel = if handler.is_some() { None } else { reports::open(engine, claimed) };
     // A program reads a file of what its dependencies left; it is gone with the attempt.
     let inherited = match handler {
-        Some(_) => None,
-        None => match dependencies::write(engine, claimed, &stop).await {
-            Ok(file) => file,
-            Err(ended) => return unstarted(engine, claimed, ended).await,
-        },
+        Some(_) => Ok(None),
+        None => dependencies::write(engine, claimed, &stop).await,
     };
     // The store was asked in between: a cancel may have been acknowledged since.
-    if let Some(ended) = refuse_to_start(engine, &stop) {
-        return unstarted(engine, claimed, ended).await;
-    }
+    let inherited = match (inherited, refuse_to_start(engine, &stop)) {
+        (Ok(inherited), None) => inherited,
+        (Err(ended), _) | (_, Some(ended)) => return unstarted(engine, claimed, ended).await,
+    };
     let spec = handler.is_none().then(|| {
         let path = channel.as_ref().map(exec::ReportChannel::path);
         let mut spec = prepare(engine, claimed, path);

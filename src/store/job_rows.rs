@@ -128,6 +128,11 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
     batch.needs_look |= job.start_by.is_some();
     // It may be for another worker than ours.
     batch.calls_others |= !job.runs_on.is_empty();
+    tell(batch, id, job, (state, run_at));
+}
+
+/// States that the job was made.
+fn tell(batch: &mut Batch<'_>, id: JobId, job: &NewJob, (state, run_at): (JobState, Timestamp)) {
     let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
     if let Some(reason) = &job.reason {
         data["reason"] = json!(reason);

@@ -367,6 +367,7 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] = &[
+    &HOLD,
     &PUT,
     &RETIRE,
     &MOVE,

@@ -43,12 +43,11 @@ fn a_database_that_stops_at_once_again_and_again_loses_nothing() {
                         "retryPolicy": {"maxAttempts": 20, "initialDelay": "50ms"},
                     });
                     let answer = send(&address, &token, query, &json!({"input": input})).unwrap_or_default();
-                    match answer["data"]["jobEnqueue"]["job"]["id"].as_str() {
-                        Some(id) => drop(acknowledged.insert(id.to_owned())),
-                        None => {
-                            refused += 1;
-                            span(Duration::from_millis(20));
-                        }
+                    if let Some(id) = answer["data"]["jobEnqueue"]["job"]["id"].as_str() {
+                        acknowledged.insert(id.to_owned());
+                    } else {
+                        refused += 1;
+                        span(Duration::from_millis(20));
                     }
                 }
                 (acknowledged, refused)
