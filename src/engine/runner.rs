@@ -79,10 +79,11 @@ async fn execute(
     (stop, term): (watch::Receiver<bool>, &Term),
     place: Place,
 ) -> Ended {
-    if let Some(ended) = refuse_to_start(engine, &stop) {
-        return unstarted(engine, claimed, ended).await;
-    }
-    if let Err(ended) = starting::wait_for_room(engine, &stop).await {
+    let room = match refuse_to_start(engine, &stop) {
+        Some(ended) => Err(ended),
+        None => starting::wait_for_room(engine, &stop).await,
+    };
+    if let Err(ended) = room {
         return unstarted(engine, claimed, ended).await;
     }
     // What the command is given as a secret is hidden from its first byte on.

@@ -31,12 +31,14 @@ const WAITING: Sql = Sql::both(
                     LIMIT $2) AS counted) END,
             -- Of those that ask for labels only whom a worker fits comes first.
             CASE WHEN jobs.state <> 'QUEUED' THEN 0 ELSE (
-                SELECT count(*) FROM (
-                    SELECT 1 FROM jsonb_each($3) AS fit
-                    JOIN jobs AS placed ON placed.runs_on = fit.atom AND placed.queue = jobs.queue
-                    WHERE placed.state = 'QUEUED' AND placed.gated_at_us IS NULL
-                      AND (placed.rank_us, placed.id) < (jobs.rank_us, jobs.id)
-                    LIMIT $2) AS counted_too) END,
+                SELECT CAST(coalesce(sum((
+                    SELECT count(*) FROM (
+                        SELECT 1 FROM jobs AS placed
+                        WHERE placed.state = 'QUEUED' AND placed.gated_at_us IS NULL AND placed.runs_on = fit.atom
+                          AND placed.queue = jobs.queue
+                          AND (placed.rank_us, placed.id) < (jobs.rank_us, jobs.id)
+                        LIMIT $2) AS of_one)), 0) AS BIGINT)
+                FROM jsonb_each($3) AS fit) END,
             jobs.runs_on
      FROM jobs
      JOIN queues ON queues.name = jobs.queue

@@ -64,8 +64,10 @@ const LOCK_LIMITED: Sql = Sql::each(
        AND ((SELECT 1 FROM jobs
              WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queues.name
              LIMIT 1) = 1
-            OR (SELECT min(runs_on) FROM jobs
-                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL) IS NOT NULL)
+            OR (SELECT runs_on FROM jobs
+                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL
+                ORDER BY runs_on
+                LIMIT 1) IS NOT NULL)
      ORDER BY name
      FOR NO KEY UPDATE OF queues",
     &[],

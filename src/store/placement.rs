@@ -19,12 +19,16 @@ const PAGE: usize = 32;
 // The different selectors of jobs that may start, from $1 on: each step finds the next one in the index.
 const WAITING: Sql = Sql::both(
     "WITH RECURSIVE waiting (runs_on, place) AS (
-         SELECT (SELECT min(jobs.runs_on) FROM jobs
-                 WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.runs_on >= $1),
+         SELECT (SELECT jobs.runs_on FROM jobs
+                 WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.runs_on >= $1
+                 ORDER BY jobs.runs_on
+                 LIMIT 1),
                 CAST(1 AS BIGINT)
          UNION ALL
-         SELECT (SELECT min(jobs.runs_on) FROM jobs
-                 WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.runs_on > waiting.runs_on),
+         SELECT (SELECT jobs.runs_on FROM jobs
+                 WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL AND jobs.runs_on > waiting.runs_on
+                 ORDER BY jobs.runs_on
+                 LIMIT 1),
                 waiting.place + 1
          FROM waiting
          WHERE waiting.runs_on IS NOT NULL AND waiting.place < $2

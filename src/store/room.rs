@@ -20,7 +20,7 @@ use crate::domain::queue::QueueRoom;
 //
 // Whether jobs wait that ask for labels of a worker is asked once, not for each queue. While there are some, queues are
 // told too in which nothing else waits; which of them the worker may take from, its selectors say. All that by
-// `min` and LIMIT, and not by EXISTS, for they always go to the index: no statistics make them read the table.
+// LIMIT, and not by EXISTS or `min`, for it always goes to the head of the index: no statistics make it read more.
 pub(super) const ROOM: Sql = Sql::both(
     "SELECT name, concurrency_limit,
             CASE WHEN concurrency_limit IS NULL THEN 0
@@ -31,15 +31,19 @@ pub(super) const ROOM: Sql = Sql::both(
                        WHERE queue_starts.queue = queues.name
                          AND queue_starts.started_at_us > $1 - queues.rate_per_ms * 1000
                          AND queue_starts.started_at_us <= $1 + queues.rate_per_ms * 1000) END,
-            (SELECT min(runs_on) FROM jobs
-             WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL)
+            (SELECT runs_on FROM jobs
+             WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL
+             ORDER BY runs_on
+             LIMIT 1)
      FROM queues
      WHERE paused_at_us IS NULL
        AND ((SELECT 1 FROM jobs
              WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queues.name
              LIMIT 1) = 1
-            OR (SELECT min(runs_on) FROM jobs
-                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL) IS NOT NULL)",
+            OR (SELECT runs_on FROM jobs
+                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL
+                ORDER BY runs_on
+                LIMIT 1) IS NOT NULL)",
     &[Kind::Int],
 );
 
@@ -50,8 +54,9 @@ const WITH_JOBS: Sql = Sql::both(
             WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queue.atom
             LIMIT 1) = 1
         OR (SELECT 1 FROM jsonb_each($2) AS fit
-            JOIN jobs ON jobs.runs_on = fit.atom AND jobs.queue = queue.atom
-            WHERE jobs.state = 'QUEUED' AND jobs.gated_at_us IS NULL
+            WHERE (SELECT 1 FROM jobs
+                   WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on = fit.atom AND jobs.queue = queue.atom
+                   LIMIT 1) = 1
             LIMIT 1) = 1",
     &[Kind::Text, Kind::Text],
 );

@@ -206,7 +206,7 @@ async fn assert_plans(stage: &Stage) {
     for (name, parts, steps_wanted) in [
         (
             "room::ROOM",
-            vec!["SELECT name, concurrency_limit", "min(runs_on)"],
+            vec!["SELECT name, concurrency_limit", "ORDER BY runs_on"],
             vec!["jobs_queued (queue=?)", "jobs_placed (runs_on>?)"],
         ),
         (
