@@ -13,6 +13,8 @@ use super::output;
 
 /// The variable of the setting `database`.
 const DATABASE: &str = "BEADLE_DATABASE";
+const TO_HELP: &str =
+    "The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]";
 
 /// `beadle backup`.
 #[derive(Debug, clap::Args)]
@@ -43,8 +45,7 @@ pub struct MigrateArgs {
     /// The data directory of the stopped daemon [default: as for every command]
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = TO_HELP)]
     to: Option<String>,
 }
 
