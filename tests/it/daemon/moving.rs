@@ -75,7 +75,7 @@ fn filled(history: i64) -> (Daemon, EventCursor) {
     }));
     daemon.enqueue_with(json!({"run": exec(&["/bin/true"]), "dependsOn": [waits]}));
     daemon.enqueue_with(json!({"run": exec(&["/bin/sleep", "1000"]), "queue": "slow"}));
-    let running = r#"{ jobs(first: 1, filter: {states: [RUNNING]}) { nodes { id } } }"#;
+    let running = "{ jobs(first: 1, filter: {states: [RUNNING]}) { nodes { id } } }";
     until("a job to run", PATIENCE, || {
         let answer = daemon.graphql(running, json!({}));
         answer["jobs"]["nodes"].get(0).map(|_| ())
