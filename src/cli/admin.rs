@@ -13,6 +13,8 @@ use super::output;
 
 /// The variable of the setting `database`.
 const DATABASE: &str = "BEADLE_DATABASE";
+const TO_HELP: &str =
+    "The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]";
 
 /// `beadle backup`.
 #[derive(Debug, clap::Args)]

@@ -94,8 +94,13 @@ pub async fn make_room(engine: &Engine, excess: i64) -> Result<bool, String> {
     }
     let weight = engine.logs.weight_of(oldest).await.map_err(|fault| fault.to_string())?;
     let limit = engine.settings.retention_log_bytes;
-    let is_fitting = weight <= excess || limit + excess - weight >= limit / 2;
-    Ok(is_fitting && forget(engine, oldest).await?)
+    Ok(may_go_whole(weight, excess, limit) && forget(engine, oldest).await?)
+}
+
+/// Whether a day of that weight goes whole where so much is more than the limit: else its logs go one by one, the oldest
+/// first, as far as they must.
+fn may_go_whole(weight: i64, excess: i64, limit: i64) -> bool {
+    weight <= excess || limit + excess - weight >= limit / 2
 }
 
 /// The days that are over, the oldest first.
@@ -111,4 +116,18 @@ async fn forget(engine: &Engine, day: LogDay) -> Result<bool, String> {
         tracing::info!(day = %day.begins_at(), "a day of logs is gone");
     }
     Ok(end == DayEnd::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_goes_whole_when_that_is_wanted_or_leaves_half_of_the_limit() {
+        for (weight, excess, may) in
+            [(0, 1, true), (5, 5, true), (60, 10, true), (61, 10, false), (110, 10, false), (110, 110, true)]
+        {
+            assert_eq!(may_go_whole(weight, excess, 100), may, "{weight} {excess}");
+        }
+    }
 }

@@ -328,6 +328,15 @@ fn what_cannot_be_moved_is_refused_and_nothing_is_touched() {
     fs::write(&state, &whole).expect("it is ours");
     refused(&migrate(&data, "postgres://nobody@localhost/none?host=/nonexistent", &[]), "beadle: ");
     block_on(async { assert_eq!(rows_in(&url).await, 0) });
-    let output = migrate(&data, &url, &[]);
+    // Now it may; told by the environment, in words for people.
+    let mut command = beadle();
+    command.arg("migrate").arg("--data-dir").arg(&data);
+    let output = command.output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(2), "nobody said where to: {}", shown(&output));
+    let output = command.env("BEADLE_DATABASE", &url).output().expect("the program starts");
     assert!(output.status.success(), "{}", shown(&output));
+    let (told, way) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("log_ends") && told.contains("rows were moved, up to event"), "{told}");
+    assert!(told.contains(&format!("beadle serve --database URL --data-dir {}", data.display())), "{told}");
+    assert!(way.contains("beadle: queues: 1 of 1 rows sent"), "{way}");
 }
