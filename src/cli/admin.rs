@@ -39,9 +39,6 @@ pub struct RestoreArgs {
     force: bool,
 }
 
-const TO_HELP: &str =
-    "The empty PostgreSQL database, as postgres://user@host/name [default: $BEADLE_DATABASE]";
-
 /// `beadle migrate`.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
