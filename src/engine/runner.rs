@@ -136,14 +136,18 @@ async fn execute(
     ended.spawned = unrecorded;
     let reported = heard.borrow();
     if handler.is_some() {
-        // Its words are its own: they may be long, and hold what it wants hidden.
-        ended.message = reported.tame(&ended.message);
-        let reason = ended.error_line.take().map(|reason| reported.tame(&reason));
-        ended.error_line = reason.map(|reason| error_line::shown(reason.trim().as_bytes()));
+        tame(&mut ended, &reported);
     }
     ended.error_line = ended.error_line.or(said.error_line);
     ended.advice = reported.advice();
     ended
+}
+
+/// The words of a handler are its own: they may be long, and hold what it wants hidden.
+fn tame(ended: &mut Ended, reported: &Reported) {
+    ended.message = reported.tame(&ended.message);
+    let reason = ended.error_line.take().map(|reason| reported.tame(&reason));
+    ended.error_line = reason.map(|reason| error_line::shown(reason.trim().as_bytes()));
 }
 
 /// Starts a process, or calls the handler where there is none to start, once the machine has what it takes. Gives what
