@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -286,6 +287,7 @@ async fn build(
         running: running::Running::default(),
         starting: starting::Starting::default(),
         tokens: TokenBoard::default(),
+        is_called: AtomicBool::new(false),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     }))

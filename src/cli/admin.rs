@@ -67,8 +67,26 @@ fn directory<'a>(context: &'a Context<'_>) -> Result<&'a Path, Stop> {
     })
 }
 
+/// These commands work on files: a daemon on PostgreSQL has its state elsewhere.
+fn refuse_database(context: &Context) -> Result<(), Stop> {
+    let data_dir = context.target.data_dir.as_deref().and_then(Path::to_str);
+    let sources = Sources {
+        flags: data_dir.map(|path| (DATA_DIR.to_owned(), path.to_owned())).into_iter().collect(),
+        config: None,
+        environment: context.environment.to_vec(),
+        cores: cores(),
+    };
+    // Settings that cannot be read keep nobody from a backup.
+    if Settings::load(&sources).is_ok_and(|loaded| loaded.settings.database.is_some()) {
+        let message = "the state is in PostgreSQL (`database` is set): `pg_dump` and `pg_restore` work on it";
+        return Err(Stop::new(exit::REFUSED, message));
+    }
+    Ok(())
+}
+
 /// Writes a backup.
 pub fn backup(context: &mut Context, args: &BackupArgs) -> Result<u8, Stop> {
+    refuse_database(context)?;
     let what = if args.without_logs { Content::WithoutLogs } else { Content::All };
     let manifest = admin::back_up(directory(context)?, &args.file, (what, existing(args.force)))
         .map_err(|reason| Stop::new(exit::REFUSED, reason))?;
@@ -88,6 +106,7 @@ pub fn backup(context: &mut Context, args: &BackupArgs) -> Result<u8, Stop> {
 
 /// Puts a backup back.
 pub fn restore(context: &mut Context, args: &RestoreArgs) -> Result<u8, Stop> {
+    refuse_database(context)?;
     let restored = admin::restore(&args.file, directory(context)?, existing(args.force))
         .map_err(|reason| Stop::new(exit::REFUSED, reason))?;
     context.screen.data(&json!({
@@ -171,6 +190,7 @@ fn tell_of_move(context: &mut Context, moved: &Moved, from: &Path) -> Result<(),
 
 /// Looks at everything and says how it is.
 pub fn doctor(context: &mut Context, args: &DoctorArgs, data_dir: Option<&Path>) -> Result<u8, Stop> {
+    refuse_database(context)?;
     let flags = data_dir.and_then(Path::to_str).map(|path| (DATA_DIR.to_owned(), path.to_owned()));
     let sources = Sources {
         flags: flags.into_iter().collect(),

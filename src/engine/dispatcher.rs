@@ -2,6 +2,7 @@
 //! poll interval, and claims as many jobs as there are free slots. A lost nudge costs one poll interval, never a job.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::places::{self, CLAIM_MAX, Held, Host, Slots};
@@ -70,13 +71,16 @@ async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
         if engine.shutdown.is_begun() || engine.lease.is_over() {
             return Ok(poll);
         }
-        let now = engine.clock.now();
-        let outlook = engine.own.outlook(engine.worker, now).await.map_err(|fault| fault.to_string())?;
-        // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
-        let is_due = outlook.next_due.is_some_and(|due| due <= now);
-        if !is_due && (slots.free() == 0 || !outlook.has_work) {
-            let due = outlook.next_due.map_or(poll, |due| due.since(now));
-            return Ok(due.min(poll));
+        // Who was called by another worker need not look first whether there is something.
+        if !(slots.free() > 0 && engine.is_called.swap(false, Ordering::SeqCst)) {
+            let now = engine.clock.now();
+            let outlook = engine.own.outlook(engine.worker, now).await.map_err(|fault| fault.to_string())?;
+            // Without a free slot only what is due by the clock is seen to: the end of an attempt nudges.
+            let is_due = outlook.next_due.is_some_and(|due| due <= now);
+            if !is_due && (slots.free() == 0 || !outlook.has_work) {
+                let due = outlook.next_due.map_or(poll, |due| due.since(now));
+                return Ok(due.min(poll));
+            }
         }
         slots.forget_left();
         let places = slots.take(starting::room(engine, CLAIM_MAX), 0);

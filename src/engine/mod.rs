@@ -48,6 +48,7 @@ pub mod watchdog;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -154,6 +155,8 @@ pub struct Parts {
     pub slots: places::Slots,
     /// What is remembered of tokens.
     pub tokens: tokens::TokenBoard,
+    /// Whether another worker said that there is something to start.
+    pub is_called: AtomicBool,
     /// "Look at the store for jobs to start."
     pub nudge_dispatcher: Notify,
     /// "Look at the store for schedules to settle."

@@ -1,6 +1,7 @@
 //! Owns what this worker does about the others over a shared store: hears what they committed, tells them what it
 //! did, and takes over what a dead one left. Words between workers may be lost; each poll makes them good.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Engine, reaper, supervisor};
@@ -86,6 +87,7 @@ fn obey(engine: &Engine, word: &str) {
         engine.writer.saw(seq);
     }
     if parts.next() == Some(CALL) {
+        engine.is_called.store(true, Ordering::SeqCst);
         engine.nudge_dispatcher.notify_one();
         engine.nudge_scheduler.notify_one();
     }

@@ -207,7 +207,7 @@ impl Db {
         match self {
             Db::Sqlite(file) => file.rows(sql.sqlite, values).await,
             Db::Postgres(database) => {
-                let rows = database.rows(sql.postgres, fill(values)?).await?;
+                let rows = database.rows(sql.postgres, values).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }

@@ -55,6 +55,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("move.sent", "in the process of `beadle migrate`: daemon::moving"),
     ("move.compared", "in the process of `beadle migrate`: daemon::moving"),
     ("move.committed", "in the process of `beadle migrate`: daemon::moving"),
+    ("lease.tick", "needs a store that workers share: several::parts"),
+    ("others.tick", "needs a store that workers share: several::parts"),
+    ("take_over.tick", "needs a store that workers share: several::parts"),
     ("upgrade.backed", "needs a store of an earlier version: daemon::upgrade"),
     ("upgrade.copied", "needs a store of an earlier version: daemon::upgrade"),
 ];

@@ -2,6 +2,7 @@
 //! over. Everything through the front door.
 
 mod chaos;
+mod parts;
 mod restarts;
 mod takeover;
 mod together;

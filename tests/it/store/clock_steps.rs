@@ -83,6 +83,7 @@ async fn engine(stage: &Stage, hand: &Hand) -> Engine {
         cgroup: None,
         host: "here".to_owned(),
         tokens: beadle::engine::tokens::TokenBoard::default(),
+        is_called: false.into(),
         nudge_dispatcher: Notify::new(),
         nudge_scheduler: Notify::new(),
     })

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::machine::{self, Place};
+use super::postgres::engine_flags;
 use super::printed::{address_in, gather, text};
 use super::program::{kill_all_with, program, program_path};
 use super::ready::is_ready;
@@ -142,7 +143,7 @@ impl Daemon {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Daemon {
             directory: TempDir::with_prefix("beadle-").expect("a temporary directory can be made"),
-            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            flags: engine_flags().into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect(),
             environment: variables.iter().map(own).collect(),
             wrapper: Vec::new(),
             running: None,

@@ -50,6 +50,15 @@ cd /
 rm -rf "$place"
 "#;
 
+/// What a daemon is told so that it runs on the engine that is asked for: a new PostgreSQL database for each, or nothing.
+pub fn engine_flags() -> Vec<String> {
+    if variable("BEADLE_TEST_ENGINE").as_deref() != Some("postgres") {
+        return Vec::new();
+    }
+    let url = postgres_url().expect("the engine that is asked for is here");
+    vec!["--database".to_owned(), url]
+}
+
 /// The URL of a fresh, empty database; `None`, with a printed line, when this machine has no PostgreSQL server.
 ///
 /// Panics in that case when `CI=true`: there a skipped test would look like a passed one.
