@@ -5,9 +5,11 @@ use std::path::Path;
 use super::{refusal, write_private};
 use crate::base::points;
 use crate::domain::access::{Grant, GrantVerb};
+use crate::domain::token::NewToken;
 use crate::engine::Engine;
 use crate::engine::tokens::{SECRET_BYTES, digest};
-use crate::store::tokens::PutToken;
+use crate::store::Refusal;
+use crate::store::tokens::{CreateToken, PutToken};
 
 /// Characters of a digest that tell the admin tokens of two data directories on one machine apart.
 const NAME_MARK_LENGTH: usize = 6;
@@ -52,19 +54,30 @@ pub(super) async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<Admi
             );
         }
     } else {
-        let grants = vec![Grant::of(GrantVerb::Admin)];
-        let put = PutToken { name: admin_name(data_dir, engine), digest, grants };
-        engine.writer.apply(put).await.map_err(refusal)?;
+        list_admin(data_dir, engine, digest).await?;
     }
     Ok(AdminToken { secret, is_revoked })
 }
 
-/// The name of a data directory's own token. Where workers share a store each has one.
-fn admin_name(data_dir: &Path, engine: &Engine) -> String {
-    if engine.sharing.is_none() {
-        return "admin".to_owned();
+/// Makes the store know the token. Where workers share it the first one's is `admin`, and each other has a name of its own.
+async fn list_admin(data_dir: &Path, engine: &Engine, digest: String) -> Result<(), String> {
+    let grants = vec![Grant::of(GrantVerb::Admin)];
+    let mut name = "admin".to_owned();
+    if engine.sharing.is_some() {
+        let token = NewToken { name: name.clone(), grants: grants.clone(), expires_in: None };
+        let create = CreateToken { token, digest: digest.clone(), actor: name };
+        match engine.writer.apply(create).await {
+            Ok(_) => return Ok(()),
+            Err(Refusal::Fault(fault)) => return Err(fault.to_string()),
+            // It belongs to another data directory.
+            Err(Refusal::Rejected(_)) => name = own_name(data_dir, &engine.host),
+        }
     }
+    engine.writer.apply(PutToken { name, digest, grants }).await.map(drop).map_err(refusal)
+}
+
+fn own_name(data_dir: &Path, host: &str) -> String {
     let place = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let mark = digest(&format!("{}:{}", engine.host, place.display()));
-    format!("admin@{}:{}", engine.host, &mark[..NAME_MARK_LENGTH])
+    let mark = digest(&format!("{host}:{}", place.display()));
+    format!("admin@{host}:{}", &mark[..NAME_MARK_LENGTH])
 }

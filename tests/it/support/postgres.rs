@@ -50,9 +50,14 @@ cd /
 rm -rf "$place"
 "#;
 
+/// Whether the daemons of this run shall stand on PostgreSQL.
+pub fn is_on_postgres() -> bool {
+    variable("BEADLE_TEST_ENGINE").as_deref() == Some("postgres")
+}
+
 /// What a daemon is told so that it runs on the engine that is asked for: a new PostgreSQL database for each, or nothing.
 pub fn engine_flags() -> Vec<String> {
-    if variable("BEADLE_TEST_ENGINE").as_deref() != Some("postgres") {
+    if !is_on_postgres() {
         return Vec::new();
     }
     let url = postgres_url().expect("the engine that is asked for is here");
