@@ -166,15 +166,22 @@ impl Keeper<'_> {
         }
         match renewed {
             Some(Ok(Some(database_us))) => {
-                engine.lease.extend(asked_at);
-                self.tell_guard(asked_at + before_end(length, GUARD_PART));
-                self.compare_clocks(database_us);
-                if std::mem::take(has_lapsed) {
+                if *has_lapsed {
+                    // What was taken before and never began is ours to put back, before anything may start: else a
+                    // database that fails right now would leave it running for ever.
+                    if let Err(message) = reaper::recover(engine).await {
+                        tracing::warn!("what the lapse left is put back later: {message}");
+                        return Ok(AGAIN_AFTER);
+                    }
                     tracing::info!("the lease is held again");
-                    // What was taken before and never began is ours to put back.
-                    reaper::recover(engine).await?;
+                }
+                // The guard first: it must not kill what begins with the lease.
+                self.tell_guard(asked_at + before_end(length, GUARD_PART));
+                engine.lease.extend(asked_at);
+                if std::mem::take(has_lapsed) {
                     engine.nudge_dispatcher.notify_one();
                 }
+                self.compare_clocks(database_us);
                 Ok(length / RENEWALS)
             }
             Some(Ok(None)) if *has_lapsed => {
