@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::duration::Span;
 use super::id::{AttemptId, JobId, WorkerId};
 use super::limits::{RAN_NAME_BYTES_MAX, RAN_NAMES_MAX};
-use super::report::RetryAdvice;
+use super::report::{LastWord, RetryAdvice};
 use super::scalars::BigInt;
 use crate::base::clock::Timestamp;
 
@@ -211,6 +211,9 @@ pub struct Ended {
     /// Its process, when it was not recorded while it ran.
     #[serde(default)]
     pub spawned: Option<Spawned>,
+    /// What it reported and nobody has stored.
+    #[serde(default)]
+    pub last_word: LastWord,
 }
 
 /// The kernel's account of one attempt.
@@ -240,6 +243,7 @@ impl Ended {
             at: None,
             is_unbegun: false,
             spawned: None,
+            last_word: LastWord::default(),
         }
     }
 }

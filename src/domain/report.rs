@@ -41,6 +41,15 @@ pub struct RetryAdvice {
     pub retry_after: Option<Span>,
 }
 
+/// What an attempt has reported and the store does not know when it ends.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastWord {
+    /// How far it came.
+    pub progress: Option<Progress>,
+    /// Its structured result, everything that was reported, merged.
+    pub output: Option<Map<String, Value>>,
+}
+
 /// Everything that one attempt has reported so far.
 #[derive(Debug, Clone, Default)]
 pub struct Reported {

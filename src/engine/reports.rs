@@ -1,19 +1,21 @@
-//! Owns what a running attempt reports on its way to the store: the latest word, at most once a second, and all
-//! of it before the attempt's end is recorded. It must never hold up output, or a job.
+//! Owns what a running attempt reports on its way to the store: the latest word, at most once a second, and what is
+//! left of it together with the attempt's end. It must never hold up output, or a job.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Engine, STORE_RETRY, spool};
+use super::{Engine, STORE_RETRY};
 use crate::base::{clock, points};
-use crate::domain::report::{Progress, Reported};
+use crate::domain::report::{LastWord, Progress, Reported};
 use crate::exec::ReportChannel;
+use crate::store::Fault;
 use crate::store::claim::Claimed;
 use crate::store::reports::{ReportOutput, ReportProgress, Reporting};
 use crate::store::writer::{Change, Refusal};
-use crate::store::{Fault, FaultKind};
 
+/// A report is stored this long after it was heard: whoever ends meanwhile has it stored with its end.
+const GATHER: Duration = Duration::from_millis(20);
 /// Between two writes of one attempt's reports.
 const STORE_EVERY: Duration = Duration::from_secs(1);
 
@@ -36,44 +38,41 @@ struct Stored {
     output_version: u64,
 }
 
-/// Stores what is reported until the other side is dropped, then the rest.
-pub async fn keep(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver<Reported>) {
+/// Stores what is reported until the other side is dropped; gives what is not stored then, which is of no use before
+/// the attempt's end.
+pub async fn keep(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver<Reported>) -> LastWord {
     let by = Reporting {
         attempt: claimed.attempt,
         number: claimed.number,
         job: claimed.job.id,
         actor: engine.worker.to_string(),
     };
-    let mut stored = Stored::default();
+    let (mut stored, mut pause) = (Stored::default(), None);
     loop {
-        match stored.catch_up(engine, &by, &mut heard).await {
-            Ok(true) => {
-                let over = async { while heard.changed().await.is_ok() {} };
-                let _ = clock::within(STORE_EVERY, over).await;
-            }
-            Ok(false) if heard.changed().await.is_err() => return,
-            Ok(false) => {}
-            // The attempt is over: its result waits beside the store, its progress is of no use any more.
-            Err(_) if heard.has_changed().is_err() => return stored.leave(engine, &by, &heard).await,
-            Err(fault) if fault.kind == FaultKind::Stopping => return,
+        if pause.is_none() && heard.changed().await.is_err() {
+            break;
+        }
+        let over = async { while heard.changed().await.is_ok() {} };
+        if clock::within(pause.unwrap_or(GATHER), over).await.is_some() {
+            break;
+        }
+        pause = match stored.catch_up(engine, &by, &mut heard).await {
+            Ok(is_new) => is_new.then_some(STORE_EVERY),
             Err(fault) => {
                 tracing::warn!(attempt = %claimed.attempt, "a report waits for the store: {fault}");
-                clock::sleep(STORE_RETRY).await;
+                Some(STORE_RETRY)
             }
-        }
+        };
     }
+    stored.left(&heard.borrow())
 }
 
 impl Stored {
-    async fn leave(&self, engine: &Engine, by: &Reporting, heard: &watch::Receiver<Reported>) {
-        let output = {
-            let reported = heard.borrow();
-            let (version, output) = reported.output();
-            (version != self.output_version).then(|| output.clone())
-        };
-        if let Some(output) = output {
-            spool::settle_output(engine, ReportOutput { by: by.clone(), output }).await;
-        }
+    /// What is not stored.
+    fn left(&self, reported: &Reported) -> LastWord {
+        let progress = reported.progress().filter(|now| self.progress.as_ref() != Some(now)).cloned();
+        let (version, output) = reported.output();
+        LastWord { progress, output: (version != self.output_version).then(|| output.clone()) }
     }
 
     /// Writes what is new; whether anything was.
@@ -83,20 +82,19 @@ impl Stored {
         by: &Reporting,
         heard: &mut watch::Receiver<Reported>,
     ) -> Result<bool, Fault> {
-        let (progress, output) = {
+        let (left, version) = {
             let reported = heard.borrow_and_update();
-            let progress = reported.progress().filter(|now| self.progress.as_ref() != Some(now)).cloned();
-            let (version, output) = reported.output();
-            (progress, (version != self.output_version).then(|| (version, output.clone())))
+            (self.left(&reported), reported.output().0)
         };
-        if progress.is_none() && output.is_none() {
+        if left == LastWord::default() {
             return Ok(false);
         }
+        let LastWord { progress, output } = left;
         if let Some(progress) = progress {
             apply(engine, ReportProgress { by: by.clone(), progress: progress.clone() }).await?;
             self.progress = Some(progress);
         }
-        if let Some((version, output)) = output {
+        if let Some(output) = output {
             apply(engine, ReportOutput { by: by.clone(), output }).await?;
             self.output_version = version;
         }

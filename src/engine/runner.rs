@@ -125,7 +125,7 @@ async fn execute(
         ended
     };
     // The spawn is recorded while the process runs: its cookie was committed before it began.
-    let (watched, said, (), unrecorded) = tokio::join!(
+    let (watched, said, last_word, unrecorded) = tokio::join!(
         watched,
         listener.run(output, &over),
         reports::keep(engine, claimed, heard.clone()),
@@ -134,6 +134,7 @@ async fn execute(
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
     let mut ended = with_log(watched, end, said.bytes);
     ended.spawned = unrecorded;
+    ended.last_word = last_word;
     let reported = heard.borrow();
     if handler.is_some() {
         tame(&mut ended, &reported);

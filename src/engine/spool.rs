@@ -12,18 +12,15 @@ use super::Engine;
 use crate::base::{clock, points};
 use crate::domain::id::AttemptId;
 use crate::store::ends::{EndAttempt, LeavePlace, Settled};
-use crate::store::reports::ReportOutput;
-use crate::store::writer::{Change, Committed, Refusal};
+use crate::store::writer::Refusal;
 use crate::store::{Fault, FaultKind, spool};
 
 /// How long a result waits in memory before it goes to the spool.
 const SPOOL_AFTER: Duration = Duration::from_secs(2);
 
 /// What can wait in the spool.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Record {
-    /// A job's structured output.
-    Output(ReportOutput),
     /// The end of an attempt.
     End(Box<EndAttempt>),
 }
@@ -35,20 +32,14 @@ pub struct Spool {
     file: Arc<tokio::sync::Mutex<spool::Spool>>,
     /// Attempts whose end is in it: they are not without a runner.
     ended: Arc<Mutex<HashSet<AttemptId>>>,
-    /// Attempts whose output is in it: their end must not reach the store before it.
-    reported: Arc<Mutex<HashSet<AttemptId>>>,
 }
 
 impl Spool {
     /// Opens the spool of a data directory.
     pub fn open(directory: &Path, epoch: u32) -> Result<Spool, Fault> {
         let file = spool::Spool::open(&directory.join("spool"), epoch)?;
-        let ended = read(&file).iter().filter_map(Record::ended).collect();
-        Ok(Spool {
-            file: Arc::new(tokio::sync::Mutex::new(file)),
-            ended: Arc::new(Mutex::new(ended)),
-            reported: Arc::default(),
-        })
+        let ended = read(&file).iter().map(|Record::End(end)| end.attempt).collect();
+        Ok(Spool { file: Arc::new(tokio::sync::Mutex::new(file)), ended: Arc::new(Mutex::new(ended)) })
     }
 
     /// Whether the end of this attempt waits here.
@@ -56,41 +47,21 @@ impl Spool {
         self.ended().contains(&attempt)
     }
 
-    async fn keep(&self, record: Record) -> Result<(), Fault> {
+    async fn keep(&self, end: &EndAttempt) -> Result<(), Fault> {
         points::pass("spool.keep").map_err(|why| Fault::new(FaultKind::Io, why))?;
+        let record = Record::End(Box::new(end.clone()));
         let text = serde_json::to_vec(&record).map_err(|error| Fault::bug(error.to_string()))?;
         let mut file = self.file.clone().lock_owned().await;
         let written = tokio::task::spawn_blocking(move || (file.append(&text), file)).await;
         let (written, file) = written.map_err(|error| Fault::bug(error.to_string()))?;
         written?;
-        self.ended().extend(record.ended());
-        self.reported().extend(record.reported());
+        self.ended().insert(end.attempt);
         drop(file);
         Ok(())
     }
 
-    fn reported(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn ended(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Record {
-    fn ended(&self) -> Option<AttemptId> {
-        match self {
-            Record::Output(_) => None,
-            Record::End(end) => Some(end.attempt),
-        }
-    }
-
-    fn reported(&self) -> Option<AttemptId> {
-        match self {
-            Record::Output(output) => Some(output.by.attempt),
-            Record::End(_) => None,
-        }
     }
 }
 
@@ -111,36 +82,15 @@ fn read(file: &spool::Spool) -> Vec<Record> {
 /// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
 /// `None`: it is in the spool. With `leaves_place` its commit frees the place.
 pub async fn settle(engine: &Engine, end: EndAttempt, leaves_place: bool) -> Option<Settled> {
-    // Behind its output, wherever that is.
-    let follows = engine.spool.reported().contains(&end.attempt);
-    if follows && engine.spool.keep(Record::End(Box::new(end.clone()))).await.is_ok() {
-        return None;
-    }
-    let record = Record::End(Box::new(end.clone()));
-    let stored = if leaves_place {
-        offer(engine, LeavePlace(end), record).await
-    } else {
-        offer(engine, end, record).await
-    };
-    points::reach("exit.settled");
-    stored.map(|committed| committed.answer)
-}
-
-/// Stores the output of an attempt that has ended, in the same way.
-pub async fn settle_output(engine: &Engine, output: ReportOutput) {
-    offer(engine, output.clone(), Record::Output(output)).await;
-}
-
-/// `None`: it is in the spool.
-async fn offer<C: Change + Clone>(
-    engine: &Engine,
-    change: C,
-    record: Record,
-) -> Option<Committed<C::Answer>> {
     let began = engine.clock.monotonic();
-    loop {
-        let fault = match engine.writer.apply(change.clone()).await {
-            Ok(committed) => return Some(committed),
+    let stored = loop {
+        let applied = if leaves_place {
+            engine.writer.apply(LeavePlace(end.clone())).await
+        } else {
+            engine.writer.apply(end.clone()).await
+        };
+        let fault = match applied {
+            Ok(committed) => break Some(committed.answer),
             Err(Refusal::Fault(fault)) => fault,
             Err(Refusal::Rejected(rejection)) => {
                 unreachable!("a result is never rejected: {}", rejection.message)
@@ -149,12 +99,12 @@ async fn offer<C: Change + Clone>(
         let is_last = fault.kind == FaultKind::Stopping;
         let has_waited = engine.clock.monotonic().duration_since(began) >= SPOOL_AFTER;
         if is_last || has_waited {
-            match engine.spool.keep(record.clone()).await {
-                Ok(()) => return None,
+            match engine.spool.keep(&end).await {
+                Ok(()) => break None,
                 Err(why) => tracing::error!("a result waits in memory, for the spool fails too: {why}"),
             }
             if is_last {
-                return None;
+                break None;
             }
         }
         tracing::warn!("a result waits for the store: {fault}");
@@ -163,7 +113,9 @@ async fn offer<C: Change + Clone>(
         if fault.kind == FaultKind::Bug || fault.kind == FaultKind::Overloaded {
             clock::sleep(super::STORE_RETRY).await;
         }
-    }
+    };
+    points::reach("exit.settled");
+    stored
 }
 
 /// Brings what is in the spool to the store, in order, and forgets it there. Gives how many there were.
@@ -180,12 +132,9 @@ pub async fn replay(engine: &Engine) -> Result<usize, String> {
     for record in records {
         points::reach("spool.replay");
         let text = serde_json::to_string(&record).unwrap_or_default();
-        let applied = match record {
-            Record::Output(output) => engine.writer.apply(output).await.map(|_| ()),
-            Record::End(end) => engine.writer.apply(*end).await.map(|_| ()),
-        };
-        match applied {
-            Ok(()) => {}
+        let Record::End(end) = record;
+        match engine.writer.apply(*end).await {
+            Ok(_) => {}
             // What the store would refuse for ever must not hold up what comes behind it.
             Err(Refusal::Fault(fault)) if matches!(fault.kind, FaultKind::Bug | FaultKind::Constraint) => {
                 tracing::error!(result = text, "the store does not take a result from the spool: {fault}");
@@ -202,7 +151,6 @@ pub async fn replay(engine: &Engine) -> Result<usize, String> {
     let (cleared, file) = cleared.map_err(|error| error.to_string())?;
     cleared.map_err(|fault| fault.to_string())?;
     engine.spool.ended().clear();
-    engine.spool.reported().clear();
     drop(file);
     tracing::info!(count, "results from the spool reached the store");
     engine.nudge_dispatcher.notify_one();

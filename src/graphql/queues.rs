@@ -39,7 +39,7 @@ impl Queue {
 
     /// Since when the longest-waiting job could have started.
     async fn oldest_waiting_at(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Timestamp>> {
-        Ok(ctx.reader().queue_numbers(&self.name).await.map_err(fault)?.oldest_waiting_at)
+        ctx.reader().oldest_waiting_at(&self.name).await.map_err(fault)
     }
 }
 

@@ -18,10 +18,10 @@ pub const BULK_BATCH: usize = 500;
 
 const LOCK_OPEN: Sql = Sql::each(
     "SELECT id, state, queue, task_name FROM jobs
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NULL
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(finished_at_us IS NULL, FALSE)
      ORDER BY id",
     "SELECT id, state, queue, task_name FROM jobs
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NULL
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(finished_at_us IS NULL, FALSE)
      ORDER BY id
      FOR UPDATE",
     &[Kind::Text],
@@ -30,7 +30,7 @@ const LOCK_OPEN: Sql = Sql::each(
 const REQUEST_STOPS: Sql = Sql::both(
     "UPDATE jobs SET stop_requested_at_us = $2
      WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
-       AND state = 'RUNNING' AND stop_requested_at_us IS NULL
+       AND coalesce(state = 'RUNNING', FALSE) AND stop_requested_at_us IS NULL
      RETURNING id, queue, task_name",
     &[Kind::Text, Kind::Int],
 );

@@ -79,7 +79,7 @@ macro_rules! take {
             "UPDATE jobs
              SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
                  started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
-             WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED'
+             WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE)
                AND gated_at_us IS NULL
                AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)",
             $fence,

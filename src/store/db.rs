@@ -4,6 +4,9 @@
 //! arguments (a driver caches by text and would store a wrong number); a transaction that failed once
 //! refuses to commit; only a good commit gives the writer's connection back; lists are one JSON argument;
 //! and a statement must be readable on both engines.
+//!
+//! A statement that names its rows by number says what else must be so in `coalesce(.., FALSE)`. PostgreSQL would rather
+//! walk a partial index of that state, which it believes to be empty, and compare each row with each number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +122,11 @@ impl Sql {
     /// The text for SQLite, for the test of query plans.
     pub const fn sqlite_text(&self) -> &'static str {
         self.sqlite
+    }
+
+    /// The text for PostgreSQL and what it takes, for the same.
+    pub const fn postgres_text(&self) -> (&'static str, &'static [Kind]) {
+        (self.postgres, self.takes)
     }
 
     fn check(&self, arguments: &[Value]) {

@@ -201,10 +201,10 @@ const LOOK: Sql = Sql::both(
 // get here sees what the first one did.
 const LOCK: Sql = Sql::each(
     "SELECT id, queue, task_name, run_at_us, on_dependency_failure FROM jobs
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'BLOCKED'
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'BLOCKED', FALSE)
      ORDER BY id",
     "SELECT id, queue, task_name, run_at_us, on_dependency_failure FROM jobs
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'BLOCKED'
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'BLOCKED', FALSE)
      ORDER BY id
      FOR UPDATE",
     &[Kind::Text],

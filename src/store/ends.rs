@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::db::{Kind, Sql};
 use super::fault::Result;
 use super::jobs::{self, job_columns, job_from, text};
+use super::reports;
 use super::rows::Rows;
 use super::transition::{job_event, moved};
 use super::writer::{Batch, Change, Outcome};
@@ -53,7 +54,7 @@ const FINISH: Sql = Sql::both(
          start_ticks = coalesce(start_ticks, CAST(r.value ->> 'ticks' AS BIGINT)),
          boot_id = coalesce(boot_id, r.value ->> 'boot'), ran = coalesce(ran, r.value ->> 'ran')
      FROM jsonb_each($1) AS r
-     WHERE attempts.id = CAST(r.value ->> 'id' AS BIGINT) AND attempts.outcome IS NULL
+     WHERE attempts.id = CAST(r.value ->> 'id' AS BIGINT) AND coalesce(attempts.outcome IS NULL, FALSE)
      RETURNING attempts.id, attempts.attempt_number, attempts.worker_id",
     &[Kind::Text],
 );
@@ -63,11 +64,12 @@ const MOVE: Sql = Sql::both(
      SET state = r.value ->> 'state', failure = r.value ->> 'failure',
          run_at_us = CAST(r.value ->> 'runAt' AS BIGINT), rank_us = CAST(r.value ->> 'rank' AS BIGINT),
          finished_at_us = CAST(r.value ->> 'at' AS BIGINT), try_count = CAST(r.value ->> 'tries' AS BIGINT),
-         worker_id = NULL, held_by = NULL,
+         worker_id = NULL, held_by = NULL, progress = coalesce(r.value ->> 'progress', progress),
+         output = coalesce(r.value ->> 'output', output),
          -- Whoever comes into the queue stands behind its key until it is seen who may run.
          gated_at_us = CASE WHEN r.value ->> 'state' = 'QUEUED' AND limit_key IS NOT NULL THEN $2 ELSE NULL END
      FROM jsonb_each($1) AS r
-     WHERE jobs.id = CAST(r.value ->> 'id' AS BIGINT) AND jobs.state = 'RUNNING'",
+     WHERE jobs.id = CAST(r.value ->> 'id' AS BIGINT) AND coalesce(jobs.state = 'RUNNING', FALSE)",
     &[Kind::Text, Kind::Int],
 );
 
@@ -245,8 +247,19 @@ impl Ending<'_> {
             "exitCode": ended.exit_code,
             "signal": ended.signal,
         });
+        let is_running = job.state == JobState::Running;
+        let output = ended.last_word.output.as_ref().filter(|_| is_running).map(text);
+        let progress = ended.last_word.progress.as_ref().filter(|_| is_running);
+        if let Some(progress) = progress {
+            let data = reports::progress_data(number, progress);
+            batch.emit(job_event(EventType::JobProgress, job, &end.actor, data));
+        }
+        if let Some(output) = &output {
+            let data = reports::output_data(number, output);
+            batch.emit(job_event(EventType::JobOutput, job, &end.actor, data));
+        }
         batch.emit(job_event(EventType::AttemptFinished, job, &end.actor, data));
-        if job.state != JobState::Running {
+        if !is_running {
             return None;
         }
         let state = verdict.state();
@@ -263,6 +276,8 @@ impl Ending<'_> {
             "rank": rank(run_at, job.priority),
             "at": state.is_final().then_some(self.ended_at),
             "tries": job.try_count + i32::from(counts),
+            "progress": progress.map(text),
+            "output": output,
         }))
     }
 }

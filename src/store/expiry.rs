@@ -36,7 +36,7 @@ const LATE: Sql = Sql::each(
 const EXPIRE: Sql = Sql::both(
     "UPDATE jobs SET state = 'EXPIRED', finished_at_us = $2, gated_at_us = NULL
      WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
-       AND state IN ('SCHEDULED', 'QUEUED') AND started_at_us IS NULL
+       AND coalesce(state IN ('SCHEDULED', 'QUEUED'), FALSE) AND started_at_us IS NULL
      RETURNING id",
     &[Kind::Text, Kind::Int],
 );

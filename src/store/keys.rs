@@ -131,13 +131,14 @@ const OPEN: Sql = Sql::each(
 
 const SHUT: Sql = Sql::both(
     "UPDATE jobs SET gated_at_us = $2
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED' AND gated_at_us IS NULL",
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE) AND gated_at_us IS NULL",
     &[Kind::Text, Kind::Int],
 );
 
 const LET_IN: Sql = Sql::both(
     "UPDATE jobs SET gated_at_us = NULL
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state = 'QUEUED' AND gated_at_us IS NOT NULL",
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE)
+       AND gated_at_us IS NOT NULL",
     &[Kind::Text],
 );
 

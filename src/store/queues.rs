@@ -193,8 +193,6 @@ pub struct QueueNumbers {
     pub waiting: i64,
     /// Jobs that run.
     pub running: i64,
-    /// Since when the longest-waiting job could have started.
-    pub oldest_waiting_at: Option<Timestamp>,
 }
 
 impl Reader {
@@ -219,12 +217,13 @@ impl Reader {
     /// How full the queue is.
     pub async fn queue_numbers(&self, name: &str) -> Result<QueueNumbers> {
         let row = page::one(self.db.optional(&NUMBERS, &args![name]).await?)?;
-        let oldest = page::one(self.db.optional(&OLDEST, &args![name]).await?)?;
-        Ok(QueueNumbers {
-            waiting: row.get(0)?,
-            running: row.get(1)?,
-            oldest_waiting_at: oldest.get::<Option<i64>>(0)?.map(Timestamp),
-        })
+        Ok(QueueNumbers { waiting: row.get(0)?, running: row.get(1)? })
+    }
+
+    /// Since when the job of the queue that waits longest could have started.
+    pub async fn oldest_waiting_at(&self, name: &str) -> Result<Option<Timestamp>> {
+        let row = page::one(self.db.optional(&OLDEST, &args![name]).await?)?;
+        Ok(row.get::<Option<i64>>(0)?.map(Timestamp))
     }
 }
 

@@ -1,7 +1,6 @@
-//! Owns what running jobs report: progress and structured output, written under the attempt that said it.
-//! A report of an attempt that has ended changes nothing.
+//! Owns what running jobs report: progress and structured output, written under the attempt that said it. What it says
+//! last goes with its end (`ends`). A report of an attempt that has ended changes nothing.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Reader;
@@ -17,7 +16,7 @@ use crate::domain::report::Progress;
 use crate::domain::scalars::Json;
 
 /// Whose report it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Reporting {
     /// The attempt.
     pub attempt: AttemptId,
@@ -31,7 +30,7 @@ pub struct Reporting {
 
 const PROGRESS: Sql = Sql::both(
     "UPDATE jobs SET progress = $3
-     WHERE id = $1 AND state = 'RUNNING'
+     WHERE id = $1 AND coalesce(state = 'RUNNING', FALSE)
        AND EXISTS (SELECT 1 FROM attempts WHERE attempts.id = $2 AND attempts.job_id = jobs.id AND outcome IS NULL)
      RETURNING task_name, queue",
     &[Kind::Int, Kind::Int, Kind::Text],
@@ -39,7 +38,7 @@ const PROGRESS: Sql = Sql::both(
 
 const OUTPUT: Sql = Sql::both(
     "UPDATE jobs SET output = $3
-     WHERE id = $1 AND state = 'RUNNING'
+     WHERE id = $1 AND coalesce(state = 'RUNNING', FALSE)
        AND EXISTS (SELECT 1 FROM attempts WHERE attempts.id = $2 AND attempts.job_id = jobs.id AND outcome IS NULL)
      RETURNING task_name, queue",
     &[Kind::Int, Kind::Int, Kind::Text],
@@ -55,7 +54,7 @@ pub struct ReportProgress {
 }
 
 /// Records the structured result of a running job, as far as it is known.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct ReportOutput {
     /// Who says so.
     pub by: Reporting,
@@ -68,16 +67,8 @@ impl Change for ReportProgress {
     type Answer = bool;
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<bool> {
-        let progress = &self.progress;
-        let data = json!({
-            "attempt": self.by.number,
-            "fraction": progress.fraction,
-            "done": progress.done,
-            "total": progress.total,
-            "unit": progress.unit,
-            "status": progress.status,
-        });
-        Ok(self.by.write(batch, &PROGRESS, text(progress), EventType::JobProgress, data).await?)
+        let data = progress_data(self.by.number.into(), &self.progress);
+        Ok(self.by.write(batch, &PROGRESS, text(&self.progress), EventType::JobProgress, data).await?)
     }
 }
 
@@ -87,9 +78,26 @@ impl Change for ReportOutput {
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<bool> {
         let output = text(&self.output);
-        let data = json!({ "attempt": self.by.number, "bytes": output.len() });
+        let data = output_data(self.by.number.into(), &output);
         Ok(self.by.write(batch, &OUTPUT, output, EventType::JobOutput, data).await?)
     }
+}
+
+/// What the event of a progress says.
+pub(super) fn progress_data(attempt: i64, progress: &Progress) -> Value {
+    json!({
+        "attempt": attempt,
+        "fraction": progress.fraction,
+        "done": progress.done,
+        "total": progress.total,
+        "unit": progress.unit,
+        "status": progress.status,
+    })
+}
+
+/// What the event of an output says.
+pub(super) fn output_data(attempt: i64, output: &str) -> Value {
+    json!({ "attempt": attempt, "bytes": output.len() })
 }
 
 impl Reporting {

@@ -49,13 +49,15 @@ const MOVE_MANY: Sql = Sql::both(
     "UPDATE jobs
      SET state = $2, finished_at_us = $3, stop_requested_at_us = coalesce($4, stop_requested_at_us), held_by = NULL,
          gated_at_us = CASE WHEN $2 = 'QUEUED' AND limit_key IS NOT NULL THEN $5 ELSE NULL END
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND finished_at_us IS NULL AND state <> 'RUNNING'
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(finished_at_us IS NULL, FALSE)
+       AND state <> 'RUNNING'
      RETURNING limit_key",
     &[Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const REQUEST_STOP: Sql = Sql::both(
-    "UPDATE jobs SET stop_requested_at_us = $2 WHERE id = $1 AND state = 'RUNNING' AND stop_requested_at_us IS NULL",
+    "UPDATE jobs SET stop_requested_at_us = $2 WHERE id = $1 AND coalesce(state = 'RUNNING', FALSE)
+       AND stop_requested_at_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
 
@@ -286,7 +288,7 @@ const DUE: Sql = Sql::each(
 
 const PROMOTE: Sql = Sql::both(
     "UPDATE jobs SET state = 'QUEUED', gated_at_us = CASE WHEN limit_key IS NULL THEN NULL ELSE $2 END
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND state IN ('SCHEDULED', 'RETRYING')
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state IN ('SCHEDULED', 'RETRYING'), FALSE)
      RETURNING id",
     &[Kind::Text, Kind::Int],
 );

@@ -18,17 +18,24 @@ const NOT_FOR_READING: u32 = 6;
 const IDLE_MAX: usize = 3;
 /// How long a connection may take to be there.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Transactions that the server may plan alike.
+const PLANS_MAX_USES: u32 = 64;
 /// How long one statement of a transaction may take. It waits for other daemons at most as long as the server lets them
 /// keep a transaction open without a word.
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
 /// How long a read may take: clients ask for much.
 const READ_MAX: Duration = Duration::from_secs(30);
 /// What each connection asks of the server: a daemon that stands still in the middle of a transaction holds up the others
-/// for a moment only, and one that is gone is noticed while it waits for a lock.
-const SESSION: [(&str, &str); 3] = [
+/// for a moment only, and one that is gone is noticed while it waits for a lock. Statistics of a queue are always late:
+/// they must not make the server read a table as a whole that was small when it last looked, or compile a plan for it,
+/// or collect what an index says of rows that are gone, where walking the index would clear it of them.
+const SESSION: [(&str, &str); 6] = [
     ("idle_in_transaction_session_timeout", "5s"),
     ("client_connection_check_interval", "2s"),
     ("tcp_user_timeout", "10s"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("jit", "off"),
 ];
 
 /// A PostgreSQL database.
@@ -36,7 +43,15 @@ const SESSION: [(&str, &str); 3] = [
 pub struct PostgresDatabase {
     pool: PgPool,
     options: PgConnectOptions,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Used>>,
+}
+
+/// A connection for transactions.
+#[derive(Debug)]
+pub(super) struct Used {
+    connection: PgConnection,
+    /// Transactions for which the server may still use the plans that it has.
+    planned_count: u32,
 }
 
 impl PostgresDatabase {
@@ -96,20 +111,20 @@ impl PostgresDatabase {
     /// Begins a transaction, on a connection that is there or a new one.
     pub(super) async fn begin(&self) -> Result<PostgresTransaction> {
         let idle = self.idle().pop();
-        if let Some(mut connection) = idle
-            && begin_on(&mut connection).await.is_ok()
+        if let Some(mut used) = idle
+            && used.begin().await.is_ok()
         {
-            return Ok(PostgresTransaction { connection, has_failed: false });
+            return Ok(PostgresTransaction { used, has_failed: false });
         }
         // It may have been cut off since: a new one shows how the server is. The others of its age go too.
         self.idle().clear();
-        let mut connection = self.connect().await?;
-        begin_on(&mut connection).await?;
-        Ok(PostgresTransaction { connection, has_failed: false })
+        let mut used = Used { connection: self.connect().await?, planned_count: PLANS_MAX_USES };
+        used.begin().await?;
+        Ok(PostgresTransaction { used, has_failed: false })
     }
 
     /// Keeps the connection of a transaction that was committed for the next one.
-    pub(super) fn keep(&self, connection: PgConnection) {
+    pub(super) fn keep(&self, connection: Used) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
             idle.push(connection);
@@ -133,14 +148,14 @@ impl PostgresDatabase {
 
     pub(super) async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle());
-        for connection in idle {
+        for used in idle {
             // The server ends it by itself, should it not hear of it.
-            let _ = answered(connection.close()).await;
+            let _ = answered(used.connection.close()).await;
         }
         self.pool.close().await;
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Used>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,8 +167,16 @@ fn pool(connections: u32) -> PgPoolOptions {
         .test_before_acquire(false)
 }
 
-async fn begin_on(connection: &mut PgConnection) -> Result<()> {
-    answered(sqlx::raw_sql("BEGIN").execute(connection)).await.map(drop)
+impl Used {
+    /// Begins a transaction. A plan is good for tables of about the size that they had: a queue that was empty a moment
+    /// ago is soon long.
+    async fn begin(&mut self) -> Result<()> {
+        let is_old = self.planned_count == 0;
+        let begin = if is_old { "DISCARD PLANS; BEGIN" } else { "BEGIN" };
+        answered(sqlx::raw_sql(begin).execute(&mut self.connection)).await?;
+        self.planned_count = if is_old { PLANS_MAX_USES } else { self.planned_count - 1 };
+        Ok(())
+    }
 }
 
 /// What the server answers in time.
@@ -168,7 +191,7 @@ fn unanswered() -> Fault {
 /// A transaction. Dropped without a commit its connection is closed, which undoes it.
 #[derive(Debug)]
 pub struct PostgresTransaction {
-    connection: PgConnection,
+    used: Used,
     /// Whether a statement failed or was cut off.
     has_failed: bool,
 }
@@ -176,14 +199,14 @@ pub struct PostgresTransaction {
 impl PostgresTransaction {
     pub(super) async fn rows(&mut self, text: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
         self.begin_statement()?;
-        let rows = answered(sqlx::query_with(text, arguments).fetch_all(&mut self.connection)).await?;
+        let rows = answered(sqlx::query_with(text, arguments).fetch_all(&mut self.used.connection)).await?;
         self.has_failed = false;
         Ok(rows)
     }
 
     pub(super) async fn execute(&mut self, text: &'static str, arguments: PgArguments) -> Result<u64> {
         self.begin_statement()?;
-        let done = answered(sqlx::query_with(text, arguments).execute(&mut self.connection)).await?;
+        let done = answered(sqlx::query_with(text, arguments).execute(&mut self.used.connection)).await?;
         self.has_failed = false;
         Ok(done.rows_affected())
     }
@@ -191,7 +214,7 @@ impl PostgresTransaction {
     /// Statements without arguments, however long they take.
     pub(super) async fn run_script(&mut self, script: String) -> Result<()> {
         self.begin_statement()?;
-        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut self.connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut self.used.connection).await?;
         self.has_failed = false;
         Ok(())
     }
@@ -200,7 +223,7 @@ impl PostgresTransaction {
     /// that fails.
     async fn copy_in(&mut self, statement: &'static str, lines: Vec<u8>) -> Result<u64> {
         self.begin_statement()?;
-        let mut copy = self.connection.copy_in_raw(statement).await?;
+        let mut copy = self.used.connection.copy_in_raw(statement).await?;
         copy.send(lines).await?;
         let count = copy.finish().await?;
         self.has_failed = false;
@@ -208,12 +231,12 @@ impl PostgresTransaction {
     }
 
     /// Commits, and gives the connection to whom it may be of use.
-    pub(super) async fn commit(mut self) -> Result<PgConnection> {
+    pub(super) async fn commit(mut self) -> Result<Used> {
         super::refuse_failed(self.has_failed)?;
-        answered(sqlx::raw_sql("COMMIT").execute(&mut self.connection))
+        answered(sqlx::raw_sql("COMMIT").execute(&mut self.used.connection))
             .await
             .map_err(super::failed_commit)?;
-        Ok(self.connection)
+        Ok(self.used)
     }
 
     /// Set before the await and cleared by success, so that a cut-off future refuses the rest too.

@@ -1,10 +1,12 @@
-//! History costs the claim nothing: SQLite's plans walk the partial indexes, whatever has finished.
+//! History costs the claim nothing: SQLite's plans walk the partial indexes, whatever has finished. And what is named by
+//! number is found by number on PostgreSQL, whatever it believes of the state that it must have.
 
-use beadle::store::db::Sql;
+use beadle::store::db::{Kind, Sql};
 use beadle::store::statements;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 
-use super::stage::{Place, Stage, enqueue, new_job, on_sqlite};
+use super::stage::{Place, Stage, enqueue, new_job, on_postgres, on_sqlite};
 
 const FINISHED: &str = "INSERT INTO jobs (id, state, command, search_text, queue, priority, rank_us, labels, origin, requested_by,
         retry_policy, kill_grace_ms, restartable, attempt_count, try_count, created_at_us, run_at_us, started_at_us,
@@ -177,6 +179,64 @@ fn who_follows_a_long_log_does_not_walk_it_each_time() {
             let is_narrow = |step: &&String| step.contains("(attempt_id=? AND first_line");
             let reads = steps.iter().filter(|step| step.contains("log_chunks") || step.contains("begun"));
             assert_eq!(reads.clone().count(), reads.filter(is_narrow).count(), "{name}: {steps:#?}");
+        }
+    });
+}
+
+/// A queue that was empty when the server last looked: to walk all that wait costs nothing, it believes.
+const LATE_STATISTICS: &str = "INSERT INTO jobs (id, state, command, search_text, queue, priority, rank_us, labels, origin,
+        requested_by, retry_policy, kill_grace_ms, restartable, attempt_count, try_count, created_at_us, run_at_us,
+        finished_at_us)
+    SELECT 1000000 + i, 'SUCCEEDED', '{}', 'x', 'default', 0, i, '[]', 'API', 'x', '{}', 0, 1, 1, 1, i, i, i
+    FROM generate_series(1, 30000) AS i;
+    INSERT INTO attempts (id, job_id, attempt_number, worker_id, cookie, started_at_us, log_bytes, dropped_log_bytes, outcome,
+        finished_at_us)
+    SELECT id, id, 1, 1, 'x', 1, 0, 0, 'SUCCEEDED', 1 FROM jobs;
+    ANALYZE jobs; ANALYZE attempts;
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
+
+#[test]
+fn what_is_named_by_number_is_found_by_number_on_postgresql() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { unreachable!("it is PostgreSQL") };
+        let mut connection = PgConnection::connect(url).await.expect("the server gives a connection");
+        connection.execute(LATE_STATISTICS).await.expect("rows can be written");
+        for (at, (parts, key)) in [
+            (vec!["UPDATE jobs", "worker_id = $2, attempt_count"], "jobs_pkey"),
+            (vec!["UPDATE jobs", "worker_id = NULL, held_by = NULL, progress"], "jobs_pkey"),
+            (vec!["UPDATE attempts\n     SET outcome"], "attempts_pkey"),
+            (vec!["UPDATE jobs SET gated_at_us = $2"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET gated_at_us = NULL"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET state = 'EXPIRED'"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET state = 'QUEUED'"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET stop_requested_at_us = $2", "jsonb_each"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET stop_requested_at_us = $2", "WHERE id = $1"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET output"], "jobs_pkey"),
+            (vec!["UPDATE jobs SET progress"], "jobs_pkey"),
+            (vec!["SET state = $2, finished_at_us = $3, stop_requested_at_us", "jsonb_each"], "jobs_pkey"),
+            (vec!["SELECT id, queue, task_name, run_at_us, on_dependency_failure"], "jobs_pkey"),
+            (
+                vec!["SELECT id, state, queue, task_name FROM jobs", "finished_at_us IS NULL, FALSE"],
+                "jobs_pkey",
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (text, takes) = statement(statements::state(), &parts).postgres_text();
+            let kinds: Vec<_> =
+                takes.iter().map(|kind| if *kind == Kind::Text { "TEXT" } else { "BIGINT" }).collect();
+            let arguments = vec!["NULL"; takes.len()].join(", ");
+            let prepare = format!("PREPARE looked_at_{at} ({}) AS {text}", kinds.join(", "));
+            connection.execute(AssertSqlSafe(prepare)).await.expect("it can be prepared");
+            let explain = format!("EXPLAIN EXECUTE looked_at_{at} ({arguments})");
+            let rows =
+                sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await.expect("a plan");
+            let steps: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            println!("{parts:?}\n  {}", steps.join("\n  "));
+            let found = steps.iter().position(|step| step.contains(&format!("Index Scan using {key}")));
+            let condition = found.and_then(|at| steps.get(at + 1)).map_or("", String::as_str);
+            assert!(condition.contains("Index Cond: (id = "), "{parts:?} looks at each row: {steps:#?}");
         }
     });
 }

@@ -2,16 +2,20 @@
 
 use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned, Usage};
 use beadle::domain::duration::Span;
-use beadle::domain::event::Event;
+use beadle::domain::event::{Event, EventType};
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{AttemptId, JobId};
 use beadle::domain::job::JobState;
 use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
+use beadle::domain::report::{LastWord, Progress};
 use beadle::domain::retry::RetryPolicy;
+use beadle::domain::scalars::{BigInt, Json};
 use beadle::store::attempts::RecordSpawn;
 use beadle::store::ends::{EndAttempt, Settled};
+use beadle::store::reports::{ReportOutput, Reporting};
 use beadle::store::transition::{Cancel, Cancelled};
+use serde_json::json;
 
 use super::stage::{Stage, T0, end_of, new_job, on_both};
 
@@ -100,6 +104,53 @@ fn a_process_that_was_over_at_once_is_recorded_with_its_end() {
         stage.apply(end_of(&recorded, end(&late))).await;
         let attempt = stage.reader().attempt(recorded.attempt).await.unwrap().unwrap();
         assert_eq!((attempt.pid, attempt.ran), (Some(7), Some(ran("early"))));
+    });
+}
+
+#[test]
+fn what_an_attempt_said_last_is_stored_with_its_end_and_told_before_it() {
+    on_both(async |stage| {
+        let claimed = stage.running(new_job()).await;
+        let progress = Progress {
+            fraction: Some(0.5),
+            done: Some(BigInt(1)),
+            total: Some(BigInt(2)),
+            unit: Some("files".to_owned()),
+            status: Some("it's \"half\" done".to_owned()),
+            updated_at: T0,
+            estimated_finish_at: None,
+        };
+        let output = json!({"z": 1, "a": "it's"});
+        let last_word = LastWord { progress: Some(progress.clone()), output: output.as_object().cloned() };
+        let ended = Ended { last_word, ..Ended::without_process(AttemptOutcome::Exited, "exit code 1") };
+        stage.apply(end_of(&claimed, ended.clone())).await;
+        let outputs = async || stage.reader().outputs(&[claimed.job.id]).await.unwrap();
+        assert_eq!(outputs().await, [(claimed.job.id, Json(output))]);
+        assert_eq!(stage.job(claimed.job.id).await.progress, Some(progress));
+        let events = events_of(&stage, claimed.job.id).await;
+        let kinds: Vec<_> = events.iter().rev().take(4).map(|event| event.kind).collect();
+        let wanted = [
+            EventType::JobStateChanged,
+            EventType::AttemptFinished,
+            EventType::JobOutput,
+            EventType::JobProgress,
+        ];
+        assert_eq!(kinds, wanted);
+        assert_eq!(events[events.len() - 3].data.0, json!({"attempt": 1, "bytes": 18}));
+        // An end that comes twice says nothing twice, and one without words leaves those that were stored.
+        assert_eq!(stage.apply(end_of(&claimed, ended)).await, Settled::Stale);
+        assert_eq!(events_of(&stage, claimed.job.id).await.len(), events.len());
+        let claimed = stage.running(new_job()).await;
+        let by = Reporting {
+            attempt: claimed.attempt,
+            number: claimed.number,
+            job: claimed.job.id,
+            actor: "test".to_owned(),
+        };
+        let said = json!({"kept": true});
+        stage.apply(ReportOutput { by, output: said.as_object().cloned().expect("an object") }).await;
+        stage.end(&claimed, AttemptOutcome::Succeeded).await;
+        assert_eq!(stage.reader().outputs(&[claimed.job.id]).await.unwrap()[0].1, Json(said));
     });
 }
 

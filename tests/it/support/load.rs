@@ -39,9 +39,10 @@ const TOKEN: &str = "mutation ($name: String!) {
 const REVOKE: &str =
     "mutation ($id: ID!) { tokenRevoke(input: {id: $id}) { token { id } userErrors { code } } }";
 
-/// Reports on its channel and prints on both streams.
+/// Prints on both streams and reports on its channel: what is stored while it runs, and what goes with its end.
 const TELLS: &str = r#"echo out; echo err >&2
-  echo '{"progress": {"done": 1, "total": 2}, "output": {"a": 1}}' > "$BEADLE_REPORT""#;
+  echo '{"progress": {"done": 1, "total": 2}, "output": {"a": 1}}' > "$BEADLE_REPORT"
+  sleep 0.05; echo '{"output": {"b": 2}}' > "$BEADLE_REPORT""#;
 /// The first of its rounds in which a client makes a token and has jobs made anew, and how often from then on.
 const RARE_EVERY: usize = 4;
 /// Jobs that wait one for the other; a transaction goes down 20 steps, and once more when it claims.
