@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 
-use super::db::{Kind, Sql};
+use super::db::{Kind, Rows, Sql};
 use super::dependencies;
 use super::expiry::expire;
 use super::fault::Result;
@@ -13,7 +13,6 @@ use super::ids::Numbered;
 use super::jobs::{self, JOB_COLUMNS, job_columns, job_from};
 use super::offer::{Offer, Worker};
 use super::room::{ROOM, Rooms, take_best};
-use super::rows::Rows;
 use super::transition::{job_event, promote};
 use super::writer::{Batch, Change, Outcome};
 use super::{Reader, keys, page, placement};
@@ -99,12 +98,15 @@ const TAKE: Sql = Sql::each(
     &[Kind::Text, Kind::Int, Kind::Int],
 );
 
-const INSERT_ATTEMPTS: Sql = Sql::both(
-    "INSERT INTO attempts (id, job_id, attempt_number, worker_id, cookie, started_at_us, log_bytes, dropped_log_bytes)
-     SELECT CAST(r.value ->> 'id' AS BIGINT), CAST(r.value ->> 'job' AS BIGINT),
-            CAST(r.value ->> 'number' AS BIGINT), $2, r.value ->> 'cookie', $3, 0, 0
+const INSERT_ATTEMPTS: Sql = Sql::each_row(
+    "INSERT INTO attempts (id, job_id, attempt_number, cookie, worker_id, started_at_us, log_bytes, dropped_log_bytes)
+     VALUES ($1, $2, $3, $4, $5, $6, 0, 0)",
+    "INSERT INTO attempts (id, job_id, attempt_number, cookie, worker_id, started_at_us, log_bytes, dropped_log_bytes)
+     SELECT CAST(r.value ->> 0 AS BIGINT), CAST(r.value ->> 1 AS BIGINT), CAST(r.value ->> 2 AS BIGINT),
+             r.value ->> 3, $2, $3, 0, 0
      FROM jsonb_each($1) AS r",
-    &[Kind::Text, Kind::Int, Kind::Int],
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Text],
+    &[Kind::Int, Kind::Int],
 );
 
 const FORGET_STARTS: Sql =
@@ -234,10 +236,12 @@ async fn count_starts(batch: &mut Batch<'_>, claimed: &[Claimed], rooms: &[Queue
 }
 
 async fn record(batch: &mut Batch<'_>, worker: WorkerId, claimed: &[Claimed]) -> Result<()> {
-    let rows = Rows::of(claimed.iter().map(
-        |one| json!({"id": one.attempt, "job": one.job.id, "number": one.number, "cookie": one.cookie}),
-    ));
-    batch.tx.execute(&INSERT_ATTEMPTS, &args![rows, worker.0, batch.now.0]).await?;
+    let row = |one: &Claimed| args![one.attempt.0, one.job.id.0, one.number, &one.cookie];
+    let rows: Rows = claimed.iter().map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    batch.tx.execute_each(&INSERT_ATTEMPTS, rows, &args![worker.0, batch.now.0]).await?;
     let actor = worker.to_string();
     for one in claimed {
         batch.count(&one.job.queue_name, JobState::Queued, -1);

@@ -17,6 +17,7 @@ use sqlx::{
     Type, TypeInfo as _,
 };
 
+use self::rows::Given;
 use super::fault::{Fault, FaultKind, Result};
 use crate::base::points;
 
@@ -25,12 +26,14 @@ mod hand;
 mod nudges;
 mod postgres;
 mod readers;
+mod rows;
 mod sqlite;
 mod transaction;
 
 pub use cells::{Cell, Column};
 pub use nudges::Nudges;
 pub use postgres::{PostgresDatabase, PostgresTransaction};
+pub use rows::Rows;
 pub use sqlite::SqliteFile;
 pub use transaction::Transaction;
 
@@ -105,18 +108,31 @@ macro_rules! args {
 pub struct Sql {
     sqlite: &'static str,
     postgres: &'static str,
+    /// The columns of a row, where it is for many.
+    row: &'static [Kind],
     takes: &'static [Kind],
 }
 
 impl Sql {
     /// One text for both engines.
     pub const fn both(text: &'static str, takes: &'static [Kind]) -> Sql {
-        Sql { sqlite: text, postgres: text, takes }
+        Sql { sqlite: text, postgres: text, row: &[], takes }
     }
 
     /// Two texts, where the engines must differ.
     pub const fn each(sqlite: &'static str, postgres: &'static str, takes: &'static [Kind]) -> Sql {
-        Sql { sqlite, postgres, takes }
+        Sql { sqlite, postgres, row: &[], takes }
+    }
+
+    /// A statement for many rows. SQLite runs it for each, `$1` and on being the row's columns and the arguments behind
+    /// them; PostgreSQL runs it once, `$1` being a list of the rows, each a list of its columns, and the arguments behind it.
+    pub const fn each_row(
+        sqlite: &'static str,
+        postgres: &'static str,
+        row: &'static [Kind],
+        takes: &'static [Kind],
+    ) -> Sql {
+        Sql { sqlite, postgres, row, takes }
     }
 
     /// The text for SQLite, for the test of query plans.
@@ -125,8 +141,16 @@ impl Sql {
     }
 
     /// The text for PostgreSQL and what it takes, for the same.
-    pub const fn postgres_text(&self) -> (&'static str, &'static [Kind]) {
-        (self.postgres, self.takes)
+    pub fn postgres_text(&self) -> (&'static str, Vec<Kind>) {
+        let rows = if self.row.is_empty() { None } else { Some(Kind::Text) };
+        (self.postgres, rows.into_iter().chain(self.takes.iter().copied()).collect())
+    }
+
+    /// What a statement for many rows is given.
+    fn give(&self, rows: Rows, beside: &[Value]) -> Given {
+        self.check(beside);
+        rows.check(self.row, self.sqlite);
+        Given { rows, width: self.row.len(), beside: beside.to_vec() }
     }
 
     fn check(&self, arguments: &[Value]) {
@@ -254,7 +278,7 @@ impl Db {
         match self {
             Db::Sqlite(file) => file.columns(sql.sqlite).await,
             Db::Postgres(database) => {
-                let kinds: Vec<_> = sql.takes.iter().map(|kind| postgres_type(*kind)).collect();
+                let kinds: Vec<_> = sql.postgres_text().1.into_iter().map(postgres_type).collect();
                 let mut connection = database.connect().await?;
                 let prepared = connection.prepare_with(sql.postgres.into_sql_str(), &kinds).await?;
                 let mut columns = Vec::new();
@@ -328,6 +352,29 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => transaction.execute(sql.sqlite, values).await,
             Tx::Postgres { transaction, .. } => transaction.execute(sql.postgres, fill(values)?).await,
+        }
+    }
+
+    /// Runs a statement for each of these rows, of which there is one at least, and gives the number of rows it changed.
+    pub async fn execute_each(&mut self, sql: &Sql, rows: Rows, values: &[Value]) -> Result<u64> {
+        let given = sql.give(rows, values);
+        match self {
+            Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.0),
+            Tx::Postgres { transaction, .. } => {
+                transaction.execute(sql.postgres, fill(&given.list()?)?).await
+            }
+        }
+    }
+
+    /// The same; gives what it answers for all of them, in no order.
+    pub async fn rows_of_each(&mut self, sql: &Sql, rows: Rows, values: &[Value]) -> Result<Vec<Row>> {
+        let given = sql.give(rows, values);
+        match self {
+            Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.1),
+            Tx::Postgres { transaction, .. } => {
+                let rows = transaction.rows(sql.postgres, fill(&given.list()?)?).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
         }
     }
 

@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::db::{Kind, Sql};
+use super::db::{Kind, Rows, Sql, Value};
 use super::fault::Result;
 use super::jobs::{self, job_columns, job_from, text};
 use super::reports;
-use super::rows::Rows;
 use super::transition::{job_event, moved};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
@@ -40,37 +39,56 @@ const LOCK: Sql = Sql::each(
     &[Kind::Text],
 );
 
-// One that has ended already stays as it is.
-const FINISH: Sql = Sql::both(
-    "UPDATE attempts
-     SET outcome = r.value ->> 'outcome', failure = r.value ->> 'failure',
-         exit_code = CAST(r.value ->> 'exit' AS BIGINT), signal = r.value ->> 'signal',
-         finished_at_us = CAST(r.value ->> 'at' AS BIGINT),
-         user_us = CAST(r.value ->> 'user' AS BIGINT), system_us = CAST(r.value ->> 'system' AS BIGINT),
-         peak_memory_bytes = CAST(r.value ->> 'peak' AS BIGINT),
-         log_bytes = CAST(r.value ->> 'log' AS BIGINT), dropped_log_bytes = CAST(r.value ->> 'dropped' AS BIGINT),
-         -- A process that was over at once was not recorded before.
-         pid = coalesce(pid, CAST(r.value ->> 'pid' AS BIGINT)),
-         start_ticks = coalesce(start_ticks, CAST(r.value ->> 'ticks' AS BIGINT)),
-         boot_id = coalesce(boot_id, r.value ->> 'boot'), ran = coalesce(ran, r.value ->> 'ran')
-     FROM jsonb_each($1) AS r
-     WHERE attempts.id = CAST(r.value ->> 'id' AS BIGINT) AND coalesce(attempts.outcome IS NULL, FALSE)
-     RETURNING attempts.id, attempts.attempt_number, attempts.worker_id",
+// On SQLite asked before `FINISH`, for there a row that is to be returned costs more than one that is read. On PostgreSQL
+// only the change itself knows.
+const OPEN: Sql = Sql::both(
+    "SELECT id, attempt_number, worker_id FROM attempts
+     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(outcome IS NULL, FALSE)",
     &[Kind::Text],
 );
 
-const MOVE: Sql = Sql::both(
-    "UPDATE jobs
-     SET state = r.value ->> 'state', failure = r.value ->> 'failure',
-         run_at_us = CAST(r.value ->> 'runAt' AS BIGINT), rank_us = CAST(r.value ->> 'rank' AS BIGINT),
-         finished_at_us = CAST(r.value ->> 'at' AS BIGINT), try_count = CAST(r.value ->> 'tries' AS BIGINT),
-         worker_id = NULL, held_by = NULL, progress = coalesce(r.value ->> 'progress', progress),
-         output = coalesce(r.value ->> 'output', output),
-         -- Whoever comes into the queue stands behind its key until it is seen who may run.
-         gated_at_us = CASE WHEN r.value ->> 'state' = 'QUEUED' AND limit_key IS NOT NULL THEN $2 ELSE NULL END
+// One that has ended already stays as it is. A process that was over at once was not recorded before.
+const FINISH: Sql = Sql::each_row(
+    "UPDATE attempts
+     SET outcome = $2, failure = $3, exit_code = $4, signal = $5, finished_at_us = $6, user_us = $7, system_us = $8,
+         peak_memory_bytes = $9, log_bytes = $10, dropped_log_bytes = $11, pid = coalesce(pid, $12),
+         start_ticks = coalesce(start_ticks, $13), boot_id = coalesce(boot_id, $14), ran = coalesce(ran, $15)
+     WHERE id = $1 AND outcome IS NULL",
+    "UPDATE attempts
+     SET outcome = r.value ->> 1, failure = r.value ->> 2, exit_code = CAST(r.value ->> 3 AS BIGINT),
+         signal = r.value ->> 4, finished_at_us = CAST(r.value ->> 5 AS BIGINT),
+         user_us = CAST(r.value ->> 6 AS BIGINT), system_us = CAST(r.value ->> 7 AS BIGINT),
+         peak_memory_bytes = CAST(r.value ->> 8 AS BIGINT), log_bytes = CAST(r.value ->> 9 AS BIGINT),
+         dropped_log_bytes = CAST(r.value ->> 10 AS BIGINT), pid = coalesce(pid, CAST(r.value ->> 11 AS BIGINT)),
+         start_ticks = coalesce(start_ticks, CAST(r.value ->> 12 AS BIGINT)),
+         boot_id = coalesce(boot_id, r.value ->> 13), ran = coalesce(ran, r.value ->> 14)
      FROM jsonb_each($1) AS r
-     WHERE jobs.id = CAST(r.value ->> 'id' AS BIGINT) AND coalesce(jobs.state = 'RUNNING', FALSE)",
-    &[Kind::Text, Kind::Int],
+     WHERE attempts.id = CAST(r.value ->> 0 AS BIGINT) AND coalesce(attempts.outcome IS NULL, FALSE)
+     RETURNING attempts.id, attempts.attempt_number, attempts.worker_id",
+    &[
+        Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int,
+        Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text,
+    ],
+    &[],
+);
+
+// Whoever comes into the queue stands behind its key until it is seen who may run.
+const MOVE: Sql = Sql::each_row(
+    "UPDATE jobs
+     SET state = $2, failure = $3, run_at_us = $4, rank_us = $5, finished_at_us = $6, try_count = $7,
+         worker_id = NULL, held_by = NULL, progress = coalesce($8, progress), output = coalesce($9, output),
+         gated_at_us = CASE WHEN $2 = 'QUEUED' AND limit_key IS NOT NULL THEN $10 ELSE NULL END
+     WHERE id = $1 AND state = 'RUNNING'",
+    "UPDATE jobs
+     SET state = r.value ->> 1, failure = r.value ->> 2, run_at_us = CAST(r.value ->> 3 AS BIGINT),
+         rank_us = CAST(r.value ->> 4 AS BIGINT), finished_at_us = CAST(r.value ->> 5 AS BIGINT),
+         try_count = CAST(r.value ->> 6 AS BIGINT), worker_id = NULL, held_by = NULL,
+         progress = coalesce(r.value ->> 7, progress), output = coalesce(r.value ->> 8, output),
+         gated_at_us = CASE WHEN r.value ->> 1 = 'QUEUED' AND limit_key IS NOT NULL THEN $2 ELSE NULL END
+     FROM jsonb_each($1) AS r
+     WHERE jobs.id = CAST(r.value ->> 0 AS BIGINT) AND coalesce(jobs.state = 'RUNNING', FALSE)",
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text],
+    &[Kind::Int],
 );
 
 /// Records the end of an attempt and what it means for the job.
@@ -161,7 +179,7 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
     let endings = load(batch, ends).await?;
     let finished = finish(batch, &endings).await?;
     points::reach("end.attempt_finished");
-    let mut moves = Vec::new();
+    let (mut moves, mut count) = (Rows::default(), 0);
     for ending in &endings {
         let attempt = ending.end.attempt;
         // Here it is known whether this is the attempt's only end.
@@ -169,14 +187,17 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
         let moving = found.and_then(|(number, worker)| ending.tell(batch, *number, *worker));
         let state = ending.verdict.state();
         batch.settled.insert(attempt, if moving.is_some() { Settled::Job(state) } else { Settled::Stale });
-        moves.extend(moving);
+        if let Some(row) = moving {
+            moves.push(row);
+            count += 1;
+        }
     }
     if moves.is_empty() {
         return Ok(());
     }
-    let (count, now) = (moves.len(), batch.now.0);
-    let changed = batch.tx.execute(&MOVE, &args![Rows::of(moves), now]).await?;
-    assert!(usize::try_from(changed) == Ok(count), "a job moved that was locked");
+    let now = batch.now.0;
+    let changed = batch.tx.execute_each(&MOVE, moves, &args![now]).await?;
+    assert!(changed == count, "a job moved that was locked");
     Ok(())
 }
 
@@ -206,35 +227,46 @@ async fn finish(
     batch: &mut Batch<'_>,
     endings: &[Ending<'_>],
 ) -> Result<BTreeMap<AttemptId, (i64, WorkerId)>> {
-    let rows = Rows::of(endings.iter().map(Ending::row));
-    let rows = batch.tx.rows(&FINISH, &args![rows]).await?;
+    if endings.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = endings.iter().map(Ending::row).collect();
+    let rows = if batch.tx.is_sqlite() {
+        let ids = super::page::numbers(Some(endings), |ending| ending.end.attempt.0);
+        let open = batch.tx.rows(&OPEN, &args![ids]).await?;
+        batch.tx.execute_each(&FINISH, rows, &[]).await?;
+        open
+    } else {
+        batch.tx.rows_of_each(&FINISH, rows, &[]).await?
+    };
     rows.iter().map(|row| Ok((AttemptId(row.get(0)?), (row.get(1)?, WorkerId(row.get(2)?))))).collect()
 }
 
 impl Ending<'_> {
-    fn row(&self) -> Value {
+    fn row(&self) -> [Value; 15] {
         let ended = &self.end.ended;
-        json!({
-            "id": self.end.attempt,
-            "outcome": ended.outcome.word(),
-            "failure": self.verdict.failure().map(text),
-            "exit": ended.exit_code,
-            "signal": ended.signal,
-            "at": self.ended_at.0,
-            "user": ended.usage.map(|usage| usage.user_us),
-            "system": ended.usage.map(|usage| usage.system_us),
-            "peak": ended.usage.and_then(|usage| usage.peak_memory_bytes),
-            "log": ended.log_bytes,
-            "dropped": ended.dropped_log_bytes,
-            "pid": ended.spawned.as_ref().map(|one| one.pid),
-            "ticks": ended.spawned.as_ref().map(|one| one.start_ticks),
-            "boot": ended.spawned.as_ref().map(|one| &one.boot_id),
-            "ran": ended.spawned.as_ref().map(|one| text(&one.ran)),
-        })
+        let (usage, spawned) = (ended.usage, ended.spawned.as_ref());
+        args![
+            self.end.attempt.0,
+            ended.outcome.word(),
+            self.verdict.failure().map(text),
+            ended.exit_code,
+            ended.signal.as_deref(),
+            self.ended_at.0,
+            usage.map(|usage| usage.user_us),
+            usage.map(|usage| usage.system_us),
+            usage.and_then(|usage| usage.peak_memory_bytes),
+            ended.log_bytes,
+            ended.dropped_log_bytes,
+            spawned.map(|one| one.pid),
+            spawned.map(|one| one.start_ticks),
+            spawned.map(|one| one.boot_id.as_str()),
+            spawned.map(|one| text(&one.ran)),
+        ]
     }
 
     /// Tells of the attempt's end; gives where the job goes, when it ran.
-    fn tell(&self, batch: &mut Batch<'_>, number: i64, worker: WorkerId) -> Option<Value> {
+    fn tell(&self, batch: &mut Batch<'_>, number: i64, worker: WorkerId) -> Option<[Value; 9]> {
         let Ending { end, job, verdict, .. } = self;
         let ended = &end.ended;
         if let Some(failed) = Occurrence::of_attempt(job, ended) {
@@ -268,19 +300,19 @@ impl Ending<'_> {
         moved(batch, job, state, &end.actor, extra);
         let run_at = if let Verdict::Retry(_, at) = verdict { *at } else { job.run_at };
         let counts = ended.outcome != AttemptOutcome::Interrupted;
-        Some(json!({
-            "id": job.id,
-            "state": state.word(),
-            "failure": verdict.failure().map(text),
-            "runAt": run_at,
-            "rank": rank(run_at, job.priority),
-            "at": state.is_final().then_some(self.ended_at),
-            "tries": job.try_count + i32::from(counts),
-            "progress": progress.map(text),
-            "output": output,
-        }))
+        Some(args![
+            job.id.0,
+            state.word(),
+            verdict.failure().map(text),
+            run_at.0,
+            rank(run_at, job.priority),
+            state.is_final().then_some(self.ended_at.0),
+            job.try_count + i32::from(counts),
+            progress.map(text),
+            output,
+        ])
     }
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &FINISH, &MOVE];
+pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &OPEN, &FINISH, &MOVE];

@@ -2,13 +2,10 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
-
-use super::db::{Kind, Row, Sql, Tx};
+use super::db::{Kind, Row, Rows, Sql, Tx};
 use super::fault::{Fault, Result};
 use super::ids::{Ids, Numbered};
 use super::jobs::text;
-use super::rows::Rows;
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -19,46 +16,38 @@ use crate::domain::id::JobId;
 use crate::domain::scalars::Json;
 
 /// Takes the advisory lock that orders the numbers of all PostgreSQL writers.
-const EVENT_LOCK: i64 = 0x0042_4541_444C_4501;
-
-// On SQLite $2 is the first number; on PostgreSQL it is the lock, taken in the same statement as the
-// numbers are drawn: a reader who saw n never later finds one below it.
-const INSERT: Sql = Sql::each(
-    "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
-     SELECT $2 + r.key, r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
-            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data',
-            r.value ->> 'peer'
-     FROM jsonb_each($1) AS r
-     ORDER BY r.key
-     RETURNING seq",
-    "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($2))
-     INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
-     SELECT nextval('event_number'), r.value ->> 'kind', $3, r.value ->> 'actor', r.value ->> 'subject',
-            CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'task', r.value ->> 'queue', r.value ->> 'data',
-            r.value ->> 'peer'
-     FROM l, jsonb_each($1) AS r
-     RETURNING seq",
-    &[Kind::Text, Kind::Int, Kind::Int],
-);
-
-/// A row, with the names that the insert reads. What is absent is NULL.
-#[derive(Serialize)]
-struct EventRow<'a> {
-    kind: &'static str,
-    actor: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<JobId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<&'a str>,
-    /// User JSON travels as a string: PostgreSQL would reorder its keys.
-    data: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<IpAddr>,
+macro_rules! event_lock {
+    () => {
+        "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock(18653495083943169))"
+    };
 }
+
+// On SQLite the rows bring their numbers; on PostgreSQL these are drawn under the lock, taken in the same statement: a
+// reader who saw n never later finds one below it. User JSON travels as a text: PostgreSQL would reorder its keys.
+const INSERT: Sql = Sql::each_row(
+    "INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
+     VALUES ($1, $2, $10, $3, $4, $5, $6, $7, $8, $9)",
+    concat!(
+        event_lock!(),
+        " INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
+     SELECT nextval('event_number'), r.value ->> 1, $2, r.value ->> 2, r.value ->> 3, CAST(r.value ->> 4 AS BIGINT),
+            r.value ->> 5, r.value ->> 6, r.value ->> 7, r.value ->> 8
+     FROM l, jsonb_each($1) AS r
+     RETURNING seq"
+    ),
+    &[
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Int,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+    ],
+    &[Kind::Int],
+);
 
 /// Writes the events and gives their numbers, in order.
 pub(super) async fn write(
@@ -70,28 +59,31 @@ pub(super) async fn write(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = Rows::of(events.iter().map(|(event, peer)| EventRow {
-        kind: event.kind.word(),
-        actor: &event.actor,
-        subject: event.subject_id.as_deref(),
-        job: event.job_id,
-        task: event.task_name.as_deref(),
-        queue: event.queue_name.as_deref(),
-        data: text(&event.data),
-        peer: *peer,
-    }));
-    let second = if tx.is_sqlite() {
-        let first = ids.draw(tx, Numbered::Event).await?;
-        for _ in 1..events.len() {
-            ids.draw(tx, Numbered::Event).await?;
+    let (mut rows, mut seqs) = (Rows::default(), Vec::new());
+    for (event, peer) in events {
+        if tx.is_sqlite() {
+            seqs.push(ids.draw(tx, Numbered::Event).await?);
         }
-        first
-    } else {
-        EVENT_LOCK
-    };
-    let returned = tx.rows(&INSERT, &args![rows, second, now.0]).await?;
+        rows.push(args![
+            seqs.last().copied(),
+            event.kind.word(),
+            &event.actor,
+            event.subject_id.as_deref(),
+            event.job_id.map(|id| id.0),
+            event.task_name.as_deref(),
+            event.queue_name.as_deref(),
+            text(&event.data),
+            peer.map(|peer| peer.to_string()),
+        ]);
+    }
+    let beside = args![now.0];
+    if tx.is_sqlite() {
+        tx.execute_each(&INSERT, rows, &beside).await?;
+        return Ok(seqs);
+    }
+    let returned = tx.rows_of_each(&INSERT, rows, &beside).await?;
     let mut seqs = returned.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
-    // Neither engine promises an order of RETURNING; the numbers rise in the order of the rows.
+    // No order of RETURNING is promised; the numbers rise in the order of the rows.
     seqs.sort_unstable();
     if seqs.len() != events.len() {
         return Err(Fault::bug("not every event was written"));
@@ -105,10 +97,9 @@ const OLDEST: Sql = Sql::both("SELECT coalesce(min(seq), 0) FROM events", &[]);
 
 // On PostgreSQL under the lock: without it the last number could be that of an event not committed yet.
 const LAST_NUMBER: Sql = Sql::each(
-    "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event' AND $1 <> 0",
-    "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($1))
-     SELECT coalesce(pg_sequence_last_value('event_number'), 0) FROM l",
-    &[Kind::Int],
+    "SELECT coalesce(max(value), 0) FROM counters WHERE name = 'event'",
+    concat!(event_lock!(), " SELECT coalesce(pg_sequence_last_value('event_number'), 0) FROM l"),
+    &[],
 );
 
 const AFTER: Sql = Sql::both(
@@ -166,7 +157,7 @@ impl Reader {
             return Ok(kept);
         }
         // After a purge of everything the numbers still go on.
-        page::one(self.db.optional(&LAST_NUMBER, &args![EVENT_LOCK]).await?)?.get(0)
+        page::one(self.db.optional(&LAST_NUMBER, &[]).await?)?.get(0)
     }
 
     /// Number of the oldest event that is kept, 0 in an empty feed.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::db::{Kind, Row, Sql, Tx};
+use super::db::{Kind, Row, Rows, Sql, Tx};
 use super::dependencies;
 use super::fault::{Fault, Result};
 use super::ids::Numbered;
 use super::known::Known;
 use super::page;
-use super::rows::Rows;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
 use super::{Reader, job_rows, job_traces, keys, queues, transition};
@@ -133,41 +132,56 @@ pub struct PendingRows {
     waiting_count: Option<i64>,
 }
 
-const INSERT: Sql = Sql::both(
+const INSERT: Sql = Sql::each_row(
     "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
-                       origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of,
-                       schedule_id, attempt_count, try_count, created_at_us, run_at_us, start_by_us,
-                       idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
-                       gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on)
-     SELECT CAST(r.value ->> 'id' AS BIGINT), r.value ->> 'state', CAST(r.value ->> 'task_id' AS BIGINT),
-            r.value ->> 'task_name', CAST(r.value ->> 'task_revision' AS BIGINT), r.value ->> 'command',
-            r.value ->> 'search', r.value ->> 'queue', CAST(r.value ->> 'priority' AS BIGINT), CAST(r.value ->> 'rank' AS BIGINT),
-            r.value ->> 'labels', r.value ->> 'origin', r.value ->> 'requested_by', r.value ->> 'retry_policy',
-            CAST(r.value ->> 'timeout' AS BIGINT), CAST(r.value ->> 'kill_grace' AS BIGINT),
-            CAST(r.value ->> 'restartable' AS BIGINT), CAST(r.value ->> 'retry_of' AS BIGINT),
-            CAST(r.value ->> 'schedule_id' AS BIGINT), 0, 0, $2, CAST(r.value ->> 'run_at' AS BIGINT),
-            CAST(r.value ->> 'start_by' AS BIGINT), CAST(r.value ->> 'idle_timeout' AS BIGINT),
-            r.value ->> 'unique_key', r.value ->> 'parameters', CAST(r.value ->> 'token_id' AS BIGINT),
-            r.value ->> 'held_by', r.value ->> 'limit_key', CAST(r.value ->> 'gated_at' AS BIGINT),
-            r.value ->> 'on_dependency_failure',
-            CAST(r.value ->> 'merge_output' AS BIGINT), CAST(r.value ->> 'timeout_max' AS BIGINT),
-            r.value ->> 'runs_on'
+             origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of, schedule_id,
+             run_at_us, start_by_us, idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
+             gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on, attempt_count, try_count,
+             created_at_us)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+             $24, $25, $26, $27, $28, $29, $30, $31, $32, 0, 0, $33)",
+    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
+             origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of, schedule_id,
+             run_at_us, start_by_us, idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
+             gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on, attempt_count, try_count,
+             created_at_us)
+     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, CAST(r.value ->> 2 AS BIGINT), r.value ->> 3,
+             CAST(r.value ->> 4 AS BIGINT), r.value ->> 5, r.value ->> 6, r.value ->> 7,
+             CAST(r.value ->> 8 AS BIGINT), CAST(r.value ->> 9 AS BIGINT), r.value ->> 10, r.value ->> 11,
+             r.value ->> 12, r.value ->> 13, CAST(r.value ->> 14 AS BIGINT), CAST(r.value ->> 15 AS BIGINT),
+             CAST(r.value ->> 16 AS BIGINT), CAST(r.value ->> 17 AS BIGINT), CAST(r.value ->> 18 AS BIGINT),
+             CAST(r.value ->> 19 AS BIGINT), CAST(r.value ->> 20 AS BIGINT), CAST(r.value ->> 21 AS BIGINT),
+             r.value ->> 22, r.value ->> 23, CAST(r.value ->> 24 AS BIGINT), r.value ->> 25, r.value ->> 26,
+             CAST(r.value ->> 27 AS BIGINT), r.value ->> 28, CAST(r.value ->> 29 AS BIGINT),
+             CAST(r.value ->> 30 AS BIGINT), r.value ->> 31, 0, 0, $2
      FROM jsonb_each($1) AS r",
-    &[Kind::Text, Kind::Int],
+    &[
+        Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int,
+        Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int,
+        Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Text,
+        Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Text,
+    ],
+    &[Kind::Int],
 );
 
-const INSERT_LABELS: Sql = Sql::both(
+const INSERT_LABELS: Sql = Sql::each_row(
     "INSERT INTO job_labels (job_id, label_key, label_value)
-     SELECT CAST(r.value ->> 'job' AS BIGINT), r.value ->> 'key', r.value ->> 'value' FROM jsonb_each($1) AS r",
-    &[Kind::Text],
+     VALUES ($1, $2, $3)",
+    "INSERT INTO job_labels (job_id, label_key, label_value)
+     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, r.value ->> 2
+     FROM jsonb_each($1) AS r",
+    &[Kind::Int, Kind::Text, Kind::Text],
+    &[],
 );
 
-const INSERT_KEYS: Sql = Sql::both(
+const INSERT_KEYS: Sql = Sql::each_row(
     "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
-     SELECT CAST(r.value ->> 'token' AS BIGINT), r.value ->> 'key', r.value ->> 'digest',
-            CAST(r.value ->> 'job' AS BIGINT), $2
+     VALUES ($1, $2, $3, $4, $5)",
+    "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
+     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, r.value ->> 2, CAST(r.value ->> 3 AS BIGINT), $2
      FROM jsonb_each($1) AS r",
-    &[Kind::Text, Kind::Int],
+    &[Kind::Int, Kind::Text, Kind::Text, Kind::Int],
+    &[Kind::Int],
 );
 
 const KEY: Sql = Sql::both(
@@ -175,18 +189,22 @@ const KEY: Sql = Sql::both(
     &[Kind::Int, Kind::Text],
 );
 
-const COUNT_BY: Sql = Sql::both(
+const COUNT_BY: Sql = Sql::each_row(
+    "INSERT INTO job_counts (queue, state, job_count) VALUES ($1, $2, 0) ON CONFLICT (queue, state) DO NOTHING",
     "INSERT INTO job_counts (queue, state, job_count)
-     SELECT r.value ->> 'queue', r.value ->> 'state', 0 FROM jsonb_each($1) AS r WHERE TRUE
+     SELECT r.value ->> 0, r.value ->> 1, 0 FROM jsonb_each($1) AS r
      ON CONFLICT (queue, state) DO NOTHING",
-    &[Kind::Text],
+    &[Kind::Text, Kind::Text],
+    &[],
 );
 
-const COUNT_ADD: Sql = Sql::both(
-    "UPDATE job_counts SET job_count = job_count + CAST(r.value ->> 'by' AS BIGINT)
+const COUNT_ADD: Sql = Sql::each_row(
+    "UPDATE job_counts SET job_count = job_count + $3 WHERE queue = $1 AND state = $2",
+    "UPDATE job_counts SET job_count = job_count + CAST(r.value ->> 2 AS BIGINT)
      FROM jsonb_each($1) AS r
-     WHERE job_counts.queue = r.value ->> 'queue' AND job_counts.state = r.value ->> 'state'",
-    &[Kind::Text],
+     WHERE job_counts.queue = r.value ->> 0 AND job_counts.state = r.value ->> 1",
+    &[Kind::Text, Kind::Text, Kind::Int],
+    &[],
 );
 
 const COUNT_WAITING: Sql = Sql::both(
@@ -201,15 +219,17 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
     // From here on the rows themselves say who holds a key.
     batch.pending.unique_keys.clear();
     batch.pending.made.clear();
-    for (rows, sql) in [(batch.pending.jobs.take(), &INSERT), (batch.pending.keys.take(), &INSERT_KEYS)] {
-        if let Some(rows) = rows {
-            batch.tx.execute(sql, &args![rows, now]).await?;
+    let (jobs, keys) = (std::mem::take(&mut batch.pending.jobs), std::mem::take(&mut batch.pending.keys));
+    for (rows, sql) in [(jobs, &INSERT), (keys, &INSERT_KEYS)] {
+        if !rows.is_empty() {
+            batch.tx.execute_each(sql, rows, &args![now]).await?;
         }
     }
     job_traces::write(&mut batch.tx, std::mem::take(&mut batch.pending.traces)).await?;
     keys::write_limits(batch).await?;
-    if let Some(labels) = batch.pending.labels.take() {
-        batch.tx.execute(&INSERT_LABELS, &args![labels]).await?;
+    let labels = std::mem::take(&mut batch.pending.labels);
+    if !labels.is_empty() {
+        batch.tx.execute_each(&INSERT_LABELS, labels, &[]).await?;
     }
     let dependencies = std::mem::take(&mut batch.pending.dependencies);
     if !dependencies.is_empty() {
@@ -225,20 +245,20 @@ pub(super) async fn write_counts(
     known: &mut Known,
     counts: &BTreeMap<(String, JobState), i64>,
 ) -> Result<()> {
-    let (mut rows, mut new) = (Vec::with_capacity(counts.len()), Vec::new());
+    let (mut rows, mut new) = <(Rows, Rows)>::default();
     for (place, by) in counts.iter().filter(|(_, by)| **by != 0) {
         let (queue, state) = place;
-        rows.push(json!({"queue": queue, "state": state.word(), "by": by}));
+        rows.push(args![queue, state.word(), *by]);
         if !known.has_count(place) {
-            new.push(json!({"queue": queue, "state": state.word()}));
+            new.push(args![queue, state.word()]);
             known.see_count(place.clone());
         }
     }
     if !new.is_empty() {
-        tx.execute(&COUNT_BY, &args![Rows::of(new)]).await?;
+        tx.execute_each(&COUNT_BY, new, &[]).await?;
     }
     if !rows.is_empty() {
-        tx.execute(&COUNT_ADD, &args![Rows::of(rows)]).await?;
+        tx.execute_each(&COUNT_ADD, rows, &[]).await?;
     }
     Ok(())
 }
@@ -367,8 +387,7 @@ impl Reader {
 
 /// From now on the caller's key answers with this job.
 pub(super) fn remember_key(batch: &mut Batch<'_>, key: &Idempotency, id: JobId) {
-    let row = json!({"token": key.token_id, "key": key.key, "digest": key.digest, "job": id});
-    batch.pending.keys.push(&row);
+    batch.pending.keys.push(args![key.token_id.0, &key.key, &key.digest, id.0]);
     batch.pending.known_keys.insert((key.token_id, key.key.clone()), (key.digest.clone(), id));
 }
 

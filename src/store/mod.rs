@@ -51,7 +51,6 @@ mod remains;
 pub mod reports;
 pub mod restore;
 pub mod room;
-mod rows;
 pub mod schedules;
 pub mod sharing;
 pub mod sinks;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Statement};
 use sqlx::postgres::Postgres;
 use sqlx::{Decode, Type};
 
+use super::rows::Given;
 use super::{Row, Value};
 use crate::store::fault::{Fault, Result};
 
@@ -102,6 +103,12 @@ pub(super) fn rows(connection: &Connection, text: &str, values: &[Value]) -> Res
     let mut statement = connection.prepare_cached(text)?;
     bind(&mut statement, values)?;
     let mut answer = Vec::new();
+    collect(&mut statement, &mut answer)?;
+    Ok(answer)
+}
+
+/// Runs a statement that has its arguments and adds what it answers.
+fn collect(statement: &mut Statement<'_>, answer: &mut Vec<Row>) -> Result<()> {
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         // Asked of each row: after a migration the first step may have prepared the statement anew.
@@ -110,7 +117,7 @@ pub(super) fn rows(connection: &Connection, text: &str, values: &[Value]) -> Res
             (0..width).map(|at| row.get_ref(at).map(Cell::from)).collect();
         answer.push(Row::Sqlite(cells?));
     }
-    Ok(answer)
+    Ok(())
 }
 
 /// Runs a statement and gives the number of rows it changed.
@@ -122,20 +129,48 @@ pub(super) fn changes(connection: &Connection, text: &str, values: &[Value]) -> 
     Ok(connection.changes())
 }
 
+/// Runs a statement for each row; gives the number of rows that all of them changed, and their answers.
+pub(super) fn each(connection: &Connection, text: &str, given: &Given) -> Result<(u64, Vec<Row>)> {
+    let mut statement = connection.prepare_cached(text)?;
+    let places = places(&statement)?;
+    let (mut changed, mut answer) = (0, Vec::new());
+    for row in given.each() {
+        for (at, number) in (1..).zip(&places) {
+            let beside = || given.beside.get(number.checked_sub(given.width)?);
+            bind_one(&mut statement, at, row.get(*number).or_else(beside))?;
+        }
+        collect(&mut statement, &mut answer)?;
+        changed += connection.changes();
+    }
+    Ok((changed, answer))
+}
+
 fn bind(statement: &mut Statement<'_>, values: &[Value]) -> Result<()> {
-    for at in 1..=statement.parameter_count() {
-        // `$3` is a name to SQLite, which numbers names as they come.
-        let number =
-            statement.parameter_name(at).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
-        match value {
-            Some(Value::Int(Some(number))) => statement.raw_bind_parameter(at, number),
-            Some(Value::Float(Some(number))) => statement.raw_bind_parameter(at, number),
-            Some(Value::Text(Some(text))) => statement.raw_bind_parameter(at, text),
-            Some(Value::Bytes(Some(bytes))) => statement.raw_bind_parameter(at, bytes),
-            Some(_) => statement.raw_bind_parameter(at, Null),
-            None => return Err(Fault::bug("a statement has an argument that it does not declare")),
-        }?;
+    for (at, number) in (1..).zip(places(statement)?) {
+        bind_one(statement, at, values.get(number))?;
     }
     Ok(())
+}
+
+/// Of each parameter the place of its argument: `$3` is a name to SQLite, which numbers names as they come.
+fn places(statement: &Statement<'_>) -> Result<Vec<usize>> {
+    let place = |at| statement.parameter_name(at)?.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1);
+    let all = (1..=statement.parameter_count()).map(place).collect::<Option<Vec<_>>>();
+    all.ok_or_else(undeclared)
+}
+
+fn bind_one(statement: &mut Statement<'_>, at: usize, value: Option<&Value>) -> Result<()> {
+    match value {
+        Some(Value::Int(Some(number))) => statement.raw_bind_parameter(at, number),
+        Some(Value::Float(Some(number))) => statement.raw_bind_parameter(at, number),
+        Some(Value::Text(Some(text))) => statement.raw_bind_parameter(at, text),
+        Some(Value::Bytes(Some(bytes))) => statement.raw_bind_parameter(at, bytes),
+        Some(_) => statement.raw_bind_parameter(at, Null),
+        None => return Err(undeclared()),
+    }?;
+    Ok(())
+}
+
+fn undeclared() -> Fault {
+    Fault::bug("a statement has an argument that it does not declare")
 }

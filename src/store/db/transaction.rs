@@ -1,10 +1,13 @@
 //! Owns a write transaction on SQLite. On a thread that may block its statements run where they are asked for, without
 //! a hop; elsewhere on the file's hand. It must never give back a connection of which it is not known how it stands.
 
+use std::borrow::Borrow;
+
 use rusqlite::Connection;
 use tokio::sync::OwnedMutexGuard;
 
 use super::hand::Hand;
+use super::rows::Given;
 use super::{Row, Value, cells, failed_commit, spoiled};
 use crate::base::{points, task};
 use crate::store::fault::{Fault, FaultKind, Result};
@@ -29,13 +32,13 @@ pub struct Transaction {
     hand: Hand,
 }
 
-type Run<T> = fn(&Connection, &str, &[Value]) -> Result<T>;
+type Run<A, T> = fn(&Connection, &str, &A) -> Result<T>;
 
 impl Transaction {
     /// Begins on a connection that no transaction holds.
     pub(super) async fn begin(held: Held, hand: Hand) -> Result<Transaction> {
         let mut transaction = Transaction { held: Some(held), hand };
-        transaction.run(cells::rows, BEGIN, &[]).await?;
+        transaction.run(cells::rows, BEGIN, &[][..]).await?;
         Ok(transaction)
     }
 
@@ -47,6 +50,10 @@ impl Transaction {
         self.run(cells::changes, text, values).await
     }
 
+    pub(super) async fn each(&mut self, text: &'static str, given: Given) -> Result<(u64, Vec<Row>)> {
+        self.run(cells::each, text, &given).await
+    }
+
     /// Runs several statements without arguments.
     pub(super) async fn run_script(&mut self, script: String) -> Result<()> {
         let held = self.held.take().ok_or_else(spoiled)?;
@@ -56,7 +63,7 @@ impl Transaction {
     }
 
     pub(super) async fn commit(mut self) -> Result<()> {
-        self.run(cells::rows, COMMIT, &[]).await.map_err(failed_commit)?;
+        self.run(cells::rows, COMMIT, &[][..]).await.map_err(failed_commit)?;
         points::pass("db.answer").map_err(|why| Fault::new(FaultKind::Io, why).unsure())?;
         let Held { connection, mut slot } = self.held.take().ok_or_else(spoiled)?;
         *slot = Some(connection);
@@ -64,18 +71,18 @@ impl Transaction {
     }
 
     /// What runs has the connection with it: an error, a panic, or a caller that goes away lose it.
-    async fn run<T: Send + 'static>(
-        &mut self,
-        run: Run<T>,
-        text: &'static str,
-        values: &[Value],
-    ) -> Result<T> {
+    async fn run<A, T>(&mut self, run: Run<A, T>, text: &'static str, given: &A) -> Result<T>
+    where
+        A: ToOwned<Owned: Borrow<A> + Send> + ?Sized + 'static,
+        T: Send + 'static,
+    {
         let held = self.held.take().ok_or_else(spoiled)?;
         let (held, answer) = if task::may_block() {
-            run(&held.connection, text, values).map(|answer| (held, answer))?
+            run(&held.connection, text, given).map(|answer| (held, answer))?
         } else {
-            let values = values.to_vec();
-            self.hand.ask(move || run(&held.connection, text, &values).map(|answer| (held, answer))).await??
+            let given = given.to_owned();
+            let work = move || run(&held.connection, text, given.borrow()).map(|answer| (held, answer));
+            self.hand.ask(work).await??
         };
         self.held = Some(held);
         Ok(answer)

@@ -32,15 +32,29 @@ async fn refused(db: &Db, statements: Vec<&'static beadle::store::db::Sql>) -> V
     faults
 }
 
+/// The first column of events, which draw their numbers there.
+const NUMBERED_BY_POSTGRESQL: [usize; 1] = [0];
+
 #[test]
 fn every_statement_uses_exactly_the_arguments_that_it_declares() {
     let mut faults = Vec::new();
     for sql in statements::state().into_iter().chain(statements::logs()) {
         let shown = format!("{sql:?}");
-        let (texts, kinds) = shown.split_once(", takes: ").expect("a statement shows its kinds");
+        let (texts, kinds) = shown.split_once(", row: ").expect("a statement shows its kinds");
         let (sqlite, postgres) = texts.split_once("\", postgres: \"").expect("a statement shows both texts");
-        let declared = kinds.matches(['I', 'F', 'T', 'B']).count();
-        for text in [sqlite, postgres] {
+        let count = |kinds: &str| kinds.matches(['I', 'F', 'T', 'B']).count();
+        let (width, beside) = kinds
+            .split_once(", takes: ")
+            .map(|(row, takes)| (count(row), count(takes)))
+            .expect("a statement shows both");
+        // A row's columns are arguments to SQLite and one list to PostgreSQL, which takes all of it apart.
+        let list = usize::from(width > 0);
+        let is_taken = |at: &usize| has_word(postgres, &format!("r.value ->> {at}"));
+        let untaken: Vec<_> = (0..width).filter(|at| !is_taken(at)).collect();
+        if !untaken.is_empty() && untaken != NUMBERED_BY_POSTGRESQL {
+            faults.push(format!("leaves columns {untaken:?} of the list aside: {postgres}"));
+        }
+        for (text, declared) in [(sqlite, width + beside), (postgres, list + beside)] {
             let used: BTreeSet<usize> = text.split('$').skip(1).filter_map(leading_number).collect();
             if used != (1..=declared).collect() {
                 faults.push(format!("declares {declared}, uses {used:?}: {text}"));
@@ -70,7 +84,10 @@ fn no_statement_is_missing_from_the_lists() {
         let source = fs::read_to_string(&path).expect("source is readable text");
         let names = constants(&source);
         // Each text stands in a constant of its own, so that none is made on the way.
-        let made = source.matches("Sql::both(").count() + source.matches("Sql::each(").count();
+        let made: usize = ["Sql::both(", "Sql::each(", "Sql::each_row("]
+            .map(|way| source.matches(way).count())
+            .iter()
+            .sum();
         if module != "db" && made != names.len() {
             faults.push(format!("{module}: {made} statements, {} constants", names.len()));
         }
