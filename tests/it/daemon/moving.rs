@@ -25,7 +25,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use crate::store::stage::{block_on, enqueue, new_job};
 use crate::support::daemon::{Daemon, beadle, string};
 use crate::support::database::execute;
-use crate::support::history::newest_cursor;
+use crate::support::history::{Event, Follower, newest_cursor};
 use crate::support::length::sized;
 use crate::support::past::past;
 use crate::support::postgres::postgres_url;
@@ -259,6 +259,35 @@ fn an_instance_moves_whole_and_clients_go_on_with_their_cursors() {
         assert_goes_on(&daemon.data(), &url, cursor).await;
     });
     refused(&migrate(&daemon.data(), &url, &[]), "holds this very store already");
+}
+
+#[test]
+fn a_daemon_goes_on_over_postgresql_with_what_was_moved() {
+    let Some(url) = postgres_url() else { return };
+    let (mut daemon, cursor) = filled(20);
+    daemon.kill9();
+    let output = migrate(&daemon.data(), &url, &[]);
+    assert!(output.status.success(), "{}", shown(&output));
+    let moved =
+        block_on(numbers(&daemon.data(), &format!("SELECT seq FROM events WHERE seq > {}", cursor.seq)));
+    daemon.change_environment(&[("BEADLE_DATABASE", &url)]);
+    daemon.restart();
+    // A subscriber takes up where he was, and the schedule goes on ticking.
+    let mut follower = Follower::new(&daemon, cursor.to_string());
+    let is_next = |events: &[Event]| events.iter().skip(moved.len()).any(|event| event.tick.is_some());
+    assert!(follower.follow(PATIENCE, is_next), "no tick behind the move: {:?}", follower.seen);
+    let seen: Vec<_> = follower.seen.iter().take(moved.len()).filter_map(Event::number).collect();
+    assert_eq!(seen, moved);
+    let ticks: Vec<_> = follower.seen.iter().filter_map(|event| event.tick.as_ref()).collect();
+    let (due, job) = ticks.last().expect("it was waited for");
+    assert!(ticks.iter().filter(|tick| tick.0 == *due).count() == 1, "one job for a due time: {ticks:?}");
+    assert_eq!(daemon.wait_final_state(job), "SUCCEEDED");
+    let incidents =
+        daemon.graphql("{ incidents(first: 5, filter: {statuses: [OPEN]}) { nodes { title } } }", json!({}));
+    assert!(incidents["incidents"]["nodes"].get(0).is_some(), "the incident is open there: {incidents}");
+    let done = daemon.enqueue(&["/bin/true"]);
+    assert_eq!(daemon.wait_final_state(&done), "SUCCEEDED");
+    daemon.terminate();
 }
 
 #[test]
