@@ -18,7 +18,7 @@ use crate::store::{Fault, FaultKind, spool};
 /// How long a result waits in memory before it goes to the spool.
 const SPOOL_AFTER: Duration = Duration::from_secs(2);
 
-/// What can wait in the spool.
+/// What can wait in the spool: named, so that kinds can be told apart should there be others.
 #[derive(Debug, Serialize, Deserialize)]
 enum Record {
     /// The end of an attempt.

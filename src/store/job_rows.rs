@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::db::{Kind, Sql};
 use super::dependencies::Waits;
 use super::jobs::{remember_key, text};
 use super::writer::Batch;
@@ -14,6 +15,49 @@ use crate::domain::id::JobId;
 use crate::domain::job::{DependencyFailure, JobState, rank};
 use crate::domain::new_job::NewJob;
 use crate::domain::placement;
+
+// The columns stand in the order in which `push` gives them.
+pub(super) const INSERT: Sql = Sql::each_row(
+    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
+             origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of, schedule_id,
+             run_at_us, start_by_us, idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
+             gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on, attempt_count, try_count,
+             created_at_us)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+             $24, $25, $26, $27, $28, $29, $30, $31, $32, 0, 0, $33)",
+    "INSERT INTO jobs (id, state, task_id, task_name, task_revision, command, search_text, queue, priority, rank_us, labels,
+             origin, requested_by, retry_policy, timeout_ms, kill_grace_ms, restartable, retry_of, schedule_id,
+             run_at_us, start_by_us, idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
+             gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on, attempt_count, try_count,
+             created_at_us)
+     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, CAST(r.value ->> 2 AS BIGINT), r.value ->> 3,
+             CAST(r.value ->> 4 AS BIGINT), r.value ->> 5, r.value ->> 6, r.value ->> 7,
+             CAST(r.value ->> 8 AS BIGINT), CAST(r.value ->> 9 AS BIGINT), r.value ->> 10, r.value ->> 11,
+             r.value ->> 12, r.value ->> 13, CAST(r.value ->> 14 AS BIGINT), CAST(r.value ->> 15 AS BIGINT),
+             CAST(r.value ->> 16 AS BIGINT), CAST(r.value ->> 17 AS BIGINT), CAST(r.value ->> 18 AS BIGINT),
+             CAST(r.value ->> 19 AS BIGINT), CAST(r.value ->> 20 AS BIGINT), CAST(r.value ->> 21 AS BIGINT),
+             r.value ->> 22, r.value ->> 23, CAST(r.value ->> 24 AS BIGINT), r.value ->> 25, r.value ->> 26,
+             CAST(r.value ->> 27 AS BIGINT), r.value ->> 28, CAST(r.value ->> 29 AS BIGINT),
+             CAST(r.value ->> 30 AS BIGINT), r.value ->> 31, 0, 0, $2
+     FROM jsonb_each($1) AS r",
+    &[
+        Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int,
+        Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int,
+        Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Text,
+        Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Text,
+    ],
+    &[Kind::Int],
+);
+
+pub(super) const INSERT_LABELS: Sql = Sql::each_row(
+    "INSERT INTO job_labels (job_id, label_key, label_value)
+     VALUES ($1, $2, $3)",
+    "INSERT INTO job_labels (job_id, label_key, label_value)
+     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, r.value ->> 2
+     FROM jsonb_each($1) AS r",
+    &[Kind::Int, Kind::Text, Kind::Text],
+    &[],
+);
 
 /// Adds a job that was accepted to the batch.
 pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits) {
@@ -94,3 +138,6 @@ fn tell(batch: &mut Batch<'_>, id: JobId, job: &NewJob, (state, run_at): (JobSta
         data,
     });
 }
+
+/// Every statement of this file, for the test that prepares them all.
+pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &INSERT_LABELS];

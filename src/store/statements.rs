@@ -3,10 +3,10 @@
 use super::db::Sql;
 use super::{
     attempts, backup, beside, blockers, bulk, claim, dependencies, doctor, ends, estimates, events, expiry,
-    ids, incident_counts, incident_upkeep, incidents, job_lists, job_search, job_traces, job_walks, jobs,
-    keys, log_days, log_room, logs, migrations, moving, open, placement, prune, queues, reports, restore,
-    room, schedules, sharing, sinks, sizes, suspects, task_history, tasks, ticks, tokens, transition, unique,
-    upkeep, waiting, workers, writer,
+    ids, incident_counts, incident_upkeep, incidents, job_lists, job_rows, job_search, job_traces, job_walks,
+    jobs, keys, log_days, log_room, logs, migrations, moving, open, placement, prune, queues, reports,
+    restore, room, schedules, sharing, sinks, sizes, suspects, task_history, tasks, ticks, tokens,
+    transition, unique, upkeep, waiting, workers, writer,
 };
 
 /// Every statement over the state.
@@ -19,6 +19,7 @@ pub fn state() -> Vec<&'static Sql> {
         expiry::STATEMENTS,
         jobs::STATEMENTS,
         job_lists::STATEMENTS,
+        job_rows::STATEMENTS,
         job_search::STATEMENTS,
         job_traces::STATEMENTS,
         transition::STATEMENTS,
