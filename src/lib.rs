@@ -78,8 +78,8 @@
 //! 4. `engine::runner` drives the attempt through `exec`, a process or a call of a handler: prepare, spawn or call,
 //!    watch, stop, settle. `engine::dependencies` gives it the results of those before it. Output goes to
 //!    `engine::recorder`, which writes it apart from the state; `engine::listener` hears both streams and the report
-//!    channel and hides secrets; `engine::reports` stores what was reported; `engine::handlers` gives a handler
-//!    the same ear. The end goes to the writer as `store::ends::EndAttempt`, where `domain::lifecycle` decides
+//!    channel and hides secrets; `engine::reports` stores what was reported, and leaves the last of it to
+//!    the end; `engine::handlers` gives a handler the same ear. The end goes to the writer as `store::ends::EndAttempt`, where `domain::lifecycle` decides
 //!    what it means, and the gate lets the next one of its key in. The ends of a turn are settled together by
 //!    `store::ends`, and what leaves its place (`LeavePlace`) lets the same transaction claim the next job for it.
 //! 5. `engine::feed` and `engine::follow` tail the event rows and the log for subscribers; `engine::progress` shows
@@ -136,7 +136,9 @@
 //!
 //! ## Two databases, one text
 //! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
-//! arguments. Batches and lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL).
+//! arguments. Lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL). Many rows for one
+//! statement are [`store::db::Rows`]: SQLite runs it for each row, PostgreSQL once with a list of lists. There a statement
+//! that names its rows by number hides the state that it expects from the planner, whose statistics are late.
 //! The conformance suite in `tests/it/store` runs every store test on both, and prepares every statement on both.
 //! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state. The loops of writer
 //! and recorder have threads of their own, where the statements of a transaction run without a hop and a disk that hangs
