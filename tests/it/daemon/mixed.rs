@@ -2,7 +2,7 @@
 //! descriptors grow.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -181,11 +181,13 @@ fn strike(
         }
         Trouble::Panic => {
             daemon.kill9();
-            let point = PANICS[dice.roll(PANICS.len())];
-            // Later than any pass of the start itself, which gives up when the writer fails under it.
-            let pass = if point.starts_with("writer.") { 30 + dice.roll(30) } else { 2 + dice.roll(8) };
-            let trap = format!("{point}:{pass}:panic");
-            Some(daemon.try_start(&[(VARIABLE, &trap)]).expect("a killed daemon starts again"))
+            // A part that panics within the start ends the daemon: the trap is set when it is ready.
+            let set = daemon.data().join("panic-now");
+            fs::remove_file(&set).or_else(is_not_there).expect("the trap of last time");
+            let trap = format!("{}:{}:panic", PANICS[dice.roll(PANICS.len())], set.display());
+            let took = daemon.try_start(&[(VARIABLE, &trap)]).expect("a killed daemon starts again");
+            fs::write(&set, "").expect("a file beside the store");
+            Some(took)
         }
         Trouble::Restart => {
             daemon.terminate();
@@ -215,6 +217,11 @@ fn strike(
             None
         }
     }
+}
+
+/// A trap that was sprung took its file with it.
+fn is_not_there(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn signal(pid: u32, signal: Signal) {
