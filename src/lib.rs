@@ -22,8 +22,8 @@
 //! - [`base`]: the one home of clock, randomness, environment, settings, spawning and waiting. [`base::asker`]: whom
 //!   a task works for, carried like a tracing span, with the caller's trace; the writer stamps events with it.
 //!   [`base::metrics`]: the numbers that every floor counts into on its way. [`base::telemetry`]: the daemon's own
-//!   log; who logs never waits for who reads. [`base::background`]: threads for work that fills a core and gives way to
-//!   all other work, such as the output of a job that floods.
+//!   log; who logs never waits for who reads. [`base::background`]: threads for work that fills a core, gives way to all
+//!   other work and rests, such as the output of jobs that flood.
 //! - [`domain`]: the words and rules. Its structs are the API's types and the store's rows. [`domain::access`] is the
 //!   one question who may do and see what: a viewer's answer about a job, and the same as a value in the filters of
 //!   lists.

@@ -168,7 +168,7 @@ pub async fn sleep(length: Duration) {
     tokio::time::sleep(length).await;
 }
 
-/// Blocks the calling thread. For the CLI only; never in the daemon's runtime.
+/// Blocks the calling thread: one of the CLI, or one that is there for such work. Never one of the runtime.
 pub fn pause(length: Duration) {
     #[expect(clippy::disallowed_methods, reason = "this is the one home of waiting")]
     std::thread::sleep(length);
