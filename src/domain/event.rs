@@ -6,6 +6,7 @@ use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType,
 use serde::{Deserialize, Serialize};
 
 use super::id::JobId;
+use super::job::JobState;
 use super::scalars::Json;
 use crate::base::clock::Timestamp;
 
@@ -193,12 +194,92 @@ pub struct NewEvent {
     /// The queue it concerns.
     pub queue_name: Option<String>,
     /// What changed.
-    pub data: serde_json::Value,
+    pub data: EventData,
+}
+
+/// What an event says: one JSON object, written as it is told, for each step of each job has one.
+#[derive(Debug, Clone)]
+pub struct EventData {
+    /// The object, its last brace missing.
+    text: Vec<u8>,
+    moved_to: Option<JobState>,
+}
+
+impl EventData {
+    /// Begins with a fact.
+    pub fn of(key: &str, value: impl Serialize) -> EventData {
+        EventData { text: vec![b'{'], moved_to: None }.with(key, value)
+    }
+
+    /// A job goes, or went, from one state to the other.
+    pub fn moved(from: JobState, to: JobState) -> EventData {
+        let data = EventData::of("from", from.word()).with("to", to.word());
+        EventData { moved_to: Some(to), ..data }
+    }
+
+    /// One more fact. The key must be a new one.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Serialize) -> EventData {
+        if self.text.len() > 1 {
+            self.text.push(b',');
+        }
+        let written = serde_json::to_writer(&mut self.text, key).and_then(|()| {
+            self.text.push(b':');
+            serde_json::to_writer(&mut self.text, &value)
+        });
+        written.expect("our own values are plain JSON");
+        self
+    }
+
+    /// All facts of a JSON object.
+    #[must_use]
+    pub fn with_all(mut self, facts: serde_json::Value) -> EventData {
+        if let serde_json::Value::Object(facts) = facts {
+            for (key, value) in facts {
+                self = self.with(&key, value);
+            }
+        }
+        self
+    }
+
+    /// The state that a job is told to be in now, when this tells of one that went from one to another.
+    pub fn moved_to(&self) -> Option<JobState> {
+        self.moved_to
+    }
+
+    /// The object as JSON text.
+    pub fn into_text(mut self) -> String {
+        self.text.push(b'}');
+        String::from_utf8(self.text).expect("JSON is text")
+    }
+}
+
+impl From<serde_json::Value> for EventData {
+    fn from(facts: serde_json::Value) -> EventData {
+        EventData { text: vec![b'{'], moved_to: None }.with_all(facts)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn facts_are_one_object() {
+        let data = EventData::moved(JobState::Queued, JobState::Running)
+            .with("attempt", 2)
+            .with_all(json!({"reason": "a \"word\"", "none": null}));
+        assert_eq!(data.moved_to(), Some(JobState::Running));
+        let read = |data: EventData| serde_json::from_str::<serde_json::Value>(&data.into_text()).unwrap();
+        let all = json!({
+            "from": "QUEUED", "to": "RUNNING", "attempt": 2, "reason": "a \"word\"", "none": null,
+        });
+        assert_eq!(read(data), all);
+        assert_eq!(read(json!({}).into()), json!({}));
+        assert_eq!(read(EventData::of("a\"b", [1, 2])), json!({"a\"b": [1, 2]}));
+    }
 
     #[test]
     fn a_cursor_reads_back_and_nothing_else_does() {

@@ -8,7 +8,6 @@ use super::command::Command;
 use super::error_line::looks_like_error;
 use super::fingerprint::{Subject, Traits};
 use super::id::{IncidentId, JobId, TaskId};
-use super::job::Job;
 use super::limits::{FILTER_VALUES_MAX, INCIDENT_TITLE_CHARS_MAX};
 use super::task::TaskRef;
 use crate::base::clock::Timestamp;
@@ -231,13 +230,10 @@ pub fn is_failure(outcome: AttemptOutcome) -> bool {
 }
 
 impl Occurrence {
-    /// The failure of an attempt; `None` when it did not fail.
-    pub fn of_attempt(job: &Job, ended: &Ended) -> Option<Occurrence> {
-        if !is_failure(ended.outcome) {
-            return None;
-        }
-        let program = program(&job.command);
-        let subject = job.task_id.map_or(Subject::Command(program), Subject::Task);
+    /// The failure of an attempt, by the task with its name that it ran for, if there is one, and by what it ran.
+    pub fn of_attempt(task: Option<(TaskId, &str)>, command: &Command, ended: &Ended) -> Occurrence {
+        let program = program(command);
+        let subject = task.map_or(Subject::Command(program), |(id, _)| Subject::Task(id));
         let line = reason(ended);
         let traits = Traits {
             subject,
@@ -246,15 +242,15 @@ impl Occurrence {
             signal: ended.signal.as_deref(),
             line,
         };
-        Some(Occurrence {
+        Occurrence {
             fingerprint: traits.fingerprint(),
-            title: title(job.task_name.as_deref().unwrap_or(program), line),
-            task: job.task_id.zip(job.task_name.clone()),
+            title: title(task.map_or(program, |(_, name)| name), line),
+            task: task.map(|(id, name)| (id, name.to_owned())),
             subsystem: None,
             outcome: Some(ended.outcome),
             error_line: Some(line.to_owned()),
             coarse: Traits { exit_code: None, signal: None, line: "", ..traits }.fingerprint(),
-        })
+        }
     }
 
     /// The failure of a part of the daemon.

@@ -230,6 +230,16 @@ pub struct Job {
     pub event_cursor: EventCursor,
 }
 
+impl Job {
+    /// Stands as its next attempt begins.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.state = JobState::Running;
+        self.attempt_count += 1;
+        self.started_at.get_or_insert(now);
+        self.progress = None;
+    }
+}
+
 /// What becomes of a job when one that it depends on does not succeed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

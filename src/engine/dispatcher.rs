@@ -63,8 +63,10 @@ async fn ready(engine: &Engine) -> bool {
 /// One look at the store; gives how long to wait for the next one.
 async fn tick(engine: &Engine, slots: &Slots) -> Result<Duration, String> {
     let poll = engine.settings.poll_interval;
-    for job in engine.own.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
-        engine.running.stop(job);
+    if engine.running.count() > 0 {
+        for job in engine.own.requested_stops(engine.worker).await.map_err(|fault| fault.to_string())? {
+            engine.running.stop(job);
+        }
     }
     loop {
         // Without a lease nothing is taken.

@@ -43,6 +43,20 @@ pub async fn run(engine: Engine) -> Result<(), String> {
 
 /// One look at the clock and the store: settles what is due, and gives how long to wait for the next look.
 pub async fn look(engine: &Engine) -> Result<Duration, String> {
+    let mut next = engine.own.next_schedule_due().await.map_err(|fault| fault.to_string())?;
+    if next.is_some_and(|next| next <= engine.clock.now()) {
+        settle_due(engine).await?;
+        next = engine.own.next_schedule_due().await.map_err(|fault| fault.to_string())?;
+    }
+    // A clock may be stepped, and another daemon may put a schedule: nobody waits longer than a poll interval without
+    // looking. A schedule that could not be settled stays due and is tried again then.
+    let (now, poll) = (engine.clock.now(), engine.settings.poll_interval);
+    let wait = next.filter(|next| *next > now).map_or(poll, |next| next.since(now));
+    // Rounded up: a wait that ends early would look once more for nothing.
+    Ok((wait + Duration::from_millis(1)).min(poll))
+}
+
+async fn settle_due(engine: &Engine) -> Result<(), String> {
     loop {
         let now = engine.clock.now();
         let due = engine.own.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
@@ -57,16 +71,9 @@ pub async fn look(engine: &Engine) -> Result<Duration, String> {
             }
         }
         if due.len() < LOOK_MAX || settled_count < due.len() || engine.shutdown.is_begun() {
-            break;
+            return Ok(());
         }
     }
-    let next = engine.own.next_schedule_due().await.map_err(|fault| fault.to_string())?;
-    // A clock may be stepped, and another daemon may put a schedule: nobody waits longer than a poll interval without
-    // looking. A schedule that could not be settled stays due and is tried again then.
-    let (now, poll) = (engine.clock.now(), engine.settings.poll_interval);
-    let wait = next.filter(|next| *next > now).map_or(poll, |next| next.since(now));
-    // Rounded up: a wait that ends early would look once more for nothing.
-    Ok((wait + Duration::from_millis(1)).min(poll))
 }
 
 async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> {

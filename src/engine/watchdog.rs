@@ -17,9 +17,8 @@ use crate::base::{clock, points, service, task};
 use crate::domain::health::HealthStatus;
 use crate::store::Fault;
 
-/// Between two looks, and between two beats of the runtime.
+/// Between two looks. At each the runtime is asked for a beat.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// A runtime that did not run a ready task for so long is slow.
 const LAG_MAX: Duration = Duration::from_secs(1);
 /// Writer, dispatcher and scheduler wait for disks: they are slow after so long, beyond a poll interval.
@@ -97,22 +96,19 @@ pub fn standstill(engine: &Engine) -> Option<String> {
     })
 }
 
-/// The runtime's pulse: a task like any other.
+/// The runtime's pulse: a task like any other, which beats when it is poked.
 async fn beat(ground: Ground, pulse: Arc<Pulse>, poke: Arc<Notify>, is_over: Arc<AtomicBool>) {
     while !is_over.load(Ordering::Relaxed) {
         points::reach("runtime.beat");
         pulse.beat(ground.clock.monotonic());
-        tokio::select! {
-            () = clock::sleep(BEAT_EVERY) => {}
-            () = poke.notified() => {}
-        }
+        poke.notified().await;
     }
 }
 
 /// What is looked at.
 struct Watched {
-    /// Wakes a thread of the runtime. When a task blocks the one that had been waiting for timers and sockets, the others
-    /// may sleep on, and nothing would come in: tokio wakes them only for work.
+    /// Asks for a beat, and so wakes a thread of the runtime. When a task blocks the one that had been waiting for timers
+    /// and sockets, the others may sleep on, and nothing would come in: tokio wakes them only for work.
     poke: Arc<Notify>,
     runtime: Arc<Pulse>,
     writer: Arc<Pulse>,
@@ -215,9 +211,7 @@ impl Look {
                 self.amnesty = now;
             }
             self.last_at = now;
-            if now.saturating_duration_since(self.watched.runtime.last()) >= LOOK_EVERY {
-                self.watched.poke.notify_one();
-            }
+            self.watched.poke.notify_one();
             if self.watched.trouble.borrow().is_some() {
                 self.ill_at = now;
             }
@@ -230,6 +224,8 @@ impl Look {
                 self.tell(now);
             }
         }
+        // Whoever waits for it sees that all is over.
+        self.watched.poke.notify_one();
     }
 
     fn see(&self, now: Instant) -> Seen {

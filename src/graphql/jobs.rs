@@ -1,5 +1,7 @@
 //! Owns the job in the API: its relations, the questions for it and for lists, and what may be done to it.
 
+use std::collections::HashMap;
+
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object};
 
 use super::access::{check_filter, job_seen, seen};
@@ -283,20 +285,30 @@ async fn enqueue_payloads(
         jobs.extend(ctx.loaders().0.load_many(unknown).await.map_err(fault)?);
     }
     let viewer = ctx.viewer()?;
-    let is_seen = |id: JobId| jobs.get(&id).is_none_or(|job| viewer.sees(job));
+    // Two answers may name one job; the last of them takes it.
+    let mut named: HashMap<JobId, usize> = HashMap::new();
+    for enqueued in answers.iter().flatten() {
+        *named.entry(enqueued.id).or_default() += 1;
+    }
+    let mut job = |id: JobId| {
+        let left = named.get_mut(&id)?;
+        *left -= 1;
+        if *left == 0 { jobs.remove(&id) } else { jobs.get(&id).cloned() }
+    };
     let payload = |answer: Result<crate::store::jobs::Enqueued, Rejection>| match answer {
-        // Only a unique key leads to a job of somebody else.
-        Ok(enqueued) if !is_seen(enqueued.id) => {
-            let taken = Rejection::at(UserErrorCode::UniqueKeyTaken, "uniqueKey", "");
-            let user_errors = told(vec![veiled(viewer, taken)]);
-            JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
-        }
-        Ok(enqueued) => JobEnqueuePayload {
-            // Two answers may name one job.
-            job: jobs.get(&enqueued.id).cloned(),
-            deduplicated: enqueued.is_deduplicated,
-            cursor: Some(cursor),
-            user_errors: Vec::new(),
+        Ok(enqueued) => match job(enqueued.id) {
+            // Only a unique key leads to a job of somebody else.
+            Some(job) if !viewer.sees(&job) => {
+                let taken = Rejection::at(UserErrorCode::UniqueKeyTaken, "uniqueKey", "");
+                let user_errors = told(vec![veiled(viewer, taken)]);
+                JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
+            }
+            job => JobEnqueuePayload {
+                job,
+                deduplicated: enqueued.is_deduplicated,
+                cursor: Some(cursor),
+                user_errors: Vec::new(),
+            },
         },
         Err(rejection) => JobEnqueuePayload {
             job: None,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::db::{Kind, Sql};
 use super::fault::Result;
-use super::transition::{Moving, move_many};
+use super::transition::{Moving, move_many, stop_requested};
 use super::writer::{Batch, Change, Outcome};
 use super::{jobs, page};
 use crate::args;
@@ -99,7 +99,7 @@ impl CancelMany {
                 job_id: Some(id),
                 task_name: row.get(2)?,
                 queue_name: row.get(1)?,
-                data: json!({"from": "RUNNING", "to": "RUNNING", "stopRequested": true, "reason": self.reason}),
+                data: stop_requested(self.reason.as_deref()),
             });
             asked.push(id);
         }

@@ -19,7 +19,7 @@ use super::{Reader, keys, page, placement};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
-use crate::domain::event::EventType;
+use crate::domain::event::{EventData, EventType};
 use crate::domain::id::{AttemptId, JobId, WorkerId};
 use crate::domain::job::{Job, JobState};
 use crate::domain::queue::QueueRoom;
@@ -72,28 +72,44 @@ const LOCK_LIMITED: Sql = Sql::each(
     &[],
 );
 
+macro_rules! ready {
+    () => {
+        " WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE)
+            AND gated_at_us IS NULL
+            AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $2)"
+    };
+}
+
+macro_rules! taken_columns {
+    () => {
+        concat!(job_columns!(), ", CAST(0 AS BIGINT), (SELECT trace FROM job_traces WHERE job_id = jobs.id)")
+    };
+}
+
+// On SQLite read before they are taken, for there a row that is to be returned costs more than one that is read. On
+// PostgreSQL only the change itself knows.
+const READY: Sql =
+    Sql::both(concat!("SELECT ", taken_columns!(), " FROM jobs", ready!()), &[Kind::Text, Kind::Int]);
+
 macro_rules! take {
-    ($fence:literal) => {
+    () => {
         concat!(
             "UPDATE jobs
-             SET state = 'RUNNING', worker_id = $2, attempt_count = attempt_count + 1,
-                 started_at_us = coalesce(started_at_us, $3), progress = NULL, output = NULL
-             WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE)
-               AND gated_at_us IS NULL
-               AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $3)",
-            $fence,
-            " RETURNING ",
-            job_columns!(),
-            ", CAST(0 AS BIGINT), (SELECT trace FROM job_traces WHERE job_id = jobs.id)"
+             SET state = 'RUNNING', worker_id = $3, attempt_count = attempt_count + 1,
+                 started_at_us = coalesce(started_at_us, $2), progress = NULL, output = NULL",
+            ready!()
         )
     };
 }
 
 // A worker that was taken for dead takes nothing: whoever buries it waits for our commit, or we find it buried.
 const TAKE: Sql = Sql::each(
-    take!(""),
-    take!(
-        " AND EXISTS (SELECT 1 FROM workers WHERE workers.id = $2 AND workers.stopped_at_us IS NULL FOR SHARE)"
+    take!(),
+    concat!(
+        take!(),
+        " AND EXISTS (SELECT 1 FROM workers WHERE workers.id = $3 AND workers.stopped_at_us IS NULL FOR SHARE)
+         RETURNING ",
+        taken_columns!()
     ),
     &[Kind::Text, Kind::Int, Kind::Int],
 );
@@ -177,13 +193,7 @@ async fn take(
     }
     let order: HashMap<i64, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     let ids = page::numbers(Some(&ids), |id| *id);
-    let rows = batch.tx.rows(&TAKE, &args![ids, worker.0, batch.now.0]).await?;
-    let mut taken = Vec::with_capacity(rows.len());
-    for row in &rows {
-        // It was checked at the door; what is no trace makes a root.
-        let asked = row.get::<Option<String>>(JOB_COLUMNS + 1)?.and_then(|text| TraceContext::parse(&text));
-        taken.push((job_from(row, batch.epoch)?, asked));
-    }
+    let mut taken = begin(batch, worker, ids).await?;
     points::reach("claim.taken");
     taken.sort_by_key(|(job, _)| order.get(&job.id.0).copied());
     let mut claimed = Vec::with_capacity(taken.len());
@@ -194,6 +204,36 @@ async fn take(
     record(batch, worker, &claimed).await?;
     count_starts(batch, &claimed, &rooms).await?;
     Ok(claimed)
+}
+
+/// Takes the jobs with these ids, as far as they still may start.
+async fn begin(
+    batch: &mut Batch<'_>,
+    worker: WorkerId,
+    ids: Option<String>,
+) -> Result<Vec<(Job, Option<TraceContext>)>> {
+    let now = batch.now;
+    let taking = args![ids.clone(), now.0, worker.0];
+    let is_read_before = batch.tx.is_sqlite();
+    let rows = if is_read_before {
+        let rows = batch.tx.rows(&READY, &args![ids, now.0]).await?;
+        let changed = batch.tx.execute(&TAKE, &taking).await?;
+        assert!(changed == rows.len() as u64, "what was read is what is taken");
+        rows
+    } else {
+        batch.tx.rows(&TAKE, &taking).await?
+    };
+    let mut taken = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // It was checked at the door; what is no trace makes a root.
+        let asked = row.optional_text(JOB_COLUMNS + 1)?.and_then(TraceContext::parse);
+        let mut job = job_from(row, batch.epoch)?;
+        if is_read_before {
+            job.begin(now);
+        }
+        taken.push((job, asked));
+    }
+    Ok(taken)
 }
 
 /// The best jobs that may start, and the rooms that were asked for it.
@@ -246,9 +286,10 @@ async fn record(batch: &mut Batch<'_>, worker: WorkerId, claimed: &[Claimed]) ->
     for one in claimed {
         batch.count(&one.job.queue_name, JobState::Queued, -1);
         batch.count(&one.job.queue_name, JobState::Running, 1);
-        let data = json!({"from": "QUEUED", "to": "RUNNING", "attempt": one.number});
+        let data = EventData::moved(JobState::Queued, JobState::Running).with("attempt", one.number);
         batch.emit(job_event(EventType::JobStateChanged, &one.job, &actor, data));
-        let data = json!({"attempt": one.number, "worker": worker, "id": one.attempt.to_string()});
+        let data =
+            EventData::of("attempt", one.number).with("worker", worker).with("id", one.attempt.to_string());
         batch.emit(job_event(EventType::AttemptStarted, &one.job, &actor, data));
     }
     Ok(())
@@ -263,10 +304,14 @@ pub struct Outlook {
     pub next_due: Option<Timestamp>,
 }
 
-const UNFINISHED_ENDS: Sql = Sql::both("SELECT job_id FROM dependency_ends LIMIT 1", &[]);
-
-const NEXT_DUE: Sql = Sql::both(
-    "SELECT run_at_us FROM jobs WHERE state IN ('SCHEDULED', 'RETRYING') ORDER BY run_at_us, id LIMIT 1",
+// What the clock brings next, in one look: a waiting job becomes due, one expires; and whether ends are unfinished.
+const NEXT: Sql = Sql::both(
+    "SELECT (SELECT run_at_us FROM jobs WHERE state IN ('SCHEDULED', 'RETRYING') ORDER BY run_at_us, id LIMIT 1),
+            (SELECT start_by_us FROM jobs
+             WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
+             ORDER BY start_by_us, id
+             LIMIT 1),
+            (SELECT job_id FROM dependency_ends LIMIT 1)",
     &[],
 );
 
@@ -278,11 +323,11 @@ const STOPS: Sql = Sql::both(
 impl Reader {
     /// Whether a claim of the worker may find something, without writing.
     pub async fn outlook(&self, worker: WorkerId, now: Timestamp) -> Result<Outlook> {
-        let next = self.db.optional(&NEXT_DUE, &[]).await?;
-        let next_due = next.map(|row| row.get(0).map(Timestamp)).transpose()?;
+        let next = page::one(self.db.optional(&NEXT, &[]).await?)?;
+        let at = |column| -> Result<_> { Ok(next.get::<Option<i64>>(column)?.map(Timestamp)) };
         // Ends whose dependants were not all looked at: the next claim goes on.
-        let unfinished = self.db.optional(&UNFINISHED_ENDS, &[]).await?.map(|_| now);
-        let mut next_due = [next_due, self.next_expiry().await?, unfinished].into_iter().flatten().min();
+        let unfinished = next.get::<Option<i64>>(2)?.map(|_| now);
+        let mut next_due = [at(0)?, at(1)?, unfinished].into_iter().flatten().min();
         let mut has_room = false;
         for queue in self.queue_rooms(worker, now).await? {
             has_room |= queue.room(1) > 0;
@@ -302,13 +347,5 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[
-    &LOCK_LIMITED,
-    &TAKE,
-    &INSERT_ATTEMPTS,
-    &FORGET_STARTS,
-    &COUNT_STARTS,
-    &UNFINISHED_ENDS,
-    &NEXT_DUE,
-    &STOPS,
-];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&LOCK_LIMITED, &READY, &TAKE, &INSERT_ATTEMPTS, &FORGET_STARTS, &COUNT_STARTS, &NEXT, &STOPS];

@@ -69,6 +69,8 @@ pub enum Value {
     Float(Option<f64>),
     /// A text, also JSON.
     Text(Option<String>),
+    /// A word of ours, which is a text to the database.
+    Word(&'static str),
     /// Bytes.
     Bytes(Option<Vec<u8>>),
 }
@@ -78,7 +80,7 @@ impl Value {
         match self {
             Value::Int(_) => Kind::Int,
             Value::Float(_) => Kind::Float,
-            Value::Text(_) => Kind::Text,
+            Value::Text(_) | Value::Word(_) => Kind::Text,
             Value::Bytes(_) => Kind::Bytes,
         }
     }
@@ -177,6 +179,19 @@ impl Row {
             Row::Postgres(row) => Ok(row.try_get(at)?),
         }
     }
+
+    /// The column's text where it lies, without a copy.
+    pub fn text(&self, at: usize) -> Result<&str> {
+        self.optional_text(at)?.ok_or_else(|| Fault::bug(format!("column {at} is null, which is no text")))
+    }
+
+    /// The same where there may be none.
+    pub fn optional_text(&self, at: usize) -> Result<Option<&str>> {
+        match self {
+            Row::Sqlite(cells) => cells::text(cells, at),
+            Row::Postgres(row) => Ok(row.try_get(at)?),
+        }
+    }
 }
 
 /// How hard a commit is pressed to the disk.
@@ -204,6 +219,7 @@ fn fill(values: &[Value]) -> Result<PgArguments> {
             Value::Int(value) => arguments.add(*value),
             Value::Float(value) => arguments.add(*value),
             Value::Text(value) => arguments.add(value.clone()),
+            Value::Word(word) => arguments.add(*word),
             Value::Bytes(value) => arguments.add(value.clone()),
         }
         .map_err(|error| Fault::bug(format!("an argument cannot be encoded: {error}")))?;

@@ -2,42 +2,41 @@
 //! ends together, before its other changes and in a few statements; what each means is for `domain::lifecycle` to say.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::db::{Kind, Rows, Sql, Value};
-use super::fault::Result;
-use super::jobs::{self, job_columns, job_from, text};
+use super::db::{Kind, Row, Rows, Sql, Value};
+use super::fault::{Fault, Result};
+use super::jobs::{self, text};
 use super::reports;
-use super::transition::{job_event, moved};
+use super::transition::{Named, job_event, moved};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended};
-use crate::domain::event::EventType;
-use crate::domain::id::{AttemptId, JobId, WorkerId};
-use crate::domain::incident::Occurrence;
-use crate::domain::job::{Job, JobState, rank};
+use crate::domain::command::Command;
+use crate::domain::concurrency::LimitKey;
+use crate::domain::event::{EventData, EventType};
+use crate::domain::id::{AttemptId, JobId, TaskId, WorkerId};
+use crate::domain::incident::{Occurrence, is_failure};
+use crate::domain::job::{JobState, rank};
 use crate::domain::lifecycle::{self, RunningJob, Verdict};
+use crate::domain::retry::RetryPolicy;
+
+macro_rules! running_columns {
+    () => {
+        "SELECT id, state, queue, task_id, task_name, command, priority, run_at_us, retry_policy, try_count, restartable,
+                stop_requested_at_us, limit_key
+         FROM jobs
+         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
+    };
+}
 
 // On PostgreSQL the rows stay locked until the commit.
-const LOCK: Sql = Sql::each(
-    concat!(
-        "SELECT ",
-        job_columns!(),
-        ", 0 FROM jobs WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
-    ),
-    concat!(
-        "SELECT ",
-        job_columns!(),
-        ", CAST(0 AS BIGINT) FROM jobs WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
-         ORDER BY id
-         FOR UPDATE"
-    ),
-    &[Kind::Text],
-);
+const LOCK: Sql =
+    Sql::each(running_columns!(), concat!(running_columns!(), " ORDER BY id FOR UPDATE"), &[Kind::Text]);
 
 // On SQLite asked before `FINISH`, for there a row that is to be returned costs more than one that is read. On PostgreSQL
 // only the change itself knows.
@@ -159,10 +158,31 @@ impl Change for LeavePlace {
     }
 }
 
+/// What the end of an attempt asks of its job: a whole one costs more to read than to end.
+struct Running {
+    id: JobId,
+    state: JobState,
+    queue: String,
+    task_id: Option<TaskId>,
+    task: Option<String>,
+    /// Only of one that failed.
+    command: Option<Command>,
+    priority: i32,
+    run_at: Timestamp,
+    retry_policy: Arc<RetryPolicy>,
+    try_count: i32,
+    is_restartable: bool,
+    is_stop_requested: bool,
+    limit_key: Option<LimitKey>,
+}
+
+/// The policies of a batch by their text, for most of its jobs have the same.
+type Policies = HashMap<String, Arc<RetryPolicy>>;
+
 /// An attempt that ends, its job as it ran, and what follows.
 struct Ending<'a> {
     end: &'a EndAttempt,
-    job: Job,
+    job: Running,
     verdict: Verdict,
     ended_at: Timestamp,
 }
@@ -204,22 +224,74 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
 async fn load<'a>(batch: &mut Batch<'_>, ends: Vec<&'a EndAttempt>) -> Result<Vec<Ending<'a>>> {
     let ids = super::page::numbers(Some(&ends), |end| end.job.0);
     let rows = batch.tx.rows(&LOCK, &args![ids]).await?;
-    let jobs = rows.iter().map(|row| job_from(row, batch.epoch)).collect::<Result<Vec<_>>>()?;
-    let mut jobs: HashMap<JobId, Job> = jobs.into_iter().map(|job| (job.id, job)).collect();
-    let ending = |end: &'a EndAttempt| {
-        let job = jobs.remove(&end.job)?;
+    let rows = rows.iter().map(|row| Ok((JobId(row.get(0)?), row))).collect::<Result<HashMap<_, _>>>()?;
+    let (mut policies, mut endings) = (Policies::new(), Vec::with_capacity(ends.len()));
+    for end in ends {
+        let Some(row) = rows.get(&end.job) else { continue };
+        let job = Running::read(end.job, row, end.ended.outcome, &mut policies)?;
         let running = RunningJob {
             policy: &job.retry_policy,
             tries_before: job.try_count,
             is_restartable: job.is_restartable,
-            is_stop_requested: job.stop_requested_at.is_some(),
+            is_stop_requested: job.is_stop_requested,
         };
         let verdict = lifecycle::settle(&running, &end.ended, batch.now, end.unit);
         // A result may have waited for the store. A clock that was set back meanwhile shows no end in the future.
         let ended_at = end.ended.at.map_or(batch.now, |at| at.min(batch.now));
-        Some(Ending { end, job, verdict, ended_at })
-    };
-    Ok(ends.into_iter().filter_map(ending).collect())
+        endings.push(Ending { end, job, verdict, ended_at });
+    }
+    Ok(endings)
+}
+
+impl Running {
+    fn read(id: JobId, row: &Row, outcome: AttemptOutcome, policies: &mut Policies) -> Result<Running> {
+        let bad = |what: &str| Fault::unreadable(what, id);
+        let text = row.text(8)?;
+        let retry_policy = if let Some(policy) = policies.get(text) {
+            Arc::clone(policy)
+        } else {
+            let policy = Arc::new(serde_json::from_str(text).map_err(|_| bad("the retry policy"))?);
+            policies.insert(text.to_owned(), Arc::clone(&policy));
+            policy
+        };
+        let command = is_failure(outcome).then(|| row.text(5)).transpose()?;
+        let limit_key = row.optional_text(12)?;
+        Ok(Running {
+            id,
+            state: JobState::from_word(row.text(1)?).ok_or_else(|| bad("the state"))?,
+            queue: row.get(2)?,
+            task_id: row.get::<Option<i64>>(3)?.map(TaskId),
+            task: row.get(4)?,
+            command: command
+                .map(|text| serde_json::from_str(text).map_err(|_| bad("the command")))
+                .transpose()?,
+            priority: small(row, 6)?,
+            run_at: Timestamp(row.get(7)?),
+            retry_policy,
+            try_count: small(row, 9)?,
+            is_restartable: row.get::<i64>(10)? == 1,
+            is_stop_requested: row.get::<Option<i64>>(11)?.is_some(),
+            limit_key: limit_key
+                .map(|text| LimitKey::parse(text).ok_or_else(|| bad("the concurrency key")))
+                .transpose()?,
+        })
+    }
+}
+
+impl<'a> From<&'a Running> for Named<'a> {
+    fn from(job: &'a Running) -> Named<'a> {
+        Named {
+            id: job.id,
+            state: job.state,
+            queue: &job.queue,
+            task: job.task.as_deref(),
+            limit_key: job.limit_key.as_ref(),
+        }
+    }
+}
+
+fn small(row: &Row, at: usize) -> Result<i32> {
+    Ok(i32::try_from(row.get::<i64>(at)?).unwrap_or(i32::MAX))
 }
 
 /// Ends the rows of the attempts; gives number and worker of those that had not ended before.
@@ -248,7 +320,7 @@ impl Ending<'_> {
         let (usage, spawned) = (ended.usage, ended.spawned.as_ref());
         args![
             self.end.attempt.0,
-            ended.outcome.word(),
+            Value::Word(ended.outcome.word()),
             self.verdict.failure().map(text),
             ended.exit_code,
             ended.signal.as_deref(),
@@ -269,16 +341,15 @@ impl Ending<'_> {
     fn tell(&self, batch: &mut Batch<'_>, number: i64, worker: WorkerId) -> Option<[Value; 9]> {
         let Ending { end, job, verdict, .. } = self;
         let ended = &end.ended;
-        if let Some(failed) = Occurrence::of_attempt(job, ended) {
-            batch.failures.add(failed, Some((end.attempt, end.job)));
+        if let Some(command) = &job.command {
+            let task = job.task_id.zip(job.task.as_deref());
+            batch.failures.add(Occurrence::of_attempt(task, command, ended), Some((end.attempt, end.job)));
         }
-        let data = json!({
-            "attempt": number,
-            "worker": worker,
-            "outcome": ended.outcome.word(),
-            "exitCode": ended.exit_code,
-            "signal": ended.signal,
-        });
+        let data = EventData::of("attempt", number)
+            .with("worker", worker)
+            .with("outcome", ended.outcome.word())
+            .with("exitCode", ended.exit_code)
+            .with("signal", &ended.signal);
         let is_running = job.state == JobState::Running;
         let output = ended.last_word.output.as_ref().filter(|_| is_running).map(text);
         let progress = ended.last_word.progress.as_ref().filter(|_| is_running);
@@ -296,13 +367,14 @@ impl Ending<'_> {
         }
         let state = verdict.state();
         assert!(lifecycle::may_follow(job.state, state), "{} may not go from RUNNING to {state:?}", job.id);
-        let extra = json!({"attempt": number, "message": verdict.failure().map(|failure| &failure.message)});
-        moved(batch, job, state, &end.actor, extra);
+        let message = verdict.failure().map(|failure| &failure.message);
+        let data = EventData::moved(job.state, state).with("attempt", number).with("message", message);
+        moved(batch, job, &end.actor, data);
         let run_at = if let Verdict::Retry(_, at) = verdict { *at } else { job.run_at };
         let counts = ended.outcome != AttemptOutcome::Interrupted;
         Some(args![
             job.id.0,
-            state.word(),
+            Value::Word(state.word()),
             verdict.failure().map(text),
             run_at.0,
             rank(run_at, job.priority),

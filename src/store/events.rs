@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::db::{Kind, Row, Rows, Sql, Tx};
+use super::db::{Kind, Row, Rows, Sql, Tx, Value};
 use super::fault::{Fault, Result};
 use super::ids::{Ids, Numbered};
-use super::jobs::text;
 use super::{Reader, page};
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -54,11 +53,12 @@ pub(super) async fn write(
     tx: &mut Tx,
     ids: &mut Ids,
     now: Timestamp,
-    events: &[(NewEvent, Option<IpAddr>)],
+    events: Vec<(NewEvent, Option<IpAddr>)>,
 ) -> Result<Vec<i64>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
+    let count = events.len();
     let (mut rows, mut seqs) = (Rows::default(), Vec::new());
     for (event, peer) in events {
         if tx.is_sqlite() {
@@ -66,13 +66,13 @@ pub(super) async fn write(
         }
         rows.push(args![
             seqs.last().copied(),
-            event.kind.word(),
-            &event.actor,
-            event.subject_id.as_deref(),
+            Value::Word(event.kind.word()),
+            event.actor,
+            event.subject_id,
             event.job_id.map(|id| id.0),
-            event.task_name.as_deref(),
-            event.queue_name.as_deref(),
-            text(&event.data),
+            event.task_name,
+            event.queue_name,
+            event.data.into_text(),
             peer.map(|peer| peer.to_string()),
         ]);
     }
@@ -85,7 +85,7 @@ pub(super) async fn write(
     let mut seqs = returned.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
     // No order of RETURNING is promised; the numbers rise in the order of the rows.
     seqs.sort_unstable();
-    if seqs.len() != events.len() {
+    if seqs.len() != count {
         return Err(Fault::bug("not every event was written"));
     }
     Ok(seqs)
@@ -201,11 +201,9 @@ impl Reader {
 
     fn event(&self, row: &Row) -> Result<Event> {
         let seq: i64 = row.get(0)?;
-        let kind: String = row.get(1)?;
-        let data: String = row.get(7)?;
         Ok(Event {
             cursor: EventCursor { epoch: self.epoch, seq },
-            kind: EventType::from_word(&kind)
+            kind: EventType::from_word(row.text(1)?)
                 .ok_or_else(|| Fault::unreadable("the kind of an event", seq))?,
             at: Timestamp(row.get(2)?),
             actor: row.get(3)?,
@@ -214,7 +212,8 @@ impl Reader {
             job_id: row.get::<Option<i64>>(5)?.map(JobId),
             task_name: row.get(6)?,
             data: Json(
-                serde_json::from_str(&data).map_err(|_| Fault::unreadable("the data of an event", seq))?,
+                serde_json::from_str(row.text(7)?)
+                    .map_err(|_| Fault::unreadable("the data of an event", seq))?,
             ),
         })
     }

@@ -2,15 +2,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
 use super::db::{Kind, Sql};
 use super::fault::Result;
+use super::page;
 use super::writer::Batch;
-use super::{Reader, page};
 use crate::args;
-use crate::base::clock::Timestamp;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::JobId;
 use crate::domain::job::JobState;
 
@@ -41,14 +38,6 @@ const EXPIRE: Sql = Sql::both(
     &[Kind::Text, Kind::Int],
 );
 
-const NEXT: Sql = Sql::both(
-    "SELECT start_by_us FROM jobs
-     WHERE start_by_us IS NOT NULL AND started_at_us IS NULL AND state IN ('SCHEDULED', 'QUEUED')
-     ORDER BY start_by_us, id
-     LIMIT 1",
-    &[],
-);
-
 /// Ends the jobs that were to be started by now, at most `limit`.
 pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
     let now = batch.now.0;
@@ -66,7 +55,8 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         }
         let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
         batch.touched_keys.extend(row.get::<Option<String>>(4)?);
-        batch.count(&queue, JobState::from_word(&word).unwrap_or(JobState::Queued), -1);
+        let from = JobState::from_word(&word).unwrap_or(JobState::Queued);
+        batch.count(&queue, from, -1);
         batch.count(&queue, JobState::Expired, 1);
         batch.ends.add(JobId(id));
         batch.emit(NewEvent {
@@ -76,18 +66,11 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
             job_id: Some(JobId(id)),
             task_name: row.get(3)?,
             queue_name: Some(queue),
-            data: json!({"from": word, "to": "EXPIRED", "reason": REASON}),
+            data: EventData::moved(from, JobState::Expired).with("reason", REASON),
         });
     }
     Ok(())
 }
 
-impl Reader {
-    /// When the next waiting job expires.
-    pub async fn next_expiry(&self) -> Result<Option<Timestamp>> {
-        self.db.optional(&NEXT, &[]).await?.map(|row| row.get(0).map(Timestamp)).transpose()
-    }
-}
-
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LATE, &EXPIRE, &NEXT];
+pub(super) const STATEMENTS: &[&Sql] = &[&LATE, &EXPIRE];

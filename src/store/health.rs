@@ -1,10 +1,8 @@
 //! Owns what the store keeps of the daemon's own health: that a part failed or recovered, in the feed, and each failure
 //! in its incident.
 
-use serde_json::json;
-
 use super::writer::{Batch, Change, Outcome};
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::health::HealthStatus;
 use crate::domain::incident::Occurrence;
 
@@ -33,7 +31,9 @@ impl Change for HealthChange {
             job_id: None,
             task_name: None,
             queue_name: None,
-            data: json!({"subsystem": self.name, "status": self.status.word(), "message": self.message}),
+            data: EventData::of("subsystem", &self.name)
+                .with("status", self.status.word())
+                .with("message", &self.message),
         });
         Ok(())
     }

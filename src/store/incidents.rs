@@ -90,7 +90,7 @@ pub(super) fn news_event(incident: &Incident, news: IncidentNews, actor: &str) -
         job_id: None,
         task_name: incident.task_name.clone(),
         queue_name: None,
-        data,
+        data: data.into(),
     }
 }
 

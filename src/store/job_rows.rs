@@ -1,8 +1,6 @@
 //! Owns the row of a new job: what it says of the job, and what the batch keeps of it until it is written.
 
-use serde_json::json;
-
-use super::db::{Kind, Sql};
+use super::db::{Kind, Sql, Value};
 use super::dependencies::Waits;
 use super::jobs::{remember_key, text};
 use super::writer::Batch;
@@ -10,7 +8,7 @@ use super::{job_traces, keys};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::JobId;
 use crate::domain::job::{DependencyFailure, JobState, rank};
 use crate::domain::new_job::NewJob;
@@ -67,7 +65,7 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
     let task = job.task.as_ref();
     batch.pending.jobs.push(args![
         id.0,
-        state.word(),
+        Value::Word(state.word()),
         task.map(|task| task.id.0),
         task.map(|task| task.name.as_str()),
         task.map(|task| task.revision),
@@ -77,7 +75,7 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
         job.priority,
         rank(run_at, job.priority),
         text(&job.labels),
-        job.origin.word(),
+        Value::Word(job.origin.word()),
         &job.requested_by,
         text(&job.retry_policy),
         job.timeout.map(Span::millis),
@@ -124,9 +122,10 @@ pub(super) fn push(batch: &mut Batch<'_>, id: JobId, job: &NewJob, waits: &Waits
 
 /// States that the job was made.
 fn tell(batch: &mut Batch<'_>, id: JobId, job: &NewJob, (state, run_at): (JobState, Timestamp)) {
-    let mut data = json!({"state": state.word(), "queue": job.queue_name, "runAt": run_at.to_string()});
+    let mut data =
+        EventData::of("state", state.word()).with("queue", &job.queue_name).with("runAt", run_at.to_string());
     if let Some(reason) = &job.reason {
-        data["reason"] = json!(reason);
+        data = data.with("reason", reason);
     }
     batch.emit(NewEvent {
         kind: EventType::JobCreated,

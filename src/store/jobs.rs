@@ -57,29 +57,29 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let id: i64 = row.get(0)?;
     let bad = |what: &str| Fault::unreadable(what, JobId(id));
     let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
-    let failure: Option<String> = row.get(15)?;
-    let progress: Option<String> = row.get(28)?;
-    let parameters: Option<String> = row.get(29)?;
-    let limit_key: Option<String> = row.get(32)?;
-    let on_dependency_failure: Option<String> = row.get(34)?;
-    let runs_on: Option<String> = row.get(37)?;
+    let failure = row.optional_text(15)?;
+    let progress = row.optional_text(28)?;
+    let parameters = row.optional_text(29)?;
+    let limit_key = row.optional_text(32)?;
+    let on_dependency_failure = row.optional_text(34)?;
+    let runs_on = row.optional_text(37)?;
     Ok(Job {
         id: JobId(id),
-        state: JobState::from_word(&row.get::<String>(1)?).ok_or_else(|| bad("the state"))?,
+        state: JobState::from_word(row.text(1)?).ok_or_else(|| bad("the state"))?,
         task_id: row.get::<Option<i64>>(2)?.map(TaskId),
         task_name: row.get(3)?,
         task_revision: row.get::<Option<i64>>(4)?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)),
-        command: json(&row.get::<String>(5)?).ok_or_else(|| bad("the command"))?,
+        command: json(row.text(5)?).ok_or_else(|| bad("the command"))?,
         queue_name: row.get(6)?,
         priority: int(7)?,
-        labels: json(&row.get::<String>(8)?).ok_or_else(|| bad("the labels"))?,
-        origin: JobOrigin::from_word(&row.get::<String>(9)?).ok_or_else(|| bad("the origin"))?,
+        labels: json(row.text(8)?).ok_or_else(|| bad("the labels"))?,
+        origin: JobOrigin::from_word(row.text(9)?).ok_or_else(|| bad("the origin"))?,
         requested_by: row.get(10)?,
-        retry_policy: json(&row.get::<String>(11)?).ok_or_else(|| bad("the retry policy"))?,
+        retry_policy: json(row.text(11)?).ok_or_else(|| bad("the retry policy"))?,
         timeout: row.get::<Option<i64>>(12)?.map(Span::from_millis),
         kill_grace: Span::from_millis(row.get(13)?),
         is_restartable: row.get::<i64>(14)? == 1,
-        failure: failure.map(|text| json(&text).ok_or_else(|| bad("the failure"))).transpose()?,
+        failure: failure.map(|text| json(text).ok_or_else(|| bad("the failure"))).transpose()?,
         retry_of: row.get::<Option<i64>>(16)?.map(JobId),
         schedule_id: row.get::<Option<i64>>(17)?.map(ScheduleId),
         created_at: Timestamp(row.get(18)?),
@@ -92,19 +92,19 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         unique_key: row.get(27)?,
         start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
         idle_timeout: row.get::<Option<i64>>(26)?.map(Span::from_millis),
-        progress: progress.map(|text| json(&text).ok_or_else(|| bad("the progress"))).transpose()?,
-        parameters: parameters.map(|text| json(&text).ok_or_else(|| bad("the parameters"))).transpose()?,
+        progress: progress.map(|text| json(text).ok_or_else(|| bad("the progress"))).transpose()?,
+        parameters: parameters.map(|text| json(text).ok_or_else(|| bad("the parameters"))).transpose()?,
         token_id: row.get::<Option<i64>>(30)?.map(TokenId),
         held_by: row.get(31)?,
         limit_key: limit_key
-            .map(|text| LimitKey::parse(&text).ok_or_else(|| bad("the concurrency key")))
+            .map(|text| LimitKey::parse(text).ok_or_else(|| bad("the concurrency key")))
             .transpose()?,
         gated_at: row.get::<Option<i64>>(33)?.map(Timestamp),
-        on_dependency_failure: on_dependency_failure.as_deref().and_then(DependencyFailure::from_word),
+        on_dependency_failure: on_dependency_failure.and_then(DependencyFailure::from_word),
         merges_output: row.get::<i64>(35)? == 1,
         timeout_max: row.get::<Option<i64>>(36)?.map(Span::from_millis),
         runs_on: runs_on
-            .map(|text| placement::labels_of(&text).ok_or_else(|| bad("the labels of its worker")))
+            .map(|text| placement::labels_of(text).ok_or_else(|| bad("the labels of its worker")))
             .transpose()?
             .unwrap_or_default(),
         event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
@@ -201,15 +201,17 @@ pub(super) async fn write_pending(batch: &mut Batch<'_>) -> Result<()> {
 pub(super) async fn write_counts(
     tx: &mut Tx,
     known: &mut Known,
-    counts: &BTreeMap<(String, JobState), i64>,
+    counts: &BTreeMap<String, BTreeMap<JobState, i64>>,
 ) -> Result<()> {
     let (mut rows, mut new) = <(Rows, Rows)>::default();
-    for (place, by) in counts.iter().filter(|(_, by)| **by != 0) {
-        let (queue, state) = place;
-        rows.push(args![queue, state.word(), *by]);
-        if !known.has_count(place) {
-            new.push(args![queue, state.word()]);
-            known.see_count(place.clone());
+    for (queue, states) in counts {
+        for (state, by) in states.iter().filter(|(_, by)| **by != 0) {
+            rows.push(args![queue, state.word(), *by]);
+            let place = (queue.clone(), *state);
+            if !known.has_count(&place) {
+                new.push(args![queue, state.word()]);
+                known.see_count(place);
+            }
         }
     }
     if !new.is_empty() {

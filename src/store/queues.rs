@@ -11,7 +11,7 @@ use super::{Reader, keys};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::QueueId;
 use crate::domain::queue::{Queue, RateLimit};
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -144,11 +144,7 @@ impl Change for ChangeQueue {
             job_id: None,
             task_name: None,
             queue_name: Some(self.name.clone()),
-            data: {
-                let mut data = data;
-                data["queue"] = json!(self.name);
-                data
-            },
+            data: EventData::of("queue", &self.name).with_all(data),
         });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Owns what running jobs report: progress and structured output, written under the attempt that said it. What it says
 //! last goes with its end (`ends`). A report of an attempt that has ended changes nothing.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Reader;
 use super::db::{Kind, Row, Sql};
@@ -10,7 +10,7 @@ use super::jobs::text;
 use super::page;
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::{AttemptId, JobId};
 use crate::domain::report::Progress;
 use crate::domain::scalars::Json;
@@ -84,20 +84,18 @@ impl Change for ReportOutput {
 }
 
 /// What the event of a progress says.
-pub(super) fn progress_data(attempt: i64, progress: &Progress) -> Value {
-    json!({
-        "attempt": attempt,
-        "fraction": progress.fraction,
-        "done": progress.done,
-        "total": progress.total,
-        "unit": progress.unit,
-        "status": progress.status,
-    })
+pub(super) fn progress_data(attempt: i64, progress: &Progress) -> EventData {
+    EventData::of("attempt", attempt)
+        .with("fraction", progress.fraction)
+        .with("done", progress.done)
+        .with("total", progress.total)
+        .with("unit", &progress.unit)
+        .with("status", &progress.status)
 }
 
 /// What the event of an output says.
-pub(super) fn output_data(attempt: i64, output: &str) -> Value {
-    json!({ "attempt": attempt, "bytes": output.len() })
+pub(super) fn output_data(attempt: i64, output: &str) -> EventData {
+    EventData::of("attempt", attempt).with("bytes", output.len())
 }
 
 impl Reporting {
@@ -107,7 +105,7 @@ impl Reporting {
         sql: &Sql,
         report: String,
         kind: EventType,
-        data: Value,
+        data: EventData,
     ) -> Result<bool> {
         let Some(row) = batch.tx.optional(sql, &args![self.job.0, self.attempt.0, report]).await? else {
             return Ok(false);

@@ -81,7 +81,7 @@ pub(super) fn changed(id: ScheduleId, actor: &str, kind: EventType, data: serde_
         job_id: None,
         task_name: None,
         queue_name: None,
-        data,
+        data: data.into(),
     }
 }
 
@@ -352,7 +352,8 @@ const DUE: Sql = Sql::both(
 );
 
 const NEXT: Sql = Sql::both(
-    "SELECT min(CASE WHEN paused_until_us < next_due_us THEN paused_until_us ELSE next_due_us END) FROM schedules",
+    "SELECT min(CASE WHEN next_due_us IS NULL OR paused_until_us < next_due_us THEN paused_until_us ELSE next_due_us END)
+     FROM schedules",
     &[],
 );
 

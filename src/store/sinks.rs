@@ -11,7 +11,7 @@ use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::settings::sinks::SinkKind;
-use crate::domain::event::{EventCursor, EventType, NewEvent};
+use crate::domain::event::{EventCursor, EventData, EventType, NewEvent};
 use crate::domain::id::WorkerId;
 use crate::domain::limits::DEAD_LETTERS_MAX;
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -261,7 +261,7 @@ impl Change for ChangeLetters {
             job_id: None,
             task_name: None,
             queue_name: None,
-            data: json!({"sink": self.sink, "action": word, "count": count}),
+            data: EventData::of("sink", &self.sink).with("action", word).with("count", count),
         });
         Ok(())
     }

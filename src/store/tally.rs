@@ -5,29 +5,42 @@ use std::collections::BTreeMap;
 
 use crate::base::metrics::Metrics;
 use crate::domain::event::{EventType, NewEvent};
-use crate::domain::job::JobState;
 
-/// Counts the events of one commit.
-pub(super) fn count<'a>(metrics: &Metrics, events: impl Iterator<Item = &'a NewEvent>) {
-    // By queue, and the final state; without one it was made.
-    let mut counts: BTreeMap<(&str, Option<&'static str>), u64> = BTreeMap::new();
-    for event in events {
-        let Some(queue) = event.queue_name.as_deref() else { continue };
-        match event.kind {
-            EventType::JobCreated => *counts.entry((queue, None)).or_default() += 1,
+/// What the events of one commit add, by the final state, without one for what was made, and by queue.
+#[derive(Debug, Default)]
+pub(super) struct Tally(BTreeMap<Option<&'static str>, BTreeMap<String, u64>>);
+
+impl Tally {
+    /// Counts an event.
+    pub(super) fn add(&mut self, event: &NewEvent) {
+        let Some(queue) = event.queue_name.as_deref() else { return };
+        let state = match event.kind {
+            EventType::JobCreated => None,
             EventType::JobStateChanged => {
-                let to = event.data.get("to").and_then(|to| to.as_str()).and_then(JobState::from_word);
-                if let Some(state) = to.filter(|state| state.is_final()) {
-                    *counts.entry((queue, Some(state.word()))).or_default() += 1;
+                let to = event.data.moved_to().expect("a change of state says where to");
+                if !to.is_final() {
+                    return;
                 }
+                Some(to.word())
             }
-            _ => {}
+            _ => return,
+        };
+        let counts = self.0.entry(state).or_default();
+        match counts.get_mut(queue) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(queue.to_owned(), 1)),
         }
     }
-    for ((queue, state), count) in counts {
-        match state {
-            None => metrics.enqueued(queue, count),
-            Some(state) => metrics.finished(queue, state, count),
+
+    /// Adds it to the daemon's numbers, when the commit is done.
+    pub(super) fn tell(&self, metrics: &Metrics) {
+        for (state, counts) in &self.0 {
+            for (queue, count) in counts {
+                match state {
+                    None => metrics.enqueued(queue, *count),
+                    Some(state) => metrics.finished(queue, state, *count),
+                }
+            }
         }
     }
 }

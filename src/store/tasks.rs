@@ -163,7 +163,7 @@ fn changed(id: TaskId, name: &str, actor: &str, data: serde_json::Value) -> NewE
         job_id: None,
         task_name: Some(name.to_owned()),
         queue_name: None,
-        data,
+        data: data.into(),
     }
 }
 

@@ -168,7 +168,7 @@ fn changed(id: TokenId, actor: &str, data: Value) -> NewEvent {
         job_id: None,
         task_name: None,
         queue_name: None,
-        data,
+        data: data.into(),
     }
 }
 

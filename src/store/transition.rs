@@ -10,7 +10,8 @@ use super::{keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::concurrency::LimitKey;
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState, rank};
 use crate::domain::lifecycle;
@@ -127,36 +128,67 @@ pub(super) async fn move_job(
     if changed == 0 {
         return Ok(false);
     }
-    moved(batch, job, next.state, actor, extra);
+    moved(batch, job, actor, EventData::moved(job.state, next.state).with_all(extra));
     Ok(true)
 }
 
-/// Keeps count of a job that goes to another state, and tells of it.
-pub(super) fn moved(batch: &mut Batch<'_>, job: &Job, to: JobState, actor: &str, extra: Value) {
-    keys::touch(batch, job.limit_key.as_ref());
+/// What counts and events say of a job, as it stands before a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) id: JobId,
+    pub(super) state: JobState,
+    pub(super) queue: &'a str,
+    pub(super) task: Option<&'a str>,
+    pub(super) limit_key: Option<&'a LimitKey>,
+}
+
+impl<'a> From<&'a Job> for Named<'a> {
+    fn from(job: &'a Job) -> Named<'a> {
+        Named {
+            id: job.id,
+            state: job.state,
+            queue: &job.queue_name,
+            task: job.task_name.as_deref(),
+            limit_key: job.limit_key.as_ref(),
+        }
+    }
+}
+
+/// Keeps count of a job that goes where the event says, and tells of it.
+pub(super) fn moved<'a>(batch: &mut Batch<'_>, job: impl Into<Named<'a>>, actor: &str, data: EventData) {
+    let job = job.into();
+    let to = data.moved_to().expect("it says where the job goes");
+    keys::touch(batch, job.limit_key);
     if to.is_final() {
         batch.ends.add(job.id);
     }
-    batch.count(&job.queue_name, job.state, -1);
-    batch.count(&job.queue_name, to, 1);
-    let mut data = json!({"from": job.state.word(), "to": to.word()});
-    if let (Value::Object(data), Value::Object(extra)) = (&mut data, extra) {
-        data.extend(extra);
-    }
+    batch.count(job.queue, job.state, -1);
+    batch.count(job.queue, to, 1);
     batch.emit(job_event(EventType::JobStateChanged, job, actor, data));
 }
 
 /// An event about a job.
-pub(super) fn job_event(kind: EventType, job: &Job, actor: &str, data: Value) -> NewEvent {
+pub(super) fn job_event<'a>(
+    kind: EventType,
+    job: impl Into<Named<'a>>,
+    actor: &str,
+    data: EventData,
+) -> NewEvent {
+    let job = job.into();
     NewEvent {
         kind,
         actor: actor.to_owned(),
         subject_id: Some(job.id.to_string()),
         job_id: Some(job.id),
-        task_name: job.task_name.clone(),
-        queue_name: Some(job.queue_name.clone()),
+        task_name: job.task.map(str::to_owned),
+        queue_name: Some(job.queue.to_owned()),
         data,
     }
+}
+
+/// What the event says of a running job that somebody asked to stop.
+pub(super) fn stop_requested(reason: Option<&str>) -> EventData {
+    EventData::moved(JobState::Running, JobState::Running).with("stopRequested", true).with("reason", reason)
 }
 
 /// A job that goes to another state together with others.
@@ -195,10 +227,6 @@ pub(super) async fn move_many(
         }
         batch.count(&one.queue, one.from, -1);
         batch.count(&one.queue, to, 1);
-        let mut data = json!({"from": one.from.word(), "to": to.word()});
-        if let (Value::Object(data), Value::Object(extra)) = (&mut data, one.extra) {
-            data.extend(extra);
-        }
         batch.emit(NewEvent {
             kind: EventType::JobStateChanged,
             actor: actor.to_owned(),
@@ -206,7 +234,7 @@ pub(super) async fn move_many(
             job_id: Some(one.id),
             task_name: one.task,
             queue_name: Some(one.queue),
-            data,
+            data: EventData::moved(one.from, to).with_all(one.extra),
         });
     }
     Ok(())
@@ -257,8 +285,7 @@ impl Change for Cancel {
             if asked > 0 {
                 // Another worker may run it.
                 batch.calls_others = true;
-                let data =
-                    json!({"from": "RUNNING", "to": "RUNNING", "stopRequested": true, "reason": self.reason});
+                let data = stop_requested(self.reason.as_deref());
                 batch.emit(job_event(EventType::JobStateChanged, &job, &self.actor, data));
             }
             return Ok(Cancelled::Asked);
@@ -321,7 +348,7 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
             job_id: Some(JobId(id)),
             task_name: row.get(3)?,
             queue_name: Some(queue),
-            data: json!({"from": word, "to": "QUEUED"}),
+            data: EventData::moved(from, JobState::Queued),
         });
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::writer::{Batch, Change, Outcome};
 use super::{keys, queues};
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::domain::event::EventType;
+use crate::domain::event::{EventData, EventType};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState, rank};
 use crate::domain::rejection::{Rejection, UserErrorCode};
@@ -145,8 +145,7 @@ impl Update {
         assert!(rows == 1, "{} was locked as {} and is not", job.id, job.state.word());
         batch.count(&job.queue_name, job.state, -1);
         batch.count(&next.queue_name, next.state, 1);
-        let (from, to) = (job.state.word(), next.state.word());
-        let data = json!({"from": from, "to": to, "by": self.actor, "changes": changes});
+        let data = EventData::moved(job.state, next.state).with("by", &self.actor).with("changes", changes);
         batch.emit(job_event(EventType::JobStateChanged, next, &self.actor, data));
         Ok(())
     }

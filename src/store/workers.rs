@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
@@ -14,7 +12,7 @@ use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
-use crate::domain::event::{EventType, NewEvent};
+use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::WorkerId;
 use crate::domain::job::Label;
 use crate::domain::worker::Worker;
@@ -71,7 +69,7 @@ fn changed(id: WorkerId, name: &str, status: &str) -> NewEvent {
         job_id: None,
         task_name: None,
         queue_name: None,
-        data: json!({"name": name, "status": status}),
+        data: EventData::of("name", name).with("status", status),
     }
 }
 

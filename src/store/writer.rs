@@ -26,7 +26,7 @@ use super::incident_counts::{self, Failures};
 use super::jobs::PendingRows;
 use super::known::Known;
 use super::offer::{Desk, Worker};
-use super::tally;
+use super::tally::Tally;
 use crate::args;
 use crate::base::asker::{Asker, asker};
 use crate::base::clock::Timestamp;
@@ -114,7 +114,7 @@ pub struct Batch<'a> {
     asker: Option<Arc<Asker>>,
     metrics: &'a Metrics,
     /// In order: several daemons lock the rows of counts in the same one.
-    counts: BTreeMap<(String, JobState), i64>,
+    counts: BTreeMap<String, BTreeMap<JobState, i64>>,
     /// Keys of which a job came, went or moved: before the commit it is seen who of them may run.
     pub(super) touched_keys: BTreeSet<String>,
     /// Rows of new jobs, written together at the end or before a change that must see them.
@@ -183,7 +183,11 @@ impl<'a> Batch<'a> {
     pub fn count(&mut self, queue: &str, state: JobState, by: i64) {
         self.has_work |= state == JobState::Queued && by > 0;
         self.needs_look |= matches!(state, JobState::Scheduled | JobState::Retrying) && by > 0;
-        *self.counts.entry((queue.to_owned(), state)).or_default() += by;
+        if let Some(states) = self.counts.get_mut(queue) {
+            *states.entry(state).or_default() += by;
+        } else {
+            self.counts.insert(queue.to_owned(), BTreeMap::from([(state, by)]));
+        }
     }
 
     /// Commits; gives the numbers of the events, and who must look for himself.
@@ -194,12 +198,14 @@ impl<'a> Batch<'a> {
         super::keys::settle(&mut self).await?;
         incident_counts::settle(&mut self).await?;
         super::jobs::write_counts(&mut self.tx, self.known, &self.counts).await?;
-        let seqs = events::write(&mut self.tx, self.ids, self.now, &self.events).await?;
+        let mut tally = Tally::default();
+        self.events.iter().for_each(|(event, _)| tally.add(event));
+        let seqs = events::write(&mut self.tx, self.ids, self.now, self.events).await?;
         assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
         points::reach("writer.before_commit");
         self.tx.commit().await?;
-        tally::count(self.metrics, self.events.iter().map(|(event, _)| event));
+        tally.tell(self.metrics);
         points::reach("writer.committed");
         Ok((seqs, Looks { here: self.needs_look, elsewhere: self.calls_others }))
     }

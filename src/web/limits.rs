@@ -114,8 +114,10 @@ pub const EVENT_ID_BYTES_MAX: usize = 512;
 pub const OPERATION_ID_BYTES_MAX: usize = 128;
 /// Messages that wait for a WebSocket's writer; a stream is not pulled while it is full.
 pub const OUTGOING_MAX: usize = 64;
-/// Bytes of a WebSocket's read and write buffers.
-pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes of a WebSocket's read buffer, which each has from its beginning: what a client says is mostly short.
+pub const SOCKET_READ_BYTES: usize = 2 * 1024;
+/// Bytes that a WebSocket gathers before it writes.
+pub const SOCKET_WRITE_BYTES: usize = 4 * 1024;
 /// Bytes that the kernel may hold for a peer that does not read.
 pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Bytes of a request's head.

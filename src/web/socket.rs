@@ -23,7 +23,9 @@ use super::accept::{Peer, Place};
 use super::errors::{Answer, Code, Refusal};
 use super::execute::{Caller, Door, Taken};
 use super::guard::{bearer_of, traceparent_of};
-use super::limits::{CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_BUFFER_BYTES};
+use super::limits::{
+    CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_READ_BYTES, SOCKET_WRITE_BYTES,
+};
 use super::operation::{Outgoing, Running, error_frame, start, take_part};
 use super::request::Parameters;
 use super::topics::Opened;
@@ -70,8 +72,8 @@ pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result
         // Somewhat over the bound, so that a message just over it is read whole and closed in an orderly way.
         .max_message_size(most * 2)
         .max_frame_size(most * 2)
-        .read_buffer_size(SOCKET_BUFFER_BYTES)
-        .write_buffer_size(SOCKET_BUFFER_BYTES);
+        .read_buffer_size(SOCKET_READ_BYTES)
+        .write_buffer_size(SOCKET_WRITE_BYTES);
     let speaks_ours = upgrade.selected_protocol().is_some();
     let connections = door.connections.clone();
     Ok(upgrade.on_upgrade(move |socket| {

@@ -85,17 +85,32 @@ impl<T: Column> Column for Option<T> {
 
 /// The value at a position of a row.
 pub(super) fn read<T: Column>(cells: &[Cell], at: usize) -> Result<T> {
-    let cell = cells.get(at).ok_or_else(|| Fault::bug(format!("a row has no column {at}")))?;
-    T::of(cell).ok_or_else(|| {
-        let kind = match cell {
-            Cell::Null => "null",
-            Cell::Int(_) => "an integer",
-            Cell::Float(_) => "a double",
-            Cell::Text(_) => "a text",
-            Cell::Bytes(_) => "bytes",
-        };
-        Fault::bug(format!("column {at} is {kind}, which cannot be read as {}", std::any::type_name::<T>()))
-    })
+    let cell = cell(cells, at)?;
+    T::of(cell).ok_or_else(|| unreadable::<T>(cell, at))
+}
+
+/// The text at a position of a row, if there is one.
+pub(super) fn text(cells: &[Cell], at: usize) -> Result<Option<&str>> {
+    match cell(cells, at)? {
+        Cell::Null => Ok(None),
+        Cell::Text(text) => Ok(Some(text)),
+        other => Err(unreadable::<&str>(other, at)),
+    }
+}
+
+fn cell(cells: &[Cell], at: usize) -> Result<&Cell> {
+    cells.get(at).ok_or_else(|| Fault::bug(format!("a row has no column {at}")))
+}
+
+fn unreadable<T>(cell: &Cell, at: usize) -> Fault {
+    let kind = match cell {
+        Cell::Null => "null",
+        Cell::Int(_) => "an integer",
+        Cell::Float(_) => "a double",
+        Cell::Text(_) => "a text",
+        Cell::Bytes(_) => "bytes",
+    };
+    Fault::bug(format!("column {at} is {kind}, which cannot be read as {}", std::any::type_name::<T>()))
 }
 
 /// Runs a statement and gives all its rows.
@@ -113,9 +128,11 @@ fn collect(statement: &mut Statement<'_>, answer: &mut Vec<Row>) -> Result<()> {
     while let Some(row) = rows.next()? {
         // Asked of each row: after a migration the first step may have prepared the statement anew.
         let width = row.as_ref().column_count();
-        let cells: std::result::Result<Box<[Cell]>, rusqlite::Error> =
-            (0..width).map(|at| row.get_ref(at).map(Cell::from)).collect();
-        answer.push(Row::Sqlite(cells?));
+        let mut cells = Vec::with_capacity(width);
+        for at in 0..width {
+            cells.push(Cell::from(row.get_ref(at)?));
+        }
+        answer.push(Row::Sqlite(cells.into_boxed_slice()));
     }
     Ok(())
 }
@@ -164,6 +181,7 @@ fn bind_one(statement: &mut Statement<'_>, at: usize, value: Option<&Value>) -> 
         Some(Value::Int(Some(number))) => statement.raw_bind_parameter(at, number),
         Some(Value::Float(Some(number))) => statement.raw_bind_parameter(at, number),
         Some(Value::Text(Some(text))) => statement.raw_bind_parameter(at, text),
+        Some(Value::Word(word)) => statement.raw_bind_parameter(at, word),
         Some(Value::Bytes(Some(bytes))) => statement.raw_bind_parameter(at, bytes),
         Some(_) => statement.raw_bind_parameter(at, Null),
         None => return Err(undeclared()),

@@ -58,6 +58,7 @@ impl Given {
                     Value::Int(number) => serde_json::to_writer(&mut list, number),
                     Value::Float(number) => serde_json::to_writer(&mut list, number),
                     Value::Text(text) => serde_json::to_writer(&mut list, text),
+                    Value::Word(word) => serde_json::to_writer(&mut list, word),
                     Value::Bytes(_) => return Err(Fault::bug("a list of rows holds no bytes")),
                 };
                 written.map_err(|error| Fault::bug(error.to_string()))?;

@@ -32,7 +32,7 @@ impl Change for Facts {
                 job_id: None,
                 task_name: Some("nightly".to_owned()),
                 queue_name: None,
-                data: data.clone(),
+                data: data.clone().into(),
             });
         }
         Ok(())

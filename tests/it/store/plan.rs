@@ -57,7 +57,11 @@ async fn assert_plans(stage: &Stage) {
         ("keys::BEST", vec!["PARTITION BY jobs.limit_key"], vec!["jobs_keyed"]),
         ("keys::OPEN", vec!["SELECT id, limit_key FROM jobs"], vec!["jobs_key_open"]),
         ("blockers::WAITING", vec!["AS before"], vec!["jobs_queued"]),
-        ("claim::NEXT_DUE", vec!["SELECT run_at_us FROM jobs"], vec!["jobs_waiting"]),
+        (
+            "claim::NEXT",
+            vec!["SELECT (SELECT run_at_us FROM jobs", "SELECT start_by_us"],
+            vec!["jobs_waiting", "jobs_start_by"],
+        ),
         ("claim::STOPS", vec!["stop_requested_at_us IS NOT NULL", "worker_id = $1"], vec!["jobs_running"]),
         (
             "transition::DUE",
@@ -202,7 +206,7 @@ fn what_is_named_by_number_is_found_by_number_on_postgresql() {
         let mut connection = PgConnection::connect(url).await.expect("the server gives a connection");
         connection.execute(LATE_STATISTICS).await.expect("rows can be written");
         for (at, (parts, key)) in [
-            (vec!["UPDATE jobs", "worker_id = $2, attempt_count"], "jobs_pkey"),
+            (vec!["UPDATE jobs", "worker_id = $3, attempt_count"], "jobs_pkey"),
             (vec!["UPDATE jobs", "worker_id = NULL, held_by = NULL, progress"], "jobs_pkey"),
             (vec!["UPDATE attempts\n     SET outcome"], "attempts_pkey"),
             (vec!["UPDATE jobs SET gated_at_us = $2"], "jobs_pkey"),
