@@ -420,6 +420,11 @@ fn failed_commit(fault: Fault) -> Fault {
     }
 }
 
+/// A commit is done, and its answer may be lost: where the tests make it so.
+fn answer_comes() -> Result<()> {
+    points::pass("db.answer").map_err(|why| Fault::new(FaultKind::Io, why).unsure())
+}
+
 fn refuse_failed(failed: bool) -> Result<()> {
     if failed {
         return Err(spoiled());

@@ -236,6 +236,7 @@ impl PostgresTransaction {
         answered(sqlx::raw_sql("COMMIT").execute(&mut self.used.connection))
             .await
             .map_err(super::failed_commit)?;
+        super::answer_comes()?;
         Ok(self.used)
     }
 

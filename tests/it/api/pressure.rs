@@ -16,7 +16,7 @@ use crate::api::wire::{exchange, request};
 use crate::support::daemon::{Daemon, FINAL_STATES, send, string};
 use crate::support::database::execute;
 use crate::support::length::sized;
-use crate::support::postgres::is_on_postgres;
+use crate::support::postgres::skips_on_postgres;
 use crate::support::wait::{PATIENCE, now, span, until};
 
 /// How much the daemon's memory may grow, its peak included.
@@ -93,8 +93,7 @@ fn search(daemon: &Daemon) -> String {
 
 #[test]
 fn searches_without_end_hold_up_neither_the_writer_nor_the_starts_of_jobs() {
-    if is_on_postgres() {
-        println!("skipped on PostgreSQL: it fills the SQLite file, whose few readers it is about");
+    if skips_on_postgres("it fills the SQLite file, whose few readers it is about") {
         return;
     }
     let mut daemon = Daemon::start();

@@ -17,20 +17,25 @@ use crate::support::history::{Event, Follower, Witness, faults, newest_cursor, r
 use crate::support::ledger::{MARK, Trial, check_starts, open_count};
 use crate::support::length::sized;
 use crate::support::load::Load;
+use crate::support::postgres::is_on_postgres;
 use crate::support::program::pids_with;
 use crate::support::wait::{PATIENCE, now, span, until};
 
+/// The short form on PostgreSQL is a quarter of that on a file, which ran before.
+fn sized_for_engine(short: usize, long: usize) -> usize {
+    sized(if is_on_postgres() { short / 4 } else { short }, long)
+}
 /// How often the daemon is killed.
 fn kills() -> usize {
-    sized(200, 1_000)
+    sized_for_engine(200, 1_000)
 }
 /// Jobs that are enqueued in batches and cancelled in bulk, beside those that run.
 fn batched() -> usize {
-    sized(12_000, 60_000)
+    sized_for_engine(12_000, 60_000)
 }
 /// How many jobs must be acknowledged at the end.
 fn acknowledged_min() -> usize {
-    sized(10_000, 50_000)
+    sized_for_engine(10_000, 50_000)
 }
 /// The label of the jobs that must run to their end.
 const SURVIVORS: &str = "survivors";

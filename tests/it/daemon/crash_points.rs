@@ -60,8 +60,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("upgrade.copied", "needs a store of an earlier version: daemon::upgrade"),
 ];
 
-/// The same over PostgreSQL only, and over a file only.
-const OVER_POSTGRES: &[(&str, &str)] = &[("db.answer", "belongs to the file")];
+/// The same over PostgreSQL alone, and over a file alone.
+const OVER_POSTGRES: &[(&str, &str)] = &[("start.state_opened", "belongs to the file")];
 const OVER_A_FILE: &[(&str, &str)] = &[
     ("lease.tick", "needs a store that workers share: this walk over PostgreSQL"),
     ("others.tick", "needs a store that workers share: this walk over PostgreSQL"),

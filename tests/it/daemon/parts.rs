@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::support::daemon::{Daemon, send, string};
 use crate::support::history::{Follower, faults, newest_cursor, read_all};
 use crate::support::length::{is_long, sized};
+use crate::support::postgres::skips_on_postgres;
 use crate::support::wait::{PATIENCE, now, span, until};
 
 /// The points at which a part is made to panic whenever the test says so, each with the part's health row.
@@ -239,6 +240,9 @@ fn done(traps: &TempDir) -> String {
 
 #[test]
 fn what_happened_to_the_store_is_in_the_feed_when_it_is_back() {
+    if skips_on_postgres("it locks the SQLite file") {
+        return;
+    }
     let daemon = Daemon::start();
     let cursor = newest_cursor(&daemon);
     let file = format!("sqlite://{}", daemon.data().join("beadle.db").display());

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::faults::{ForeignLock, Told, ask, status, until_back, until_down};
 use crate::support::daemon::{Daemon, Ended, string};
+use crate::support::postgres::skips_on_postgres;
 use crate::support::program::{pids_with, program};
 use crate::support::sse::{End, Sse};
 use crate::support::wait::{PATIENCE, now, until};
@@ -102,6 +103,9 @@ fn a_stop_waits_for_what_runs_and_starts_nothing_more() {
 
 #[test]
 fn stores_that_fail_during_the_drain_come_back_during_the_drain() {
+    if skips_on_postgres("it locks the SQLite files") {
+        return;
+    }
     let mut daemon = Daemon::start_with(&["--drain-timeout", "2m"]);
     let gated = Gated::enqueue(&daemon, 0);
     let _follow = gated.follow_until_started(&daemon);

@@ -198,7 +198,7 @@ pub fn starts_after_cancel(events: &[Event], cancelled: &[(String, String)]) -> 
     found
 }
 
-/// One store numbers its events without a gap.
+/// A SQLite store numbers its events without a gap.
 pub fn gaps(events: &[Event]) -> Vec<Breach> {
     let pairs =
         events.windows(2).filter(|pair| pair[0].number().map(|number| number + 1) != pair[1].number());

@@ -55,6 +55,14 @@ pub fn is_on_postgres() -> bool {
     variable("BEADLE_TEST_ENGINE").as_deref() == Some("postgres")
 }
 
+/// Whether a test that is about the SQLite file is left out of this run; says so, with the reason.
+pub fn skips_on_postgres(why: &str) -> bool {
+    if is_on_postgres() {
+        println!("skipped on PostgreSQL: {why}");
+    }
+    is_on_postgres()
+}
+
 /// What a daemon is told so that it runs on the engine that is asked for: a new PostgreSQL database for each, or nothing.
 pub fn engine_flags() -> Vec<String> {
     if !is_on_postgres() {
