@@ -47,15 +47,20 @@ async function picture(page, name) {
   if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/playground-${name}.png` });
 }
 
+/** The field is told the key, and not the page: an editor that is just being closed may take the focus away. */
+async function enter(page, word) {
+  const field = page.getByLabel('Token');
+  await field.fill(word);
+  await field.press('Enter');
+}
+
 async function asksForAToken(browser) {
   const page = await watched(browser, { colorScheme: 'light' }, (what) => what.includes('401'));
   await page.goto(`${base}/playground`);
-  await page.getByLabel('Token').fill('nobody-has-this-token');
-  await page.keyboard.press('Enter');
+  await enter(page, 'nobody-has-this-token');
   await page.getByRole('alert').waitFor();
   holds(/does not take this token/.test(await page.getByRole('alert').innerText()), 'a wrong token is told so');
-  await page.getByLabel('Token').fill(token);
-  await page.keyboard.press('Enter');
+  await enter(page, token);
   await page.getByRole('tab', { name: 'Enqueue' }).waitFor();
   await page.context().close();
 }
