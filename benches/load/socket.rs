@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 
 /// What is read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// The kind of a frame that asks whether anybody is there.
+const PING: u8 = 0x9;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER_BYTES]);
@@ -70,16 +72,21 @@ impl Socket {
 
     /// The next whole message. Not to be mixed with `count`.
     pub async fn message(&mut self) -> Result<Vec<u8>> {
-        let mut head = [0; 2];
-        self.stream.read_exact(&mut head).await?;
-        let length = match head[1] & 0x7f {
-            126 => u64::from(self.stream.read_u16().await?),
-            127 => self.stream.read_u64().await?,
-            short => u64::from(short),
-        };
-        let mut payload = vec![0; usize::try_from(length).map_err(Error::other)?];
-        self.stream.read_exact(&mut payload).await?;
-        Ok(payload)
+        loop {
+            let mut head = [0; 2];
+            self.stream.read_exact(&mut head).await?;
+            let length = match head[1] & 0x7f {
+                126 => u64::from(self.stream.read_u16().await?),
+                127 => self.stream.read_u64().await?,
+                short => u64::from(short),
+            };
+            let mut payload = vec![0; usize::try_from(length).map_err(Error::other)?];
+            self.stream.read_exact(&mut payload).await?;
+            // A sign of life comes when the crowd takes its time.
+            if head[0] & 0xf != PING {
+                return Ok(payload);
+            }
+        }
     }
 
     /// Waits for bytes and counts the places in them where `mark` stands.
