@@ -17,7 +17,6 @@ use crate::base::clock::Timestamp;
 use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::command::Command;
-use crate::domain::concurrency::LimitKey;
 use crate::domain::event::{EventData, EventType};
 use crate::domain::id::{AttemptId, JobId, TaskId, WorkerId};
 use crate::domain::incident::{Occurrence, is_failure};
@@ -173,7 +172,7 @@ struct Running {
     try_count: i32,
     is_restartable: bool,
     is_stop_requested: bool,
-    limit_key: Option<LimitKey>,
+    limit_key: Option<String>,
 }
 
 /// The policies of a batch by their text, for most of its jobs have the same.
@@ -255,7 +254,6 @@ impl Running {
             policy
         };
         let command = is_failure(outcome).then(|| row.text(5)).transpose()?;
-        let limit_key = row.optional_text(12)?;
         Ok(Running {
             id,
             state: JobState::from_word(row.text(1)?).ok_or_else(|| bad("the state"))?,
@@ -271,22 +269,14 @@ impl Running {
             try_count: small(row, 9)?,
             is_restartable: row.get::<i64>(10)? == 1,
             is_stop_requested: row.get::<Option<i64>>(11)?.is_some(),
-            limit_key: limit_key
-                .map(|text| LimitKey::parse(text).ok_or_else(|| bad("the concurrency key")))
-                .transpose()?,
+            limit_key: row.get(12)?,
         })
     }
 }
 
 impl<'a> From<&'a Running> for Named<'a> {
     fn from(job: &'a Running) -> Named<'a> {
-        Named {
-            id: job.id,
-            state: job.state,
-            queue: &job.queue,
-            task: job.task.as_deref(),
-            limit_key: job.limit_key.as_ref(),
-        }
+        Named { id: job.id, state: job.state, queue: &job.queue, task: job.task.as_deref() }
     }
 }
 
@@ -369,6 +359,7 @@ impl Ending<'_> {
         assert!(lifecycle::may_follow(job.state, state), "{} may not go from RUNNING to {state:?}", job.id);
         let message = verdict.failure().map(|failure| &failure.message);
         let data = EventData::moved(job.state, state).with("attempt", number).with("message", message);
+        batch.touched_keys.extend(job.limit_key.clone());
         moved(batch, job, &end.actor, data);
         let run_at = if let Verdict::Retry(_, at) = verdict { *at } else { job.run_at };
         let counts = ended.outcome != AttemptOutcome::Interrupted;

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::db::{Kind, Sql};
 use super::fault::Result;
 use super::page;
+use super::transition::{Named, moved};
 use super::writer::Batch;
 use crate::args;
-use crate::domain::event::{EventData, EventType, NewEvent};
+use crate::domain::event::EventData;
 use crate::domain::id::JobId;
 use crate::domain::job::JobState;
 
@@ -53,21 +54,10 @@ pub(super) async fn expire(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         if !ended.contains(&id) {
             continue;
         }
-        let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
+        let from = JobState::from_word(row.text(2)?).unwrap_or(JobState::Queued);
         batch.touched_keys.extend(row.get::<Option<String>>(4)?);
-        let from = JobState::from_word(&word).unwrap_or(JobState::Queued);
-        batch.count(&queue, from, -1);
-        batch.count(&queue, JobState::Expired, 1);
-        batch.ends.add(JobId(id));
-        batch.emit(NewEvent {
-            kind: EventType::JobStateChanged,
-            actor: "dispatcher".to_owned(),
-            subject_id: Some(JobId(id).to_string()),
-            job_id: Some(JobId(id)),
-            task_name: row.get(3)?,
-            queue_name: Some(queue),
-            data: EventData::moved(from, JobState::Expired).with("reason", REASON),
-        });
+        let job = Named { id: JobId(id), state: from, queue: row.text(1)?, task: row.optional_text(3)? };
+        moved(batch, job, "dispatcher", EventData::moved(from, JobState::Expired).with("reason", REASON));
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use super::{keys, page};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
-use crate::domain::concurrency::LimitKey;
 use crate::domain::event::{EventData, EventType, NewEvent};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState, rank};
@@ -128,6 +127,7 @@ pub(super) async fn move_job(
     if changed == 0 {
         return Ok(false);
     }
+    keys::touch(batch, job.limit_key.as_ref());
     moved(batch, job, actor, EventData::moved(job.state, next.state).with_all(extra));
     Ok(true)
 }
@@ -139,26 +139,18 @@ pub(super) struct Named<'a> {
     pub(super) state: JobState,
     pub(super) queue: &'a str,
     pub(super) task: Option<&'a str>,
-    pub(super) limit_key: Option<&'a LimitKey>,
 }
 
 impl<'a> From<&'a Job> for Named<'a> {
     fn from(job: &'a Job) -> Named<'a> {
-        Named {
-            id: job.id,
-            state: job.state,
-            queue: &job.queue_name,
-            task: job.task_name.as_deref(),
-            limit_key: job.limit_key.as_ref(),
-        }
+        Named { id: job.id, state: job.state, queue: &job.queue_name, task: job.task_name.as_deref() }
     }
 }
 
-/// Keeps count of a job that goes where the event says, and tells of it.
+/// Keeps count of a job that goes where the event says, and tells of it. Its key is for the caller to touch.
 pub(super) fn moved<'a>(batch: &mut Batch<'_>, job: impl Into<Named<'a>>, actor: &str, data: EventData) {
     let job = job.into();
     let to = data.moved_to().expect("it says where the job goes");
-    keys::touch(batch, job.limit_key);
     if to.is_final() {
         batch.ends.add(job.id);
     }
@@ -216,26 +208,14 @@ pub(super) async fn move_many(
     let now = batch.now.0;
     let (finished_at, stopped_at) =
         (to.is_final().then_some(now), (to == JobState::Cancelled).then_some(now));
-    let moved = batch.tx.rows(&MOVE_MANY, &args![ids, to.word(), finished_at, stopped_at, now]).await?;
-    assert!(moved.len() == moving.len(), "a job moved that was locked");
-    let keys = moved.iter().map(|row| row.get(0)).collect::<Result<Vec<Option<String>>>>()?;
+    let rows = batch.tx.rows(&MOVE_MANY, &args![ids, to.word(), finished_at, stopped_at, now]).await?;
+    assert!(rows.len() == moving.len(), "a job moved that was locked");
+    let keys = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<Option<String>>>>()?;
     batch.touched_keys.extend(keys.into_iter().flatten());
     for one in moving {
         assert!(lifecycle::may_follow(one.from, to), "{} may not go from {:?} to {to:?}", one.id, one.from);
-        if to.is_final() {
-            batch.ends.add(one.id);
-        }
-        batch.count(&one.queue, one.from, -1);
-        batch.count(&one.queue, to, 1);
-        batch.emit(NewEvent {
-            kind: EventType::JobStateChanged,
-            actor: actor.to_owned(),
-            subject_id: Some(one.id.to_string()),
-            job_id: Some(one.id),
-            task_name: one.task,
-            queue_name: Some(one.queue),
-            data: EventData::moved(one.from, to).with_all(one.extra),
-        });
+        let job = Named { id: one.id, state: one.from, queue: &one.queue, task: one.task.as_deref() };
+        moved(batch, job, actor, EventData::moved(one.from, to).with_all(one.extra));
     }
     Ok(())
 }
@@ -327,29 +307,19 @@ pub(super) async fn promote(batch: &mut Batch<'_>, limit: usize) -> Result<()> {
         return Ok(());
     }
     let ids = due.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
-    let moved = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id), batch.now.0]).await?;
-    let moved =
-        moved.iter().map(|row| row.get::<i64>(0)).collect::<Result<std::collections::HashSet<_>>>()?;
+    let rows = batch.tx.rows(&PROMOTE, &args![page::numbers(Some(&ids), |id| *id), batch.now.0]).await?;
+    let promoted =
+        rows.iter().map(|row| row.get::<i64>(0)).collect::<Result<std::collections::HashSet<_>>>()?;
     points::reach("promote.moved");
     for row in &due {
         let id: i64 = row.get(0)?;
-        if !moved.contains(&id) {
+        if !promoted.contains(&id) {
             continue;
         }
-        let (queue, word): (String, String) = (row.get(1)?, row.get(2)?);
-        let from = JobState::from_word(&word).unwrap_or(JobState::Scheduled);
+        let from = JobState::from_word(row.text(2)?).unwrap_or(JobState::Scheduled);
         batch.touched_keys.extend(row.get::<Option<String>>(4)?);
-        batch.count(&queue, from, -1);
-        batch.count(&queue, JobState::Queued, 1);
-        batch.emit(NewEvent {
-            kind: EventType::JobStateChanged,
-            actor: "dispatcher".to_owned(),
-            subject_id: Some(JobId(id).to_string()),
-            job_id: Some(JobId(id)),
-            task_name: row.get(3)?,
-            queue_name: Some(queue),
-            data: EventData::moved(from, JobState::Queued),
-        });
+        let job = Named { id: JobId(id), state: from, queue: row.text(1)?, task: row.optional_text(3)? };
+        moved(batch, job, "dispatcher", EventData::moved(from, JobState::Queued));
     }
     Ok(())
 }
