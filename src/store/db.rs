@@ -7,6 +7,9 @@
 //!
 //! A statement that names its rows by number says what else must be so in `coalesce(.., FALSE)`. PostgreSQL would rather
 //! walk a partial index of that state, which it believes to be empty, and compare each row with each number.
+//!
+//! What waits for PostgreSQL is boxed here. In place its kilobytes would lie in every future that reads or writes, on
+//! SQLite too: in each subscription, and in every copy of a future on its way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -230,7 +233,7 @@ fn fill(values: &[Value]) -> Result<PgArguments> {
 impl Db {
     /// Opens a PostgreSQL database by its URL, with about so many connections.
     pub async fn open_postgres(url: &str, connections: u32) -> Result<Db> {
-        Ok(Db::Postgres(Arc::new(PostgresDatabase::open(url, connections).await?)))
+        Ok(Db::Postgres(Arc::new(Box::pin(PostgresDatabase::open(url, connections)).await?)))
     }
 
     /// The same PostgreSQL database with connections of its own; a SQLite file has its own way (`open_readers`).
@@ -255,7 +258,7 @@ impl Db {
         match self {
             Db::Sqlite(file) => file.rows(sql.sqlite, values).await,
             Db::Postgres(database) => {
-                let rows = database.rows(sql.postgres, values).await?;
+                let rows = Box::pin(database.rows(sql.postgres, values)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -271,7 +274,7 @@ impl Db {
         match self {
             Db::Sqlite(file) => Ok(Tx::Sqlite(file.begin().await?)),
             Db::Postgres(database) => {
-                let transaction = database.begin().await?;
+                let transaction = Box::pin(database.begin()).await?;
                 Ok(Tx::Postgres { transaction, database: database.clone() })
             }
         }
@@ -282,7 +285,7 @@ impl Db {
         let mut tx = self.begin().await?;
         match &mut tx {
             Tx::Sqlite(transaction) => transaction.run_script(script).await?,
-            Tx::Postgres { transaction, .. } => transaction.run_script(script).await?,
+            Tx::Postgres { transaction, .. } => Box::pin(transaction.run_script(script)).await?,
         }
         points::reach("script.run");
         tx.commit().await
@@ -316,7 +319,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Db::Sqlite(file) => file.close().await,
-            Db::Postgres(database) => database.close().await,
+            Db::Postgres(database) => Box::pin(database.close()).await,
         }
     }
 }
@@ -351,7 +354,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => transaction.rows(sql.sqlite, values).await,
             Tx::Postgres { transaction, .. } => {
-                let rows = transaction.rows(sql.postgres, fill(values)?).await?;
+                let rows = Box::pin(transaction.rows(sql.postgres, fill(values)?)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -367,7 +370,9 @@ impl Tx {
         sql.check(values);
         match self {
             Tx::Sqlite(transaction) => transaction.execute(sql.sqlite, values).await,
-            Tx::Postgres { transaction, .. } => transaction.execute(sql.postgres, fill(values)?).await,
+            Tx::Postgres { transaction, .. } => {
+                Box::pin(transaction.execute(sql.postgres, fill(values)?)).await
+            }
         }
     }
 
@@ -377,7 +382,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.0),
             Tx::Postgres { transaction, .. } => {
-                transaction.execute(sql.postgres, fill(&given.list()?)?).await
+                Box::pin(transaction.execute(sql.postgres, fill(&given.list()?)?)).await
             }
         }
     }
@@ -388,7 +393,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.1),
             Tx::Postgres { transaction, .. } => {
-                let rows = transaction.rows(sql.postgres, fill(&given.list()?)?).await?;
+                let rows = Box::pin(transaction.rows(sql.postgres, fill(&given.list()?)?)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
@@ -399,7 +404,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => transaction.commit().await,
             Tx::Postgres { transaction, database } => {
-                database.keep(transaction.commit().await?);
+                database.keep(Box::pin(transaction.commit()).await?);
                 Ok(())
             }
         }

@@ -18,7 +18,7 @@ impl std::fmt::Debug for Nudges {
 impl Nudges {
     /// The next word; `None` when the connection was lost and is there again: something may have been missed.
     pub async fn next(&mut self) -> Result<Option<String>> {
-        Ok(self.0.try_recv().await?.map(|heard| heard.payload().to_owned()))
+        Ok(Box::pin(self.0.try_recv()).await?.map(|heard| heard.payload().to_owned()))
     }
 }
 
@@ -27,7 +27,7 @@ impl Db {
     pub async fn listen(&self, channel: &str) -> Result<Nudges> {
         match self {
             Db::Sqlite(_) => Err(Fault::bug("a SQLite file has one daemon, which hears itself")),
-            Db::Postgres(database) => Ok(Nudges(database.listen(channel).await?)),
+            Db::Postgres(database) => Ok(Nudges(Box::pin(database.listen(channel)).await?)),
         }
     }
 }
