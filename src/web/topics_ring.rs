@@ -4,13 +4,17 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::limits::{TOPIC_BYTES_MAX, TOPIC_FRAMES_MAX, TOPIC_PACE};
+use super::limits::{TOPIC_BYTES_MAX, TOPIC_FRAMES_MAX, TOPIC_PACE, TOPIC_REST, TOPIC_REST_MAX};
 use super::topics_frame::Frame;
-use crate::base::clock::{Clock as _, SystemClock, within};
+use crate::base::clock::{Clock as _, SystemClock, sleep, within};
 use crate::domain::resume::{Ahead, Standing};
+
+/// What a timer can tell apart.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// The newest frames of a topic.
 #[derive(Debug)]
@@ -116,10 +120,21 @@ impl Ring {
         self.held().is_over
     }
 
-    /// Resolves when somebody has the newest frame, and everybody who waited for it has had a moment to take it: what
-    /// happens meanwhile goes into one frame.
+    /// Resolves when the next frame may be told: somebody has the newest one, everybody who waited for it has had a moment
+    /// to take it, and the daemon has rested from it, the longer the more take part. What happens meanwhile goes into one
+    /// frame.
     pub async fn paced(&self) {
         let told_at = SystemClock.monotonic();
+        self.taken(told_at).await;
+        let members = u32::try_from(self.news.receiver_count()).unwrap_or(u32::MAX);
+        let rest = TOPIC_REST.saturating_mul(members).min(TOPIC_REST_MAX);
+        let left = rest.saturating_sub(SystemClock.monotonic().duration_since(told_at));
+        if left >= SHORTEST_REST {
+            sleep(left).await;
+        }
+    }
+
+    async fn taken(&self, told_at: Instant) {
         loop {
             let (is_taken, pending) = {
                 let held = self.held();
@@ -236,6 +251,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use async_graphql::{Response, value};
+    use futures_util::FutureExt as _;
 
     use super::*;
     use crate::domain::event::EventCursor;
@@ -342,5 +358,23 @@ mod tests {
         assert!(matches!(ring.take(2, &mut fast), Taken::Frame(..)));
         within(patience, ring.paced()).await.expect("nobody else waits any more");
         ring.leave(&mut deaf);
+    }
+
+    #[tokio::test]
+    async fn the_more_take_part_the_longer_is_the_rest() {
+        let ring = Ring::new(at(0));
+        let crowd: Vec<_> = (0..400).map(|_| ring.news()).collect();
+        let mut waits_for = None;
+        assert!(matches!(ring.take(0, &mut waits_for), Taken::Nothing));
+        tell(&ring, 1, "");
+        assert!(matches!(ring.take(0, &mut waits_for), Taken::Frame(..)));
+        let began = SystemClock.monotonic();
+        ring.paced().await;
+        assert!(began.elapsed() >= TOPIC_REST * 399, "so many are written to in that time");
+        drop(crowd);
+        assert!(matches!(ring.take(1, &mut waits_for), Taken::Nothing));
+        tell(&ring, 2, "");
+        assert!(matches!(ring.take(1, &mut waits_for), Taken::Frame(..)));
+        assert!(ring.paced().now_or_never().is_some(), "nobody is there to rest from");
     }
 }
