@@ -163,6 +163,9 @@ pub struct Event {
     pub job_id: Option<JobId>,
     /// Name of the task it concerns.
     pub task_name: Option<String>,
+    /// Name of the queue it concerns.
+    #[graphql(skip)]
+    pub queue_name: Option<String>,
     /// What changed.
     pub data: Json,
 }

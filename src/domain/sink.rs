@@ -174,6 +174,7 @@ pub fn read_letter(letter: &Value) -> Option<Event> {
         subject_id: text("subjectId").map(str::to_owned),
         job_id: text("jobId").and_then(<JobId as GlobalId>::parse),
         task_name: text("taskName").map(str::to_owned),
+        queue_name: None,
         data: Json(letter["data"].clone()),
     })
 }
@@ -193,6 +194,7 @@ mod tests {
             subject_id: Some("incident_3".to_owned()),
             job_id: Some(JobId(9)),
             task_name: Some("nightly".to_owned()),
+            queue_name: None,
             data: Json(data),
         }
     }

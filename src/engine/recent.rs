@@ -3,6 +3,7 @@
 //! reader after the other, so that a crowd which comes back leaves room for everybody else. It holds what was committed and
 //! nothing else, and may forget at any time.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -28,7 +29,7 @@ const EVENT_OVERHEAD: usize = 200;
 /// The newest events, shared by all subscribers.
 #[derive(Debug)]
 pub struct Recent {
-    window: RwLock<Arc<Window>>,
+    window: RwLock<Window>,
     /// Whoever fills the window; the others wait for it instead of doing the same.
     filling: Mutex<()>,
     replays: Semaphore,
@@ -39,13 +40,23 @@ pub struct Recent {
 struct Window {
     since: i64,
     until: i64,
-    events: Vec<Held>,
+    events: VecDeque<Held>,
+    /// What they take.
+    bytes: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Held {
     event: Arc<Event>,
     bytes: usize,
+}
+
+/// What is held of a page.
+#[derive(Debug)]
+struct Part {
+    events: Vec<Arc<Event>>,
+    seen: i64,
+    has_more: bool,
 }
 
 impl Default for Recent {
@@ -67,11 +78,15 @@ impl Recent {
         if !is_plain(filter) {
             return Ok(None);
         }
-        let mut window = self.window();
-        if window.until < newest {
-            window = self.fill(reader, after, newest).await?;
+        if self.reaches() < newest {
+            self.fill(reader, after, newest).await?;
         }
-        Ok(window.page(after, newest, filter))
+        let part = self.window.read().unwrap_or_else(PoisonError::into_inner).part(after, newest, filter);
+        Ok(part.map(|Part { events, seen, has_more }| EventPage {
+            events: events.into_iter().map(Arc::unwrap_or_clone).collect(),
+            seen,
+            has_more,
+        }))
     }
 
     /// Waits for the turn to read from the store; it lasts until dropped.
@@ -79,34 +94,32 @@ impl Recent {
         self.replays.acquire().await.expect("it is never closed")
     }
 
-    fn window(&self) -> Arc<Window> {
-        self.window.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The last event that is held.
+    fn reaches(&self) -> i64 {
+        self.window.read().unwrap_or_else(PoisonError::into_inner).until
     }
 
     /// Reads what was committed since, unless somebody else just did.
-    async fn fill(&self, reader: &Reader, after: i64, newest: i64) -> Result<Arc<Window>, Fault> {
+    async fn fill(&self, reader: &Reader, after: i64, newest: i64) -> Result<(), Fault> {
         let _filling = self.filling.lock().await;
-        let mut window = self.window();
-        if window.until >= newest {
-            return Ok(window);
-        }
         let held = i64::try_from(HELD_MAX).unwrap_or(i64::MAX);
-        // Nobody followed for a while: what lies between is for whoever asks for it.
-        let is_stale = newest - window.until > held;
-        let mut next = if is_stale {
-            let begin = after.max(newest - held);
-            Window { since: begin, until: begin, events: Vec::new() }
-        } else {
-            Window { since: window.since, until: window.until, events: window.events.clone() }
-        };
-        let everything = EventFilter { sight: Sight::All, ..EventFilter::default() };
-        while next.until < newest {
-            let page = reader.events_after(next.until, newest, &everything, HELD_MAX).await?;
-            next.take(page);
+        let mut until = self.reaches();
+        if newest - until > held {
+            // Nobody followed for a while: what lies between is for whoever asks for it.
+            until = after.max(newest - held);
+            self.change(|window| *window = Window { since: until, until, ..Window::default() });
         }
-        window = Arc::new(next);
-        *self.window.write().unwrap_or_else(PoisonError::into_inner) = window.clone();
-        Ok(window)
+        let everything = EventFilter { sight: Sight::All, ..EventFilter::default() };
+        while until < newest {
+            let page = reader.events_after(until, newest, &everything, HELD_MAX).await?;
+            until = page.seen;
+            self.change(|window| window.take(page));
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Window)) {
+        change(&mut self.window.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -114,48 +127,43 @@ impl Window {
     /// Adds what was committed, and lets the oldest go.
     fn take(&mut self, page: EventPage) {
         self.until = page.seen;
-        self.events.extend(page.events.into_iter().map(|event| {
+        for event in page.events {
             let bytes = weight(&event);
-            Held { event: Arc::new(event), bytes }
-        }));
-        let mut bytes: usize = self.events.iter().map(|held| held.bytes).sum();
-        let mut gone = self.events.len().saturating_sub(HELD_MAX);
-        bytes -= self.events[..gone].iter().map(|held| held.bytes).sum::<usize>();
-        while bytes > HELD_BYTES_MAX {
-            bytes -= self.events[gone].bytes;
-            gone += 1;
+            self.bytes += bytes;
+            self.events.push_back(Held { event: Arc::new(event), bytes });
         }
-        if let Some(last_gone) = gone.checked_sub(1) {
-            self.since = self.events[last_gone].event.cursor.seq;
-            self.events.drain(..gone);
+        while self.events.len() > HELD_MAX || self.bytes > HELD_BYTES_MAX {
+            let Some(gone) = self.events.pop_front() else { break };
+            self.bytes -= gone.bytes;
+            self.since = gone.event.cursor.seq;
         }
     }
 
-    /// A page of it; `None` when what is asked for begins before it.
-    fn page(&self, after: i64, newest: i64, filter: &EventFilter) -> Option<EventPage> {
+    /// What is held of a page; `None` when what is asked for begins before it.
+    fn part(&self, after: i64, newest: i64, filter: &EventFilter) -> Option<Part> {
         if after < self.since || newest > self.until {
             return None;
         }
         let begin = self.events.partition_point(|held| held.event.cursor.seq <= after);
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for held in self.events[begin..].iter().take_while(|held| held.event.cursor.seq <= newest) {
+        for held in self.events.range(begin..).take_while(|held| held.event.cursor.seq <= newest) {
             if !fits(&held.event, filter) {
                 continue;
             }
-            events.push(Event::clone(&held.event));
+            events.push(Arc::clone(&held.event));
             bytes += held.bytes;
             if events.len() >= EVENT_PAGE_MAX || bytes >= EVENT_PAGE_BYTES_MAX {
                 let seen = held.event.cursor.seq;
-                return Some(EventPage { events, seen, has_more: seen < newest });
+                return Some(Part { events, seen, has_more: seen < newest });
             }
         }
-        Some(EventPage { events, seen: newest, has_more: false })
+        Some(Part { events, seen: newest, has_more: false })
     }
 }
 
 /// Whether an event itself tells if it fits.
 fn is_plain(filter: &EventFilter) -> bool {
-    filter.labels.is_none() && filter.queues.is_none() && filter.sight.own().is_none()
+    filter.labels.is_none() && filter.sight.own().is_none()
 }
 
 /// What the store's statement asks, for a plain filter.
@@ -168,7 +176,11 @@ fn fits(event: &Event, filter: &EventFilter) -> bool {
         .tasks
         .as_ref()
         .is_none_or(|tasks| event.task_name.as_ref().is_some_and(|task| tasks.contains(task)));
-    is_shown && is_of_type && is_of_job && is_of_task
+    let is_of_queue = filter
+        .queues
+        .as_ref()
+        .is_none_or(|queues| event.queue_name.as_ref().is_some_and(|queue| queues.contains(queue)));
+    is_shown && is_of_type && is_of_job && is_of_task && is_of_queue
 }
 
 /// The page without what makes it too heavy; that comes with the next one.
@@ -219,16 +231,18 @@ mod tests {
             subject_id: None,
             job_id: Some(JobId(seq)),
             task_name: None,
+            queue_name: Some(format!("q{}", seq % 3)),
             data: Json(data),
         }
     }
 
-    fn numbers(page: &EventPage) -> Vec<i64> {
-        page.events.iter().map(|event| event.cursor.seq).collect()
+    fn numbers(part: &Part) -> Vec<i64> {
+        part.events.iter().map(|event| event.cursor.seq).collect()
     }
 
     fn window(seqs: std::ops::RangeInclusive<i64>) -> Window {
-        let mut window = Window { since: seqs.start() - 1, until: seqs.start() - 1, events: Vec::new() };
+        let before = seqs.start() - 1;
+        let mut window = Window { since: before, until: before, ..Window::default() };
         let seen = *seqs.end();
         let events = seqs.map(|seq| event(seq, json!({}))).collect();
         window.take(EventPage { events, seen, has_more: false });
@@ -239,19 +253,19 @@ mod tests {
     fn a_window_gives_what_it_holds_and_nothing_before_it() {
         let window = window(11..=20);
         let all = EventFilter { sight: Sight::All, ..EventFilter::default() };
-        assert!(window.page(9, 20, &all).is_none());
-        assert!(window.page(10, 21, &all).is_none());
-        let page = window.page(10, 20, &all).expect("it is held");
+        assert!(window.part(9, 20, &all).is_none());
+        assert!(window.part(10, 21, &all).is_none());
+        let page = window.part(10, 20, &all).expect("it is held");
         assert_eq!((numbers(&page), page.seen, page.has_more), ((11..=20).collect(), 20, false));
-        let page = window.page(13, 15, &all).expect("it is held");
+        let page = window.part(13, 15, &all).expect("it is held");
         assert_eq!((numbers(&page), page.seen), (vec![14, 15], 15));
-        assert_eq!(numbers(&window.page(20, 20, &all).expect("nothing is new")), Vec::<i64>::new());
+        assert_eq!(numbers(&window.part(20, 20, &all).expect("nothing is new")), Vec::<i64>::new());
     }
 
     #[test]
     fn a_window_filters_as_the_store_does() {
         let window = window(11..=20);
-        let filtered = |filter| numbers(&window.page(10, 20, &filter).expect("it is held"));
+        let filtered = |filter| numbers(&window.part(10, 20, &filter).expect("it is held"));
         let reader = EventFilter { sight: Sight::AllButTokens, ..EventFilter::default() };
         assert_eq!(filtered(reader.clone()), [12, 14, 16, 18, 20]);
         let some = EventFilter { job_ids: Some(vec![JobId(12), JobId(13)]), ..reader.clone() };
@@ -260,7 +274,15 @@ mod tests {
             filtered(EventFilter { tasks: Some(vec!["a".to_owned()]), ..reader.clone() }),
             Vec::<i64>::new()
         );
-        assert!(is_plain(&reader) && !is_plain(&EventFilter { queues: Some(Vec::new()), ..reader }));
+        let of_queues = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            EventFilter { queues: Some(names), ..reader.clone() }
+        };
+        assert_eq!(filtered(of_queues(&["q0", "q1"])), [12, 16, 18]);
+        assert_eq!(filtered(of_queues(&[])), Vec::<i64>::new());
+        assert!(
+            is_plain(&of_queues(&["q0"])) && !is_plain(&EventFilter { labels: Some(Vec::new()), ..reader })
+        );
     }
 
     #[test]
@@ -280,13 +302,14 @@ mod tests {
         let data = json!({"text": "x".repeat(EVENT_PAGE_BYTES_MAX / 2)});
         let events: Vec<Event> = (1..=5).map(|seq| event(seq, data.clone())).collect();
         let page = shortened(EventPage { events: events.clone(), seen: 9, has_more: false });
-        assert_eq!((numbers(&page), page.seen, page.has_more), (vec![1, 2], 2, true));
+        let kept: Vec<i64> = page.events.iter().map(|event| event.cursor.seq).collect();
+        assert_eq!((kept, page.seen, page.has_more), (vec![1, 2], 2, true));
         let whole = shortened(EventPage { events: events[..2].to_vec(), seen: 9, has_more: false });
         assert_eq!((whole.events.len(), whole.seen, whole.has_more), (2, 9, false));
         let mut held = Window::default();
         held.take(EventPage { events, seen: 5, has_more: false });
         let all = EventFilter { sight: Sight::All, ..EventFilter::default() };
-        let page = held.page(0, 5, &all).expect("it is held");
+        let page = held.part(0, 5, &all).expect("it is held");
         assert_eq!((numbers(&page), page.has_more), (vec![1, 2], true));
     }
 }

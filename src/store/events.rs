@@ -104,7 +104,7 @@ const LAST_NUMBER: Sql = Sql::each(
 
 const AFTER: Sql = Sql::both(
     concat!(
-        "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data, peer
+        "SELECT seq, kind, at_us, actor, subject, job_id, task_name, data, peer, queue
      FROM events
      WHERE seq > $1
        AND ($2 IS NULL OR kind IN (SELECT atom FROM jsonb_each($2)))
@@ -211,6 +211,7 @@ impl Reader {
             subject_id: row.get(4)?,
             job_id: row.get::<Option<i64>>(5)?.map(JobId),
             task_name: row.get(6)?,
+            queue_name: row.get(9)?,
             data: Json(
                 serde_json::from_str(row.text(7)?)
                     .map_err(|_| Fault::unreadable("the data of an event", seq))?,

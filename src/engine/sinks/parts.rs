@@ -110,6 +110,7 @@ mod tests {
             subject_id: None,
             job_id: None,
             task_name: None,
+            queue_name: None,
             data: Json::default(),
         };
         numbers.map(event).collect()
