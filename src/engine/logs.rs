@@ -90,7 +90,7 @@ impl Engine {
         let end = match self.logs.end(attempt).await? {
             Some(end) if end.is_forgotten => return Ok(Download::Forgotten),
             Some(end) => end,
-            None => self.logs.kept(attempt).await?,
+            None => self.logs.kept(&[attempt]).await?.pop().unwrap_or_else(|| LogEnd::of_nothing(attempt)),
         };
         let text = Text { logs: self.logs.clone(), end, only, line: 0, told_bytes: 0, is_line_start: true };
         Ok(Download::Text(

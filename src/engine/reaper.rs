@@ -2,6 +2,8 @@
 //! nothing of them ever began. Their processes are killed first, so that none is alive when the next attempt of the job
 //! begins.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 
 use super::quarantine::Sentences;
@@ -10,10 +12,14 @@ use crate::base::points;
 use crate::domain::attempt::{AttemptOutcome, Ended};
 use crate::domain::id::AttemptId;
 use crate::exec::{Identity, Survivor, kill_survivors};
+use crate::store::Fault;
 use crate::store::attempts::OpenAttempt;
 use crate::store::ends::EndAttempt;
 use crate::store::logs::{LogEnd, LogTurn};
 use crate::store::writer::Refusal;
+
+/// The ends of logs.
+type Logs = HashMap<AttemptId, LogEnd>;
 
 /// Attempts that one round deals with.
 const ROUND_MAX: usize = 1_000;
@@ -36,7 +42,9 @@ pub async fn recover(engine: &Engine) -> Result<usize, String> {
             points::reach("recovery.killed");
         }
         let sentences = quarantine::sentences(engine, &open).await?;
-        for result in join_all(open.iter().map(|one| end(engine, one, &sentences))).await {
+        let logs = close_logs(engine, &open).await;
+        points::reach("recovery.logs_closed");
+        for result in join_all(open.iter().map(|one| end(engine, one, &logs, &sentences))).await {
             result?;
         }
         count += open.len();
@@ -66,8 +74,8 @@ async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
     Ok(())
 }
 
-async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Result<(), String> {
-    let log = close_log(engine, open).await;
+async fn end(engine: &Engine, open: &OpenAttempt, logs: &Logs, sentences: &Sentences) -> Result<(), String> {
+    let log = logs.get(&open.attempt).copied().unwrap_or_else(|| LogEnd::of_nothing(open.attempt));
     let is_own = open.worker == engine.worker;
     let is_unbegun = is_own && !engine.running.has_lost(open.attempt);
     let (outcome, message) = match (is_own, is_unbegun) {
@@ -95,7 +103,6 @@ async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Resu
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
     };
-    points::reach("recovery.log_closed");
     match engine.writer.apply(change).await {
         Ok(_) => {
             engine.running.forget(open.attempt);
@@ -107,21 +114,34 @@ async fn end(engine: &Engine, open: &OpenAttempt, sentences: &Sentences) -> Resu
     }
 }
 
-/// Closes the log where the dead daemon left it. Trouble with logs does not hold up the recovery.
-async fn close_log(engine: &Engine, open: &OpenAttempt) -> LogEnd {
-    let nothing =
-        LogEnd { attempt: open.attempt, line_count: 0, byte_count: 0, dropped_bytes: 0, is_forgotten: false };
-    let closing = async {
-        if let Some(end) = engine.logs.end(open.attempt).await? {
-            return Ok(end);
+/// Closes the logs where the dead daemon left them. Trouble with logs does not hold up the recovery, and that with one of
+/// them not the others.
+async fn close_logs(engine: &Engine, open: &[OpenAttempt]) -> Logs {
+    let attempts: Vec<AttemptId> = open.iter().map(|one| one.attempt).collect();
+    if let Ok(ends) = close(engine, &attempts).await {
+        return ends;
+    }
+    let mut ends = Logs::new();
+    for attempt in attempts {
+        match close(engine, &[attempt]).await {
+            Ok(end) => ends.extend(end),
+            Err(fault) => {
+                tracing::error!(%attempt, "the log of a lost attempt could not be closed: {fault}");
+            }
         }
-        let end = engine.logs.kept(open.attempt).await?;
-        let turn = LogTurn { ends: vec![end], ..LogTurn::default() };
+    }
+    ends
+}
+
+async fn close(engine: &Engine, attempts: &[AttemptId]) -> Result<Logs, Fault> {
+    let ends = engine.logs.ends(attempts).await?;
+    let mut ends: Logs = ends.into_iter().map(|end| (end.attempt, end)).collect();
+    let open: Vec<AttemptId> =
+        attempts.iter().copied().filter(|attempt| !ends.contains_key(attempt)).collect();
+    if !open.is_empty() {
+        let turn = LogTurn { ends: engine.logs.kept(&open).await?, ..LogTurn::default() };
         engine.logs.write(&turn, engine.clock.now()).await?;
-        Ok::<_, crate::store::Fault>(end)
-    };
-    closing.await.unwrap_or_else(|fault| {
-        tracing::error!(attempt = %open.attempt, "the log of a lost attempt could not be closed: {fault}");
-        nothing
-    })
+        ends.extend(turn.ends.iter().map(|end| (end.attempt, *end)));
+    }
+    Ok(ends)
 }

@@ -2,10 +2,11 @@
 //!
 //! Trouble here never fails or holds up a job: what cannot be kept is counted as dropped.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::db::{Db, Kind, Sql, Tx};
+use super::db::{Db, Kind, Row, Sql, Tx};
 use super::fault::{FaultKind, Result};
 use super::log_care::LogGuard;
 pub use super::log_chunks::{Chunk, StoredLine};
@@ -48,10 +49,10 @@ const END: Sql = Sql::both(
     &[Kind::Text],
 );
 
-const READ_END: Sql = Sql::both(
-    "SELECT line_count, byte_count, dropped_bytes, CAST(coalesce(forgotten_at_us, 0) AS BIGINT)
-     FROM log_ends WHERE attempt_id = $1",
-    &[Kind::Int],
+const READ_ENDS: Sql = Sql::both(
+    "SELECT line_count, byte_count, dropped_bytes, CAST(coalesce(forgotten_at_us, 0) AS BIGINT), attempt_id
+     FROM log_ends WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
 );
 
 // Begins at the last chunk that starts at the line or before it: who follows a long log does not walk it each time.
@@ -74,16 +75,17 @@ const READ_LAST: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
-const POSITION: Sql = Sql::both(
-    "SELECT CAST(coalesce(max(first_line + line_count), 0) AS BIGINT), CAST(coalesce(sum(byte_count), 0) AS BIGINT),
-            CAST(coalesce(sum(dropped_before), 0) AS BIGINT)
-     FROM log_chunks WHERE attempt_id = $1",
-    &[Kind::Int],
+const POSITIONS: Sql = Sql::both(
+    "SELECT CAST(max(first_line + line_count) AS BIGINT), CAST(sum(byte_count) AS BIGINT),
+            CAST(sum(dropped_before) AS BIGINT), attempt_id
+     FROM log_chunks WHERE attempt_id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))
+     GROUP BY attempt_id",
+    &[Kind::Text],
 );
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&INSERT, &DROP, &ADD_DROPPED, &END, &READ_END, &READ, &READ_LAST, &POSITION];
+    &[&INSERT, &DROP, &ADD_DROPPED, &END, &READ_ENDS, &READ, &READ_LAST, &POSITIONS];
 
 /// Lines of one attempt on their way into one chunk.
 #[derive(Debug, Clone)]
@@ -129,6 +131,11 @@ pub struct LogEnd {
 }
 
 impl LogEnd {
+    /// Of an attempt that wrote nothing.
+    pub fn of_nothing(attempt: AttemptId) -> LogEnd {
+        LogEnd { attempt, line_count: 0, byte_count: 0, dropped_bytes: 0, is_forgotten: false }
+    }
+
     /// Whether there was never anything to keep.
     pub fn is_of_nothing(&self) -> bool {
         (self.line_count, self.byte_count, self.dropped_bytes) == (0, 0, 0)
@@ -283,28 +290,48 @@ impl Logs {
         row.map(|row| Chunk::open(&row, at.attempt)).transpose()
     }
 
+    /// Lets go of the pages that are kept in memory.
+    pub async fn forget_pages(&self) {
+        self.db.forget_pages().await;
+    }
+
     /// The end of the attempt's log, once it is whole.
     pub async fn end(&self, attempt: AttemptId) -> Result<Option<LogEnd>> {
-        let row = self.db.optional(&READ_END, &args![attempt.0]).await?;
-        row.map(|row| {
+        Ok(self.ends(&[attempt]).await?.pop())
+    }
+
+    /// The same of several attempts, in any order.
+    pub async fn ends(&self, attempts: &[AttemptId]) -> Result<Vec<LogEnd>> {
+        let rows =
+            self.db.rows(&READ_ENDS, &args![page::numbers(Some(attempts), |attempt| attempt.0)]).await?;
+        let end = |row: &Row| {
             Ok(LogEnd {
-                attempt,
+                attempt: AttemptId(row.get(4)?),
                 line_count: row.get(0)?,
                 byte_count: row.get(1)?,
                 dropped_bytes: row.get(2)?,
                 is_forgotten: row.get::<i64>(3)? > 0,
             })
-        })
-        .transpose()
+        };
+        rows.iter().map(end).collect()
     }
 
-    /// What is kept of an attempt whose recorder died: its end as far as anybody can know.
-    pub async fn kept(&self, attempt: AttemptId) -> Result<LogEnd> {
-        let row = page::one(self.db.optional(&POSITION, &args![attempt.0]).await?)?;
-        let dropped_bytes: i64 = row.get(2)?;
-        let kept: i64 = row.get(1)?;
-        let byte_count = kept + dropped_bytes;
-        Ok(LogEnd { attempt, line_count: row.get(0)?, byte_count, dropped_bytes, is_forgotten: false })
+    /// What is kept of attempts whose recorder died, in any order: their ends as far as anybody can know.
+    pub async fn kept(&self, attempts: &[AttemptId]) -> Result<Vec<LogEnd>> {
+        let rows =
+            self.db.rows(&POSITIONS, &args![page::numbers(Some(attempts), |attempt| attempt.0)]).await?;
+        let mut ends: HashMap<_, _> =
+            attempts.iter().map(|attempt| (*attempt, LogEnd::of_nothing(*attempt))).collect();
+        for row in rows {
+            let attempt = AttemptId(row.get(3)?);
+            let (line_count, kept, dropped_bytes) = (row.get(0)?, row.get::<i64>(1)?, row.get(2)?);
+            let byte_count = kept + dropped_bytes;
+            ends.insert(
+                attempt,
+                LogEnd { attempt, line_count, byte_count, dropped_bytes, is_forgotten: false },
+            );
+        }
+        Ok(ends.into_values().collect())
     }
 }
 

@@ -26,7 +26,7 @@ async fn write(stage: &Stage, attempt: i64, bytes: usize, is_whole: bool) -> Log
             .expect("output can be written");
     }
     if is_whole {
-        let end = logs.kept(attempt).await.expect("what is kept can be read");
+        let end = logs.kept(&[attempt]).await.expect("what is kept can be read").remove(0);
         logs.write(&LogTurn { ends: vec![end], ..LogTurn::default() }, T0)
             .await
             .expect("an end can be written");

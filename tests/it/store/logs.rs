@@ -214,7 +214,7 @@ fn what_was_dropped_is_counted_where_it_is_missing() {
         assert_eq!(logs.read(at(11), &LogFilter::default(), 100).await.unwrap().dropped_bytes, 0);
         assert_eq!(logs.read_last(NEWEST, &LogFilter::default(), 100).await.unwrap().dropped_bytes, 135);
         assert_eq!(logs.read_last(NEWEST, &LogFilter::default(), 3).await.unwrap().dropped_bytes, 0);
-        let kept = logs.kept(ATTEMPT).await.unwrap();
+        let kept = logs.kept(&[ATTEMPT]).await.unwrap().remove(0);
         let bytes = 5 * 7 + 10 * 8 + 135;
         assert_eq!((kept.line_count, kept.byte_count, kept.dropped_bytes), (20, bytes, 135));
     });
