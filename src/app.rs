@@ -28,8 +28,8 @@ use crate::engine::supervisor::{Ground, Supervisor, Until, keep_running};
 use crate::engine::tokens::TokenBoard;
 use crate::engine::watchdog::{self, Role};
 use crate::engine::{
-    Engine, EngineSettings, Parts, database_watch, health, health_news, log_watch, processes, reaper, recent,
-    recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
+    Engine, EngineSettings, Parts, database_watch, health, health_news, log_watch, memory, processes, reaper,
+    recent, recorder, retention, running, scheduler, sinks, spool, starting, status_line, store_watch,
 };
 use crate::exec::{self, Handlers};
 use crate::notify::Speaker;
@@ -362,6 +362,10 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     // The row `database` says what the server does not clean up.
     if engine.own.engine() == "postgres" {
         supervisor.keep(engine, "database-watch", database_watch::run);
+    }
+    // The memory of another program is not ours to care for.
+    if role == Role::Program {
+        supervisor.keep(engine, "memory", memory::run);
     }
     if role == Role::Program && service::is_present() {
         supervisor.keep(engine, "status-line", status_line::run);

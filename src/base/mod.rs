@@ -7,6 +7,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod environment;
 pub mod json;
+pub mod memory;
 pub mod metrics;
 pub mod points;
 pub mod process;

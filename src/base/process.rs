@@ -1,6 +1,9 @@
 //! Owns what the kernel says about this process. Linux only, from `/proc/self`; what cannot be read is left out.
 
 use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Ticks of `/proc/self/stat` in a second: fixed at 100 for programs, whatever the kernel counts in.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -38,6 +41,12 @@ pub fn usage() -> Usage {
             .current
             .map(|most| f64::from(u32::try_from(most).unwrap_or(u32::MAX))),
     }
+}
+
+/// Processor time of all threads so far.
+pub fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn cpu_seconds() -> Option<f64> {

@@ -17,6 +17,7 @@ pub mod listener;
 mod log_days;
 pub mod log_watch;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 pub mod others;
 pub mod parameters;
@@ -40,6 +41,7 @@ pub mod status_line;
 pub mod store_watch;
 pub mod supervisor;
 pub mod tasks;
+
 pub mod tokens;
 pub mod underway;
 pub mod waiting;

@@ -60,6 +60,12 @@ impl Care {
         self.breaker.look_at_files()
     }
 
+    /// Lets go of the pages that are kept in memory.
+    pub async fn forget_pages(&self) {
+        self.db.forget_pages().await;
+        self.own.forget_pages().await;
+    }
+
     /// Why no new jobs are taken, while everything else is.
     pub fn low_room(&self) -> Option<Fault> {
         self.breaker.low_room()

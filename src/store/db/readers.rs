@@ -84,13 +84,33 @@ impl Readers {
                 .ok_or_else(overloaded)?
                 .map_err(|_| closed())?,
         };
+        let answer = self.send(turn, text, values)?;
+        answer.await.map_err(|_| Fault::new(FaultKind::Io, "a reader of the store gave no answer"))?
+    }
+
+    /// Runs a statement on each reader that has nothing to do, whatever it answers.
+    pub(super) async fn run_on_idle(&self, text: &'static str) {
+        let turns = std::iter::from_fn(|| Arc::clone(&self.turns).try_acquire_owned().ok());
+        let turns: Vec<_> = turns.collect();
+        let sent: Vec<_> = turns.into_iter().filter_map(|turn| self.send(turn, text, &[]).ok()).collect();
+        for answer in sent {
+            let _ = answer.await;
+        }
+    }
+
+    /// Gives a statement to a reader that is free, as this turn promises.
+    fn send(
+        &self,
+        turn: OwnedSemaphorePermit,
+        text: &'static str,
+        values: &[Value],
+    ) -> Result<oneshot::Receiver<Result<Vec<Row>>>> {
         let reader = self.idle.lock().as_mut().and_then(Vec::pop).ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         let way = reader.clone();
         let sent = way.send(Read { text, values: values.to_vec(), reply, reader, turn });
         sent.map_err(|_| closed())?;
-        drop(way);
-        answer.await.map_err(|_| Fault::new(FaultKind::Io, "a reader of the store gave no answer"))?
+        Ok(answer)
     }
 
     /// Refuses whoever comes from now on, and waits until those who read are done and every connection is closed.

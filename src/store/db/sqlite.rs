@@ -27,6 +27,9 @@ const BUSY_TIMEOUT_LOGS: Duration = Duration::from_secs(1);
 /// How long a reader waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Frees what a connection keeps in memory and does not use.
+const SHRINK: &str = "PRAGMA shrink_memory";
+
 /// A SQLite file: one writer's connection and some readers.
 #[derive(Debug)]
 pub struct SqliteFile {
@@ -100,6 +103,16 @@ impl Db {
     pub(in crate::store) async fn write_back(&self) -> Result<()> {
         let Db::Sqlite(file) = self else { return Ok(()) };
         file.run_alone("PRAGMA wal_checkpoint(PASSIVE)".to_owned()).await.map(drop)
+    }
+
+    /// Lets go of the pages that its connections keep in memory, as far as none of them is at work. They are read again
+    /// when they are wanted.
+    pub(in crate::store) async fn forget_pages(&self) {
+        let Db::Sqlite(file) = self else { return };
+        if let Err(fault) = file.run_alone(SHRINK.to_owned()).await {
+            tracing::warn!("the writer's pages stay in memory: {fault}");
+        }
+        file.readers().run_on_idle(SHRINK).await;
     }
 
     /// Writes all that the open connection sees, be its file gone from the directory, into a new file.
