@@ -58,7 +58,7 @@
 //!   `web::known` remembers documents that were judged: a strict schema that runs nothing judges (`graphql::judge`), the
 //!   same with fast validation serves, and `web::variables` checks what that leaves out. `web::topics` executes a
 //!   subscription once for all who ask the same with the same rights and knows nothing else of them; the fastest reader
-//!   sets the pace. `web::turns` shares the turns of queries among tokens; `web::pages` serves the dashboard, which `build/` makes of
+//!   sets the pace, and what is told is written past the sockets' tasks (`web::pipe`). `web::turns` shares the turns of queries among tokens; `web::pages` serves the dashboard, which `build/` makes of
 //!   `dashboard/` and puts into the program. The page is a client like any other (`dashboard/README.md`).
 //! - [`app`]: the composition root; [`Daemon`] is the same for Rust programs. [`client`] and [`cli`] know the daemon
 //!   only by its public API; `cli::site` owns definition files and never talks to it.

@@ -26,15 +26,26 @@ use super::limits::{
     SEND_BUFFER_BYTES, SHORTAGE_LOOK,
 };
 use super::media::Media;
+use super::pipe::{Pipe, piped};
 use super::stall::Stalling;
 use super::transport::{GRAPHQL_PATH, graphql, harden, refused, routes};
 use super::{Backend, DoorConfig};
 use crate::base::clock::{sleep, within};
 use crate::base::{descriptors, points, task};
 
-/// A place under the cap on connections; whoever keeps a connection alive holds a copy.
+/// A connection's place under the cap, and its writing side; whoever keeps the connection alive holds a copy.
 #[derive(Debug, Clone)]
-pub struct Place(#[expect(dead_code, reason = "held for its drop only")] Arc<OwnedSemaphorePermit>);
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    pipe: Arc<Pipe>,
+}
+
+impl Place {
+    /// The writing side.
+    pub fn pipe(&self) -> Arc<Pipe> {
+        Arc::clone(&self.pipe)
+    }
+}
 
 /// The address at the other end of the connection: the proxy's, when there is one.
 #[derive(Debug, Clone, Copy)]
@@ -116,8 +127,8 @@ impl<B: Backend> Entrance<B> {
             let _ = stream.try_write(FULL);
             return;
         };
-        let place = (Place(Arc::new(permit)), peer);
-        let connection = converse(Arc::clone(&self.door), self.router.clone(), stream, place);
+        let connection =
+            converse(Arc::clone(&self.door), self.router.clone(), stream, (Arc::new(permit), peer));
         task::spawn(self.door.connections.track_future(connection));
     }
 }
@@ -131,15 +142,22 @@ fn tell<B: Backend>(door: &Door<B>, told: &mut Option<&'static str>, shortage: O
 }
 
 /// One connection, from its first byte to its last or to its upgrade.
-async fn converse<B: Backend>(door: Arc<Door<B>>, router: Router, stream: TcpStream, place: (Place, Peer)) {
+async fn converse<B: Backend>(
+    door: Arc<Door<B>>,
+    router: Router,
+    stream: TcpStream,
+    (permit, peer): (Arc<OwnedSemaphorePermit>, Peer),
+) {
     let _ = stream.set_nodelay(true);
     // The kernel would take megabytes for a peer that does not read before a write is refused.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
+    let (connection, pipe) = piped(stream);
+    let place = Place { _permit: permit, pipe };
     let service = service_fn(|request: Request<Incoming>| {
-        let answering = answer(&door, router.clone(), request, place.clone());
+        let answering = answer(&door, router.clone(), request, (place.clone(), peer));
         async { Ok::<_, Infallible>(answering.await) }
     });
-    let io = TokioIo::new(Stalling::new(stream, door.limits.write));
+    let io = TokioIo::new(Stalling::new(connection, door.limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(door.limits.head)

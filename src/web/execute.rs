@@ -23,6 +23,7 @@ use super::known::Known;
 use super::logins::Logins;
 use super::request::Parameters;
 use super::topics::{Opened, Ticket, Topics};
+use super::topics_line::Line;
 use super::turns::{Turn, Turns};
 use super::variables::{Inputs, samples};
 use super::{Asked, Backend, DoorConfig, Limits, Sent, Unsure};
@@ -316,8 +317,13 @@ impl<B: Backend> Door<B> {
         self.seats.take(self.backend.token_key(&caller.viewer), self.limits.token_subscriptions)
     }
 
-    /// Opens any operation: a subscription with others who ask the same, where it may be shared.
-    pub fn open(self: &Arc<Self>, mut admitted: Admitted) -> Result<Opened, Refusal> {
+    /// Opens any operation: a subscription with others who ask the same, where it may be shared; then what is told to all
+    /// of them is written to its line.
+    pub fn open(
+        self: &Arc<Self>,
+        mut admitted: Admitted,
+        line: Option<Arc<Line>>,
+    ) -> Result<Opened, Refusal> {
         if admitted.ticket.is_some()
             && let Some(answer) = self.judge(&mut admitted)
         {
@@ -327,7 +333,7 @@ impl<B: Backend> Door<B> {
             return self.run_stream(admitted).map(Opened::Alone);
         };
         let seat = self.seats.take(admitted.token_key, self.limits.token_subscriptions)?;
-        match self.topics.join(ticket, seat, |seen| self.backend.place(seen)) {
+        match self.topics.join(ticket, seat, line, |seen| self.backend.place(seen)) {
             Ok(member) => Ok(Opened::Shared(member)),
             Err(seat) => {
                 // Given back before it is taken again.

@@ -147,8 +147,8 @@ pub const TOPIC_FRAMES_MAX: usize = 256;
 pub const TOPIC_BYTES_MAX: usize = 512 * 1024;
 /// How long those who take part in a shared subscription are waited for before its next answer.
 pub const TOPIC_PACE: Duration = Duration::from_millis(25);
-/// How far apart its answers are, for each who takes part and at most: what a write to each of them costs several times
-/// over, so that many who watch leave the daemon its cores. What happens meanwhile comes with one write.
+/// How long it rests between two answers, for each who takes part and at most: several times what the writes cost, so that
+/// many who watch leave the daemon its cores. What happens meanwhile comes with one write.
 pub const TOPIC_REST: Duration = Duration::from_micros(25);
 pub const TOPIC_REST_MAX: Duration = Duration::from_millis(50);
 /// Who takes longer for one answer goes on alone.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::errors::Answer;
+use super::topics_line::Line;
 use super::topics_member::Piece;
 use crate::base::task;
 
@@ -36,14 +37,18 @@ pub struct Running {
 #[derive(Debug)]
 enum Stop {
     Task(AbortHandle),
-    Stream(stream::AbortHandle),
+    Stream(stream::AbortHandle, Arc<Line>),
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         match &self.stop {
             Stop::Task(task) => task.abort(),
-            Stop::Stream(stream) => stream.abort(),
+            Stop::Stream(stream, line) => {
+                // The client may use the id again at once.
+                line.close();
+                stream.abort();
+            }
         }
     }
 }
@@ -75,10 +80,10 @@ pub fn start(
 /// The same for an operation that is shared with others: it needs no task, the socket's own takes what it is sent.
 pub fn take_part(
     number: u64,
-    id: &str,
+    id: Arc<str>,
     pieces: BoxStream<'static, Piece>,
+    line: Arc<Line>,
 ) -> (BoxStream<'static, Outgoing>, Running) {
-    let id: Arc<str> = id.into();
     let messages = stream::unfold(Some(pieces), move |pieces| {
         let id = Arc::clone(&id);
         async move {
@@ -93,7 +98,7 @@ pub fn take_part(
         }
     });
     let (messages, stop) = stream::abortable(messages);
-    (messages.boxed(), Running { number, stop: Stop::Stream(stop) })
+    (messages.boxed(), Running { number, stop: Stop::Stream(stop, line) })
 }
 
 fn quoted(id: &str) -> String {

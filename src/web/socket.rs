@@ -27,8 +27,10 @@ use super::limits::{
     CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_READ_BYTES, SOCKET_WRITE_BYTES,
 };
 use super::operation::{Outgoing, Running, error_frame, start, take_part};
+use super::pipe::Pipe;
 use super::request::Parameters;
 use super::topics::Opened;
+use super::topics_line::Line;
 use crate::base::clock::{sleep, within};
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -63,6 +65,8 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
     let place = parts.extensions.get::<Place>().cloned();
+    let place =
+        place.ok_or_else(|| Refusal::new(Code::BadRequest, "this connection cannot be taken over"))?;
     let peer = Peer::of(&parts.extensions);
     let most = door.limits.message_bytes;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
@@ -78,12 +82,12 @@ pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result
     let connections = door.connections.clone();
     Ok(upgrade.on_upgrade(move |socket| {
         connections.track_future(async move {
-            let _place = place;
             if speaks_ours {
-                Conversation::new(door, peer).hold(socket).await;
+                Conversation::new(door, peer, place.pipe()).hold(socket).await;
             } else {
                 close(socket, Closing::new(4406, format!("Speak {PROTOCOL}"))).await;
             }
+            drop(place);
         })
     }))
 }
@@ -109,13 +113,15 @@ struct Conversation<B: Backend> {
     outgoing: mpsc::Receiver<Outgoing>,
     /// Operations that are shared with other sockets. They are asked for the next message when the last one is written.
     shared: SelectAll<BoxStream<'static, Outgoing>>,
+    /// Where those who share them write past the socket's task.
+    pipe: Arc<Pipe>,
 }
 
 impl<B: Backend> Conversation<B> {
-    fn new(door: Arc<Door<B>>, peer: IpAddr) -> Conversation<B> {
+    fn new(door: Arc<Door<B>>, peer: IpAddr, pipe: Arc<Pipe>) -> Conversation<B> {
         let (outbox, outgoing) = mpsc::channel(OUTGOING_MAX);
         let (live, shared) = (HashMap::new(), SelectAll::new());
-        Conversation { door, caller: None, live, started: 0, peer, outbox, outgoing, shared }
+        Conversation { door, caller: None, live, started: 0, peer, outbox, outgoing, shared, pipe }
     }
 
     async fn hold(mut self, mut socket: WebSocket) {
@@ -157,6 +163,7 @@ impl<B: Backend> Conversation<B> {
                     beat.set(sleep(self.next_look()));
                     socket.send(Message::Ping(axum::body::Bytes::new())).await.ok()?;
                 }
+                () = self.pipe.cut() => socket.flush().await.ok()?,
                 Some(first) = self.outgoing.recv() => self.write(socket, first).await.ok()?,
                 Some(first) = self.shared.next(), if !self.shared.is_empty() => {
                     self.write(socket, first).await.ok()?;
@@ -192,6 +199,8 @@ impl<B: Backend> Conversation<B> {
 
     /// Writes what waits, in one flush. Messages of operations that the client has completed are dropped.
     async fn write(&mut self, socket: &mut WebSocket, first: Outgoing) -> Result<(), axum::Error> {
+        let pipe = Arc::clone(&self.pipe);
+        let _hold = pipe.hold();
         let mut next = Some(first);
         while let Some(message) = next {
             let is_live = self.live.get(&*message.id).is_some_and(|running| running.number == message.number);
@@ -299,12 +308,14 @@ impl<B: Backend> Conversation<B> {
             let message = format!("this socket has {most} operations already: complete one first");
             Err(Refusal::new(Code::TooMany, message))
         };
-        let opened = admitted.and_then(|admitted| self.door.open(admitted));
+        let shared_id: Arc<str> = id.as_str().into();
+        let line = Arc::new(Line::new(Arc::clone(&self.pipe), Arc::clone(&shared_id)));
+        let opened = admitted.and_then(|admitted| self.door.open(admitted, Some(Arc::clone(&line))));
         self.started += 1;
         let running = match opened {
             Ok(Opened::Alone(answers)) => start(self.started, &id, answers, self.outbox.clone()),
             Ok(Opened::Shared(pieces)) => {
-                let (messages, running) = take_part(self.started, &id, pieces);
+                let (messages, running) = take_part(self.started, shared_id, pieces, line);
                 self.shared.push(messages);
                 running
             }

@@ -29,7 +29,7 @@ pub fn respond<B: Backend>(
     caller: Caller<B::Viewer>,
     outcome: Result<Admitted, Refusal>,
 ) -> Response {
-    let pieces = match outcome.and_then(|admitted| door.open(admitted)) {
+    let pieces = match outcome.and_then(|admitted| door.open(admitted, None)) {
         Ok(Opened::Alone(answers)) => answers.map(Piece::Own).boxed(),
         Ok(Opened::Shared(pieces)) => pieces,
         Err(refusal) => stream::iter([Piece::Own(Answer::from(refusal))]).boxed(),

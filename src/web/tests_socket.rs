@@ -220,6 +220,55 @@ async fn those_who_ask_the_same_share_one_execution_and_each_gets_everything() {
     assert!(other.hears().await.contains(r#""cursor":"c5""#), "another token's goes on");
 }
 
+/// Reads answers until the event of this number, and checks that none is missing or comes twice.
+async fn hears_all_up_to(client: &mut Client, last: usize) {
+    let mut seen = 0;
+    while seen < last {
+        let heard: serde_json::Value =
+            serde_json::from_str(&client.hears().await).expect("it comes whole, so it is JSON");
+        for event in heard["payload"]["data"]["events"]["events"].as_array().into_iter().flatten() {
+            seen += 1;
+            assert_eq!(event["a0"], format!("e{seen}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_read_gets_everything_whole_and_in_order_when_it_does() {
+    const EVENTS: usize = 1_500;
+    let door = open().await;
+    let fields: Vec<String> = (0..40).map(|number| format!("a{number}: id")).collect();
+    let events = format!("subscription {{ events {{ events {{ {} }} }} }}", fields.join(" "));
+    let (mut eager, mut slow) = (Client::known(&door, ADMIN).await, Client::known(&door, ADMIN).await);
+    for client in [&mut eager, &mut slow] {
+        client.subscribes("1", &events).await;
+    }
+    door.toy.listening(1).await;
+    for number in 1..=EVENTS {
+        door.toy.enqueue();
+        assert!(eager.hears().await.contains(&format!(r#""a0":"e{number}""#)));
+    }
+    hears_all_up_to(&mut slow, EVENTS).await;
+}
+
+#[tokio::test]
+async fn what_is_completed_is_silent_before_its_id_is_used_again() {
+    let door = open().await;
+    let mut client = Client::known(&door, ADMIN).await;
+    for _ in 0..50 {
+        client.subscribes("1", "subscription { events { cursor } }").await;
+        door.toy.listening(1).await;
+        client.says(r#"{"type":"complete","id":"1"}"#).await;
+        client.subscribes("1", "{ daemon { version } }").await;
+        door.toy.enqueue();
+        while !client.hears().await.contains("version") {}
+        assert_eq!(client.hears().await, r#"{"id":"1","type":"complete"}"#);
+        door.toy.enqueue();
+        client.says(r#"{"type":"ping"}"#).await;
+        assert_eq!(client.hears().await, r#"{"type":"pong"}"#, "nothing of the operation before");
+    }
+}
+
 #[tokio::test]
 async fn the_operations_of_a_socket_are_capped() {
     let door = open_with(|limits| limits.socket_operations = 2).await;

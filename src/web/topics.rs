@@ -15,6 +15,7 @@ use super::errors::Answer;
 use super::execute::{Door, Seat, words};
 use super::limits::TOPICS_MAX;
 use super::topics_frame::Frame;
+use super::topics_line::Line;
 use super::topics_member::{Member, Piece};
 use super::topics_ring::Ring;
 use super::{Backend, Sent};
@@ -126,12 +127,13 @@ impl Topics {
         &self,
         ticket: Ticket,
         seat: Seat,
+        line: Option<Arc<Line>>,
         place: impl FnOnce(i64) -> Place,
     ) -> Result<BoxStream<'static, Piece>, Seat> {
         let (start, ahead) = (ticket.start.clone(), ticket.ahead);
         let Some(topic) = self.topic(ticket) else { return Err(seat) };
         let place = start.cursor.filter(|_| ahead == Ahead::Comes).map(|cursor| place(cursor.seq));
-        Ok(Member::new(topic, start, ahead, place, seat).pieces())
+        Ok(Member::new(topic, start, ahead, (place, line), seat).pieces())
     }
 
     /// How many there are.
@@ -217,7 +219,7 @@ impl Topic {
                 if heard.is_well {
                     at = heard.standing;
                 }
-                ring.0.publish(Arc::new(Frame::new(&answer)), at.clone());
+                ring.0.tell(Arc::new(Frame::new(&answer)), at.clone()).await;
                 if answer.is_request_error() {
                     break;
                 }

@@ -22,8 +22,37 @@ pub struct Frame {
     /// The list of errors, when nothing was executed.
     errors: Option<String>,
     resume_id: Option<String>,
-    messages: Mutex<Vec<(Arc<str>, Utf8Bytes)>>,
+    messages: Mutex<Vec<(Arc<str>, Sent)>>,
     event: OnceLock<Bytes>,
+}
+
+/// The answer as a message of one operation.
+#[derive(Debug, Clone)]
+struct Sent {
+    message: Utf8Bytes,
+    /// With what stands before it on the wire.
+    wire: Bytes,
+}
+
+impl Sent {
+    fn new(message: &str) -> Sent {
+        let mut wire = head(message.len());
+        let begin = wire.len();
+        wire.extend_from_slice(message.as_bytes());
+        let wire = Bytes::from(wire);
+        let message = Utf8Bytes::try_from(wire.slice(begin..)).expect("it was a text before");
+        Sent { message, wire }
+    }
+}
+
+/// What stands before a whole text message of a server (RFC 6455, 5.2).
+fn head(length: usize) -> Vec<u8> {
+    const TEXT: u8 = 0x81;
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..126), _) => vec![TEXT, length],
+        (_, Ok(length)) => [&[TEXT, 126][..], &length.to_be_bytes()].concat(),
+        (_, Err(_)) => [&[TEXT, 127][..], &(length as u64).to_be_bytes()].concat(),
+    }
 }
 
 impl Frame {
@@ -50,22 +79,46 @@ impl Frame {
 
     /// As a message of the operation with this id.
     pub fn message(&self, id: &Arc<str>) -> Utf8Bytes {
+        self.sent(id).message
+    }
+
+    /// The same, whole and ready for the wire.
+    pub fn wire(&self, id: &Arc<str>) -> Bytes {
+        self.sent(id).wire
+    }
+
+    fn sent(&self, id: &Arc<str>) -> Sent {
         let mut kept = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, message)) = kept.iter().find(|(known, _)| known == id) {
-            return message.clone();
+        if let Some((_, sent)) = kept.iter().find(|(known, _)| known == id) {
+            return sent.clone();
         }
-        let message: Utf8Bytes = match &self.errors {
-            Some(errors) => error_text(id, errors).into(),
-            None => next_text(id, &self.payload).into(),
-        };
+        let sent = Sent::new(&match &self.errors {
+            Some(errors) => error_text(id, errors),
+            None => next_text(id, &self.payload),
+        });
         if kept.len() < IDS_KEPT {
-            kept.push((Arc::clone(id), message.clone()));
+            kept.push((Arc::clone(id), sent.clone()));
         }
-        message
+        sent
     }
 
     /// As an event of a stream.
     pub fn event(&self) -> Bytes {
         self.event.get_or_init(|| event_text(&self.payload, self.resume_id.as_deref()).into()).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_tells_the_length_as_the_protocol_wants_it() {
+        assert_eq!(head(5), [0x81, 5]);
+        assert_eq!(head(125), [0x81, 125]);
+        assert_eq!(head(126), [0x81, 126, 0, 126]);
+        assert_eq!(head(300), [0x81, 126, 1, 44]);
+        assert_eq!(head(65_535), [0x81, 126, 255, 255]);
+        assert_eq!(head(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 }

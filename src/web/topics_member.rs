@@ -12,6 +12,7 @@ use super::execute::Seat;
 use super::limits::TOPIC_SLOW_AFTER;
 use super::topics::Topic;
 use super::topics_frame::Frame;
+use super::topics_line::Line;
 use super::topics_ring::{Found, Taken, WaitsFor};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::metrics::Place;
@@ -38,7 +39,9 @@ pub struct Member {
     /// When it was last given something.
     given_at: Option<Instant>,
     /// Where it stands, for the daemon's numbers.
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
+    /// Where it waits for what is written to it, on a WebSocket.
+    line: Option<Arc<Line>>,
     _seat: Seat,
 }
 
@@ -56,8 +59,18 @@ enum Way {
 
 impl Member {
     /// Somebody who stands at `at` and has not been sent anything.
-    pub fn new(topic: Arc<Topic>, at: Standing, ahead: Ahead, place: Option<Place>, seat: Seat) -> Member {
-        let news = topic.ring.news();
+    pub fn new(
+        topic: Arc<Topic>,
+        at: Standing,
+        ahead: Ahead,
+        (place, line): (Option<Place>, Option<Arc<Line>>),
+        seat: Seat,
+    ) -> Member {
+        let (news, place) = (topic.ring.news(), place.map(Arc::new));
+        if let Some(line) = &line {
+            line.count_at(place.clone());
+            topic.ring.add(line);
+        }
         Member {
             topic,
             at,
@@ -67,6 +80,7 @@ impl Member {
             news,
             given_at: None,
             place,
+            line,
             _seat: seat,
         }
     }
@@ -100,14 +114,21 @@ impl Member {
         loop {
             match &mut self.way {
                 Way::Along(number) => {
+                    if let Some((reached, at)) = self.line.as_ref().and_then(|line| line.leave()) {
+                        (*number, self.at) = (reached, at);
+                    }
                     self.news.borrow_and_update();
-                    match self.topic.ring.take(*number, &mut self.waits_for) {
+                    let line = self.line.as_deref().map(|line| (line, &self.at));
+                    match self.topic.ring.take(*number, &mut self.waits_for, line) {
                         Taken::Frame(frame, to) => {
                             *number += 1;
                             self.stand(to);
                             return Some(Piece::Shared(frame));
                         }
-                        Taken::Nothing => self.wait().await?,
+                        Taken::Nothing => match &self.line {
+                            Some(line) => line.called().await,
+                            None => self.wait().await?,
+                        },
                         Taken::Behind => self.way = Way::Looking,
                         Taken::Over => return None,
                     }
@@ -158,15 +179,22 @@ impl Member {
     }
 
     fn go_apart(&mut self) {
-        self.topic.ring.leave(&mut self.waits_for);
+        self.leave();
         // From here on it is counted like any other stream.
         self.place = None;
         self.way = Way::Apart(self.topic.run(&self.at, None, None));
+    }
+
+    fn leave(&mut self) {
+        self.topic.ring.leave(&mut self.waits_for);
+        if let Some(line) = self.line.take() {
+            line.close();
+        }
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.topic.ring.leave(&mut self.waits_for);
+        self.leave();
     }
 }

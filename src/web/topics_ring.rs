@@ -3,16 +3,19 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use super::limits::{TOPIC_BYTES_MAX, TOPIC_FRAMES_MAX, TOPIC_PACE, TOPIC_REST, TOPIC_REST_MAX};
 use super::topics_frame::Frame;
+use super::topics_line::Line;
 use crate::base::clock::{Clock as _, SystemClock, sleep, within};
 use crate::domain::resume::{Ahead, Standing};
 
+/// Lines that are written to before others get a turn.
+const LINES_AT_ONCE: usize = 32;
 /// What a timer can tell apart.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
@@ -22,6 +25,8 @@ pub struct Ring {
     held: Mutex<Held>,
     news: watch::Sender<u64>,
     taken: Notify,
+    /// Those who are written to, first come first served.
+    lines: Mutex<Vec<Weak<Line>>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +89,8 @@ impl Ring {
             pending: 0,
             is_over: false,
         };
-        Ring { held: Mutex::new(held), news: watch::Sender::new(0), taken: Notify::new() }
+        let (news, taken, lines) = (watch::Sender::new(0), Notify::new(), Mutex::default());
+        Ring { held: Mutex::new(held), news, taken, lines }
     }
 
     /// Changes with each frame and at the end.
@@ -92,9 +98,38 @@ impl Ring {
         self.news.subscribe()
     }
 
-    /// Tells the next frame, behind which everybody stands at `to`.
-    pub fn publish(&self, frame: Arc<Frame>, to: Standing) {
+    /// A member that waits here is written to.
+    pub fn add(&self, line: &Arc<Line>) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(line));
+    }
+
+    fn lines(&self) -> Vec<Arc<Line>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut there = Vec::with_capacity(lines.len());
+        lines.retain(|line| line.upgrade().map(|line| there.push(line)).is_some());
+        there
+    }
+
+    /// Tells the next frame, behind which everybody stands at `to`, and writes it to those who wait on a line.
+    pub async fn tell(&self, frame: Arc<Frame>, to: Standing) {
+        let number = self.publish(Arc::clone(&frame), to.clone());
+        let mut is_taken = false;
+        for (index, line) in self.lines().iter().enumerate() {
+            if index % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
+                // A write takes some microseconds, and others want this thread too.
+                tokio::task::yield_now().await;
+            }
+            is_taken |= line.push(number, &frame, &to);
+        }
+        if is_taken {
+            self.held().reach(number + 1, &self.taken);
+        }
+    }
+
+    /// Makes the frame known. Gives its number.
+    fn publish(&self, frame: Arc<Frame>, to: Standing) -> u64 {
         let mut held = self.held();
+        let number = held.end();
         held.bytes += frame.weight();
         held.frames.push_back((frame, to));
         while held.frames.len() > TOPIC_FRAMES_MAX || (held.bytes > TOPIC_BYTES_MAX && held.frames.len() > 1)
@@ -107,12 +142,14 @@ impl Ring {
         held.pending = std::mem::take(&mut held.waiting);
         drop(held);
         self.news.send_modify(|count| *count += 1);
+        number
     }
 
     /// Nothing follows.
     pub fn end(&self) {
         self.held().is_over = true;
         self.news.send_modify(|count| *count += 1);
+        self.lines().iter().for_each(|line| line.call());
     }
 
     /// Whether nothing follows.
@@ -152,8 +189,8 @@ impl Ring {
         }
     }
 
-    /// Takes the frame of this number.
-    pub fn take(&self, number: u64, waits_for: &mut WaitsFor) -> Taken {
+    /// Takes the frame of this number. Who has a line, and stands at that place, waits there when there is none yet.
+    pub fn take(&self, number: u64, waits_for: &mut WaitsFor, line: Option<(&Line, &Standing)>) -> Taken {
         let mut held = self.held();
         let Some(index) = number.checked_sub(held.first) else {
             held.leave(waits_for, &self.taken);
@@ -169,7 +206,10 @@ impl Ring {
             return Taken::Over;
         }
         held.reach(number, &self.taken);
-        if *waits_for != Some(number) {
+        if let Some((line, at)) = line {
+            // Under the lock: the next frame comes behind this.
+            line.wait(number, at);
+        } else if *waits_for != Some(number) {
             held.leave(waits_for, &self.taken);
             held.waiting += 1;
             *waits_for = Some(number);
@@ -326,8 +366,8 @@ mod tests {
         for seq in 1..=i64::try_from(TOPIC_FRAMES_MAX).expect("small") + 5 {
             tell(&ring, seq, "");
         }
-        assert!(matches!(ring.take(4, &mut waits_for), Taken::Behind));
-        assert!(matches!(ring.take(5, &mut waits_for), Taken::Frame(..)));
+        assert!(matches!(ring.take(4, &mut waits_for, None), Taken::Behind));
+        assert!(matches!(ring.take(5, &mut waits_for, None), Taken::Frame(..)));
         assert_eq!(found(&ring, 3), format!("until {0} then {0}", TOPIC_FRAMES_MAX + 5));
         for seq in 1_000..1_004 {
             tell(&ring, seq, &"x".repeat(TOPIC_BYTES_MAX / 4));
@@ -341,21 +381,21 @@ mod tests {
         let ring = Ring::new(at(0));
         let patience = TOPIC_PACE * 4;
         let (mut fast, mut deaf) = (None, None);
-        assert!(matches!(ring.take(0, &mut fast), Taken::Nothing));
+        assert!(matches!(ring.take(0, &mut fast, None), Taken::Nothing));
         tell(&ring, 1, "");
         assert!(within(patience, ring.paced()).await.is_none(), "nobody has it");
-        assert!(matches!(ring.take(0, &mut fast), Taken::Frame(..)));
+        assert!(matches!(ring.take(0, &mut fast, None), Taken::Frame(..)));
         within(patience, ring.paced()).await.expect("all who waited have it");
-        assert!(matches!(ring.take(1, &mut fast), Taken::Nothing));
-        assert!(matches!(ring.take(1, &mut deaf), Taken::Nothing));
+        assert!(matches!(ring.take(1, &mut fast, None), Taken::Nothing));
+        assert!(matches!(ring.take(1, &mut deaf, None), Taken::Nothing));
         tell(&ring, 2, "");
-        assert!(matches!(ring.take(1, &mut fast), Taken::Frame(..)));
+        assert!(matches!(ring.take(1, &mut fast, None), Taken::Frame(..)));
         let began = SystemClock.monotonic();
         ring.paced().await;
         assert!(began.elapsed() >= TOPIC_PACE / 2, "a moment for the other one");
-        assert!(matches!(ring.take(2, &mut fast), Taken::Nothing));
+        assert!(matches!(ring.take(2, &mut fast, None), Taken::Nothing));
         tell(&ring, 3, "");
-        assert!(matches!(ring.take(2, &mut fast), Taken::Frame(..)));
+        assert!(matches!(ring.take(2, &mut fast, None), Taken::Frame(..)));
         within(patience, ring.paced()).await.expect("nobody else waits any more");
         ring.leave(&mut deaf);
     }
@@ -365,16 +405,16 @@ mod tests {
         let ring = Ring::new(at(0));
         let crowd: Vec<_> = (0..400).map(|_| ring.news()).collect();
         let mut waits_for = None;
-        assert!(matches!(ring.take(0, &mut waits_for), Taken::Nothing));
+        assert!(matches!(ring.take(0, &mut waits_for, None), Taken::Nothing));
         tell(&ring, 1, "");
-        assert!(matches!(ring.take(0, &mut waits_for), Taken::Frame(..)));
+        assert!(matches!(ring.take(0, &mut waits_for, None), Taken::Frame(..)));
         let began = SystemClock.monotonic();
         ring.paced().await;
         assert!(began.elapsed() >= TOPIC_REST * 399, "so many are written to in that time");
         drop(crowd);
-        assert!(matches!(ring.take(1, &mut waits_for), Taken::Nothing));
+        assert!(matches!(ring.take(1, &mut waits_for, None), Taken::Nothing));
         tell(&ring, 2, "");
-        assert!(matches!(ring.take(1, &mut waits_for), Taken::Frame(..)));
+        assert!(matches!(ring.take(1, &mut waits_for, None), Taken::Frame(..)));
         assert!(ring.paced().now_or_never().is_some(), "nobody is there to rest from");
     }
 }
