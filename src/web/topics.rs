@@ -219,7 +219,7 @@ impl Topic {
                 if heard.is_well {
                     at = heard.standing;
                 }
-                ring.0.tell(Arc::new(Frame::new(&answer)), at.clone()).await;
+                ring.0.tell(Arc::new(Frame::new(&answer)), at.clone(), heard.is_well).await;
                 if answer.is_request_error() {
                     break;
                 }

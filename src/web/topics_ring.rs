@@ -35,8 +35,7 @@ struct Held {
     base: Standing,
     /// The number of the first frame here; they are counted from 0.
     first: u64,
-    /// Each with where it ends, and the next one begins.
-    frames: VecDeque<(Arc<Frame>, Standing)>,
+    frames: VecDeque<Kept>,
     bytes: usize,
     /// No member stands behind more frames.
     furthest: u64,
@@ -45,6 +44,15 @@ struct Held {
     /// Members that waited for the newest frame and have not taken it.
     pending: usize,
     is_over: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    frame: Arc<Frame>,
+    /// Where it ends, and the next one begins.
+    to: Standing,
+    /// Whether it leads there. Otherwise it says why nothing does, and everybody who stands there has to hear it.
+    is_well: bool,
 }
 
 /// The frame that a member waits for.
@@ -110,9 +118,10 @@ impl Ring {
         there
     }
 
-    /// Tells the next frame, behind which everybody stands at `to`, and writes it to those who wait on a line.
-    pub async fn tell(&self, frame: Arc<Frame>, to: Standing) {
-        let number = self.publish(Arc::clone(&frame), to.clone());
+    /// Tells the next frame, behind which everybody stands at `to`, and writes it to those who wait on a line. One that is
+    /// not well is the last and leads nowhere.
+    pub async fn tell(&self, frame: Arc<Frame>, to: Standing, is_well: bool) {
+        let number = self.publish(Arc::clone(&frame), to.clone(), is_well);
         let mut is_taken = false;
         for (index, line) in self.lines().iter().enumerate() {
             if index % LINES_AT_ONCE == LINES_AT_ONCE - 1 {
@@ -127,16 +136,16 @@ impl Ring {
     }
 
     /// Makes the frame known. Gives its number.
-    fn publish(&self, frame: Arc<Frame>, to: Standing) -> u64 {
+    fn publish(&self, frame: Arc<Frame>, to: Standing, is_well: bool) -> u64 {
         let mut held = self.held();
         let number = held.end();
         held.bytes += frame.weight();
-        held.frames.push_back((frame, to));
+        held.frames.push_back(Kept { frame, to, is_well });
         while held.frames.len() > TOPIC_FRAMES_MAX || (held.bytes > TOPIC_BYTES_MAX && held.frames.len() > 1)
         {
-            let Some((gone, to)) = held.frames.pop_front() else { break };
-            held.bytes -= gone.weight();
-            held.base = to;
+            let Some(gone) = held.frames.pop_front() else { break };
+            held.bytes -= gone.frame.weight();
+            held.base = gone.to;
             held.first += 1;
         }
         held.pending = std::mem::take(&mut held.waiting);
@@ -197,7 +206,8 @@ impl Ring {
             return Taken::Behind;
         };
         let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some((frame, to)) = held.frames.get(index).cloned() {
+        if let Some(Kept { frame, to, .. }) = held.frames.get(index) {
+            let (frame, to) = (Arc::clone(frame), to.clone());
             held.leave(waits_for, &self.taken);
             held.reach(number + 1, &self.taken);
             return Taken::Frame(frame, to);
@@ -225,8 +235,8 @@ impl Ring {
     /// How somebody who stands here comes to the frames.
     pub fn find(&self, at: &Standing, ahead: Ahead) -> Found {
         let mut held = self.held();
-        let (mut number, mut above) = (held.end(), None);
-        for to in held.frames.iter().rev().map(|(_, to)| to).chain([&held.base]) {
+        let mut above = None;
+        for (number, to) in held.boundaries() {
             match at.compare(to) {
                 Some(Ordering::Equal) => return Found::Next(number),
                 Some(Ordering::Less) if above.is_none() || ahead == Ahead::Comes => {
@@ -236,18 +246,16 @@ impl Ring {
                 // Between two frames: the way to the end of the one is short.
                 Some(Ordering::Greater) | None => break,
             }
-            number = number.saturating_sub(1);
         }
-        let end = held.end();
+        let (end, newest) = held.boundaries().next().unwrap_or((held.first, &held.base));
         if let Some((mut until, mut number)) = above {
             if number == held.first {
                 // Far behind: what is told meanwhile would be gone when it comes here.
-                (until, number) = (held.frames.back().map_or(&held.base, |(_, to)| to), end);
+                (until, number) = (newest, end);
             }
             let is_known = ahead == Ahead::Comes || until.job.is_some();
             return if is_known { Found::Until(until.clone(), number) } else { Found::Apart };
         }
-        let newest = held.frames.back().map_or(&held.base, |(_, to)| to);
         let is_ahead = at.compare(newest) == Some(Ordering::Greater);
         if !is_ahead || ahead == Ahead::Unknown || held.is_over {
             return Found::Apart;
@@ -265,6 +273,14 @@ impl Held {
     /// The number of the next frame.
     fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
+    }
+
+    /// Where the frames meet, each place with the number of the frame that follows; the newest first.
+    fn boundaries(&self) -> impl Iterator<Item = (u64, &Standing)> {
+        let behind = self.frames.iter().enumerate().rev().filter(|(_, kept)| kept.is_well);
+        behind
+            .map(|(index, kept)| (self.first + index as u64 + 1, &kept.to))
+            .chain([(self.first, &self.base)])
     }
 
     /// Some member stands before this frame.
@@ -303,7 +319,7 @@ mod tests {
 
     fn tell(ring: &Ring, to: i64, text: &str) {
         let answer = Answer::shape(Response::new(value!({ "a": text })));
-        ring.publish(Arc::new(Frame::new(&answer)), at(to));
+        ring.publish(Arc::new(Frame::new(&answer)), at(to), true);
     }
 
     /// As `next NUMBER`, `until SEQ then NUMBER`, `wait` or `apart`.
@@ -345,6 +361,18 @@ mod tests {
         assert_eq!((found(&ring, 30), found(&ring, 31)), ("next 3".to_owned(), "apart".to_owned()));
         let elsewhere = Standing { cursor: Some(EventCursor { epoch: 2, seq: 20 }), ..Standing::default() };
         assert!(matches!(ring.find(&elsewhere, Ahead::Comes), Found::Apart));
+    }
+
+    #[test]
+    fn why_a_stream_ends_is_heard_by_those_who_come_when_it_was_told() {
+        let ring = Ring::new(at(10));
+        tell(&ring, 20, "");
+        let refused = Answer::shape(Response::from_errors(Vec::new()));
+        ring.publish(Arc::new(Frame::new(&refused)), at(20), false);
+        ring.end();
+        for (seq, way) in [(3, "until 20 then 1"), (10, "next 0"), (15, "until 20 then 1"), (20, "next 1")] {
+            assert_eq!(found(&ring, seq), way, "from {seq}");
+        }
     }
 
     #[test]
