@@ -23,6 +23,7 @@ pub mod health;
 pub mod id;
 pub mod incident;
 pub mod job;
+pub mod job_parts;
 pub mod lifecycle;
 pub mod limits;
 pub mod link;

@@ -199,8 +199,8 @@ impl Tail {
 
     /// The next page up to `newest`: of the events in memory, else of the store, in its turn.
     async fn page(&self, newest: i64) -> Result<EventPage, StreamEnd> {
-        let Parts { recent, reader, .. } = &*self.engine;
-        if let Some(page) = recent.held(reader, self.seen, newest, &self.filter).await? {
+        let Parts { recent, writer, reader, .. } = &*self.engine;
+        if let Some(page) = recent.held((writer, reader), self.seen, newest, &self.filter).await? {
             return Ok(page);
         }
         let _turn = recent.turn().await;
@@ -209,8 +209,8 @@ impl Tail {
             let here = EventCursor { epoch: reader.epoch(), seq: self.seen };
             self.engine.check_cursor(here).await?;
         }
-        let page = reader.events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
-        Ok(recent::shortened(page))
+        let page = reader.stored_events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+        Ok(recent::shortened(page).read(reader.epoch())?)
     }
 
     /// Where the stream ends.

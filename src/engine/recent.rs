@@ -1,19 +1,19 @@
-//! Owns the newest events in memory, read once for all who follow them: a thousand subscribers cost the store one
-//! statement for each commit, not a thousand. What is older, or needs rows to be filtered, is read from the store, one
+//! Owns the newest events in memory, once for all who follow them: what is committed here is handed over by the writer,
+//! and only what others committed is read, by one statement for a thousand subscribers. What is older, or needs rows to be filtered, is read from the store, one
 //! reader after the other, so that a crowd which comes back leaves room for everybody else. It holds what was committed and
 //! nothing else, and may forget at any time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::domain::access::Sight;
 use crate::domain::event::{Event, EventType};
 use crate::domain::filter::EventFilter;
 use crate::domain::limits::{EVENT_PAGE_BYTES_MAX, EVENT_PAGE_MAX};
-use crate::store::events::EventPage;
+use crate::store::events::{EventPage, StoredEvent};
+use crate::store::writer::Writer;
 use crate::store::{Fault, Reader};
 
 /// Events that are held.
@@ -47,8 +47,9 @@ struct Window {
 
 #[derive(Debug)]
 struct Held {
-    event: Arc<Event>,
-    bytes: usize,
+    stored: StoredEvent,
+    /// It is read for the first one who wants it.
+    event: OnceLock<Arc<Event>>,
 }
 
 /// What is held of a page.
@@ -70,7 +71,7 @@ impl Recent {
     /// read from the store.
     pub async fn held(
         &self,
-        reader: &Reader,
+        (writer, reader): (&Writer, &Reader),
         after: i64,
         newest: i64,
         filter: &EventFilter,
@@ -79,9 +80,10 @@ impl Recent {
             return Ok(None);
         }
         if self.reaches() < newest {
-            self.fill(reader, after, newest).await?;
+            self.fill((writer, reader), after, newest).await?;
         }
-        let part = self.window.read().unwrap_or_else(PoisonError::into_inner).part(after, newest, filter);
+        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+        let part = window.part(after, newest, filter, reader.epoch())?;
         Ok(part.map(|Part { events, seen, has_more }| EventPage {
             events: events.into_iter().map(Arc::unwrap_or_clone).collect(),
             seen,
@@ -99,8 +101,8 @@ impl Recent {
         self.window.read().unwrap_or_else(PoisonError::into_inner).until
     }
 
-    /// Reads what was committed since, unless somebody else just did.
-    async fn fill(&self, reader: &Reader, after: i64, newest: i64) -> Result<(), Fault> {
+    /// Takes in what was committed since, unless somebody else just did.
+    async fn fill(&self, (writer, reader): (&Writer, &Reader), after: i64, newest: i64) -> Result<(), Fault> {
         let _filling = self.filling.lock().await;
         let held = i64::try_from(HELD_MAX).unwrap_or(i64::MAX);
         let mut until = self.reaches();
@@ -111,7 +113,11 @@ impl Recent {
         }
         let everything = EventFilter { sight: Sight::All, ..EventFilter::default() };
         while until < newest {
-            let page = reader.events_after(until, newest, &everything, HELD_MAX).await?;
+            let events = writer.followed(until, newest);
+            let page = match events.last() {
+                Some(last) => EventPage { seen: last.seq, has_more: false, events },
+                None => reader.stored_events_after(until, newest, &everything, HELD_MAX).await?,
+            };
             until = page.seen;
             self.change(|window| window.take(page));
         }
@@ -125,39 +131,48 @@ impl Recent {
 
 impl Window {
     /// Adds what was committed, and lets the oldest go.
-    fn take(&mut self, page: EventPage) {
+    fn take(&mut self, page: EventPage<StoredEvent>) {
         self.until = page.seen;
-        for event in page.events {
-            let bytes = weight(&event);
-            self.bytes += bytes;
-            self.events.push_back(Held { event: Arc::new(event), bytes });
+        for stored in page.events {
+            self.bytes += weight(&stored);
+            self.events.push_back(Held { stored, event: OnceLock::new() });
         }
         while self.events.len() > HELD_MAX || self.bytes > HELD_BYTES_MAX {
-            let Some(gone) = self.events.pop_front() else { break };
-            self.bytes -= gone.bytes;
-            self.since = gone.event.cursor.seq;
+            let Some(Held { stored: gone, .. }) = self.events.pop_front() else { break };
+            self.bytes -= weight(&gone);
+            self.since = gone.seq;
         }
     }
 
-    /// What is held of a page; `None` when what is asked for begins before it.
-    fn part(&self, after: i64, newest: i64, filter: &EventFilter) -> Option<Part> {
+    /// What is held of a page, in the store of this epoch; `None` when what is asked for begins before it.
+    fn part(&self, after: i64, newest: i64, filter: &EventFilter, epoch: u32) -> Result<Option<Part>, Fault> {
         if after < self.since || newest > self.until {
-            return None;
+            return Ok(None);
         }
-        let begin = self.events.partition_point(|held| held.event.cursor.seq <= after);
+        let begin = self.events.partition_point(|held| held.stored.seq <= after);
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for held in self.events.range(begin..).take_while(|held| held.event.cursor.seq <= newest) {
-            if !fits(&held.event, filter) {
+        for held in self.events.range(begin..).take_while(|held| held.stored.seq <= newest) {
+            if !fits(&held.stored, filter) {
                 continue;
             }
-            events.push(Arc::clone(&held.event));
-            bytes += held.bytes;
+            events.push(held.event(epoch)?);
+            bytes += weight(&held.stored);
             if events.len() >= EVENT_PAGE_MAX || bytes >= EVENT_PAGE_BYTES_MAX {
-                let seen = held.event.cursor.seq;
-                return Some(Part { events, seen, has_more: seen < newest });
+                let seen = held.stored.seq;
+                return Ok(Some(Part { events, seen, has_more: seen < newest }));
             }
         }
-        Some(Part { events, seen: newest, has_more: false })
+        Ok(Some(Part { events, seen: newest, has_more: false }))
+    }
+}
+
+impl Held {
+    fn event(&self, epoch: u32) -> Result<Arc<Event>, Fault> {
+        if let Some(event) = self.event.get() {
+            return Ok(Arc::clone(event));
+        }
+        let event = Arc::new(self.stored.clone().read(epoch)?);
+        Ok(Arc::clone(self.event.get_or_init(|| event)))
     }
 }
 
@@ -167,7 +182,7 @@ fn is_plain(filter: &EventFilter) -> bool {
 }
 
 /// What the store's statement asks, for a plain filter.
-fn fits(event: &Event, filter: &EventFilter) -> bool {
+fn fits(event: &StoredEvent, filter: &EventFilter) -> bool {
     let is_shown = filter.sight == Sight::All || event.kind != EventType::TokenChanged;
     let is_of_type = filter.types.as_ref().is_none_or(|types| types.contains(&event.kind));
     let is_of_job =
@@ -184,7 +199,7 @@ fn fits(event: &Event, filter: &EventFilter) -> bool {
 }
 
 /// The page without what makes it too heavy; that comes with the next one.
-pub fn shortened(mut page: EventPage) -> EventPage {
+pub fn shortened(mut page: EventPage<StoredEvent>) -> EventPage<StoredEvent> {
     let mut bytes = 0;
     let fitting = page.events.iter().position(|event| {
         bytes += weight(event);
@@ -192,38 +207,26 @@ pub fn shortened(mut page: EventPage) -> EventPage {
     });
     if let Some(last) = fitting.filter(|last| last + 1 < page.events.len()) {
         page.events.truncate(last + 1);
-        page.seen = page.events[last].cursor.seq;
+        page.seen = page.events[last].seq;
         page.has_more = true;
     }
     page
 }
 
 /// Roughly the bytes that an event takes.
-fn weight(event: &Event) -> usize {
-    fn of(value: &Value) -> usize {
-        match value {
-            Value::String(text) => text.len() + 16,
-            Value::Array(items) => items.iter().map(of).sum::<usize>() + 16,
-            Value::Object(members) => members.iter().map(|(name, value)| name.len() + of(value) + 16).sum(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 16,
-        }
-    }
-    EVENT_OVERHEAD + of(&event.data.0)
+fn weight(event: &StoredEvent) -> usize {
+    EVENT_OVERHEAD + event.data.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::domain::event::EventCursor;
     use crate::domain::id::JobId;
-    use crate::domain::scalars::Json;
 
-    fn event(seq: i64, data: Value) -> Event {
-        Event {
-            cursor: EventCursor { epoch: 1, seq },
+    fn event(seq: i64, text: &str) -> StoredEvent {
+        StoredEvent {
+            seq,
             kind: if seq % 2 == 0 { EventType::JobCreated } else { EventType::TokenChanged },
             at: Timestamp(seq),
             actor: "x".to_owned(),
@@ -232,7 +235,7 @@ mod tests {
             job_id: Some(JobId(seq)),
             task_name: None,
             queue_name: Some(format!("q{}", seq % 3)),
-            data: Json(data),
+            data: format!("{{\"text\":\"{text}\"}}"),
         }
     }
 
@@ -240,11 +243,15 @@ mod tests {
         part.events.iter().map(|event| event.cursor.seq).collect()
     }
 
+    fn part(window: &Window, after: i64, newest: i64, filter: &EventFilter) -> Part {
+        window.part(after, newest, filter, 1).expect("it is readable").expect("it is held")
+    }
+
     fn window(seqs: std::ops::RangeInclusive<i64>) -> Window {
         let before = seqs.start() - 1;
         let mut window = Window { since: before, until: before, ..Window::default() };
         let seen = *seqs.end();
-        let events = seqs.map(|seq| event(seq, json!({}))).collect();
+        let events = seqs.map(|seq| event(seq, "")).collect();
         window.take(EventPage { events, seen, has_more: false });
         window
     }
@@ -253,19 +260,19 @@ mod tests {
     fn a_window_gives_what_it_holds_and_nothing_before_it() {
         let window = window(11..=20);
         let all = EventFilter { sight: Sight::All, ..EventFilter::default() };
-        assert!(window.part(9, 20, &all).is_none());
-        assert!(window.part(10, 21, &all).is_none());
-        let page = window.part(10, 20, &all).expect("it is held");
+        assert!(window.part(9, 20, &all, 1).expect("readable").is_none());
+        assert!(window.part(10, 21, &all, 1).expect("readable").is_none());
+        let page = part(&window, 10, 20, &all);
         assert_eq!((numbers(&page), page.seen, page.has_more), ((11..=20).collect(), 20, false));
-        let page = window.part(13, 15, &all).expect("it is held");
+        let page = part(&window, 13, 15, &all);
         assert_eq!((numbers(&page), page.seen), (vec![14, 15], 15));
-        assert_eq!(numbers(&window.part(20, 20, &all).expect("nothing is new")), Vec::<i64>::new());
+        assert_eq!(numbers(&part(&window, 20, 20, &all)), Vec::<i64>::new());
     }
 
     #[test]
     fn a_window_filters_as_the_store_does() {
         let window = window(11..=20);
-        let filtered = |filter| numbers(&window.part(10, 20, &filter).expect("it is held"));
+        let filtered = |filter| numbers(&part(&window, 10, 20, &filter));
         let reader = EventFilter { sight: Sight::AllButTokens, ..EventFilter::default() };
         assert_eq!(filtered(reader.clone()), [12, 14, 16, 18, 20]);
         let some = EventFilter { job_ids: Some(vec![JobId(12), JobId(13)]), ..reader.clone() };
@@ -291,25 +298,25 @@ mod tests {
         let held = window(1..=long);
         assert_eq!((held.since, held.events.len()), (10, HELD_MAX));
         let mut heavy = window(1..=1);
-        let data = json!({"text": "x".repeat(HELD_BYTES_MAX / 4)});
-        let events = (2..=6).map(|seq| event(seq, data.clone())).collect();
+        let data = "x".repeat(HELD_BYTES_MAX / 4);
+        let events = (2..=6).map(|seq| event(seq, &data)).collect();
         heavy.take(EventPage { events, seen: 6, has_more: false });
         assert_eq!((heavy.since, heavy.until, heavy.events.len()), (3, 6, 3));
     }
 
     #[test]
     fn a_heavy_page_is_cut_and_goes_on_behind_the_cut() {
-        let data = json!({"text": "x".repeat(EVENT_PAGE_BYTES_MAX / 2)});
-        let events: Vec<Event> = (1..=5).map(|seq| event(seq, data.clone())).collect();
+        let data = "x".repeat(EVENT_PAGE_BYTES_MAX / 2);
+        let events: Vec<StoredEvent> = (1..=5).map(|seq| event(seq, &data)).collect();
         let page = shortened(EventPage { events: events.clone(), seen: 9, has_more: false });
-        let kept: Vec<i64> = page.events.iter().map(|event| event.cursor.seq).collect();
+        let kept: Vec<i64> = page.events.iter().map(|event| event.seq).collect();
         assert_eq!((kept, page.seen, page.has_more), (vec![1, 2], 2, true));
         let whole = shortened(EventPage { events: events[..2].to_vec(), seen: 9, has_more: false });
         assert_eq!((whole.events.len(), whole.seen, whole.has_more), (2, 9, false));
         let mut held = Window::default();
         held.take(EventPage { events, seen: 5, has_more: false });
         let all = EventFilter { sight: Sight::All, ..EventFilter::default() };
-        let page = held.part(0, 5, &all).expect("it is held");
+        let page = part(&held, 0, 5, &all);
         assert_eq!((numbers(&page), page.has_more), (vec![1, 2], true));
     }
 }

@@ -1,16 +1,17 @@
 //! Owns the lists of jobs in the API, and their counts by state.
 
 use async_graphql::connection::PageInfo;
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, Object, SelectionField, SimpleObject};
 
 use super::access::check_filter;
 use super::context::ApiContext;
 use super::errors::{bad_input, fault};
 use super::pages::{edge_columns, page_info, page_size};
-use super::rows::{OneRow, RowRefs};
+use super::rows::{OneRow, Row as _, RowRefs};
 use crate::base::clock::Timestamp;
 use crate::domain::filter::{JobFilter, JobOrder};
 use crate::domain::job::{Job, JobState};
+use crate::domain::job_parts::JobParts;
 use crate::store::job_lists::StateCounts;
 
 /// A job and its position in the list.
@@ -70,6 +71,39 @@ impl JobConnection {
     }
 }
 
+/// What a field of a job needs of it, beside what is always read.
+fn parts_of(field: &str) -> JobParts {
+    match field {
+        "command" => JobParts::COMMAND,
+        "labels" => JobParts::LABELS,
+        "retryPolicy" => JobParts::RETRY_POLICY,
+        "failure" => JobParts::FAILURE,
+        "progress" => JobParts::PROGRESS,
+        "parameters" => JobParts::PARAMETERS,
+        "runsOn" => JobParts::RUNS_ON,
+        "eventCursor" => JobParts::LAST_EVENT,
+        "__typename" | "task" | "queue" | "attempts" | "currentAttempt" | "output" => JobParts::NONE,
+        _ if Job::column(field).is_some() => JobParts::NONE,
+        _ => JobParts::ALL,
+    }
+}
+
+/// What the selection asks of each job of the list.
+fn wanted_parts(ctx: &Context<'_>) -> JobParts {
+    let mut parts = JobParts::NONE;
+    for list in ctx.field().selection_set() {
+        let mut of_job = |job: SelectionField<'_>| {
+            parts = job.selection_set().fold(parts, |parts, field| parts.and(parts_of(field.name())));
+        };
+        match list.name() {
+            "nodes" => of_job(list),
+            "edges" => list.selection_set().filter(|field| field.name() == "node").for_each(of_job),
+            _ => {}
+        }
+    }
+    parts
+}
+
 /// A page of jobs.
 pub async fn list_jobs(
     ctx: &Context<'_>,
@@ -79,11 +113,9 @@ pub async fn list_jobs(
     order: Option<JobOrder>,
 ) -> async_graphql::Result<JobConnection> {
     let filter = check_filter(ctx, filter)?;
-    let page = ctx
-        .reader()
-        .jobs(&filter, order.unwrap_or_default(), after.as_deref(), page_size(first)?)
-        .await
-        .map_err(fault)?;
+    let (order, parts) = (order.unwrap_or_default(), wanted_parts(ctx));
+    let page = ctx.reader().jobs(&filter, order, after.as_deref(), page_size(first)?, parts).await;
+    let page = page.map_err(fault)?;
     let page = page.ok_or_else(|| bad_input("after is not a position that this list gave"))?;
     let edges = page.rows.into_iter().map(|(cursor, node)| JobEdge { node: OneRow(node), cursor }).collect();
     Ok(JobConnection {

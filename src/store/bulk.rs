@@ -58,6 +58,10 @@ pub struct CancelledMany {
 impl Change for CancelMany {
     type Answer = CancelledMany;
 
+    fn size(&self) -> usize {
+        self.ids.len()
+    }
+
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<CancelledMany> {
         assert!(self.ids.len() <= BULK_BATCH, "a batch of a bulk mutation is bounded");
         jobs::write_pending(batch).await?;

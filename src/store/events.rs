@@ -14,6 +14,60 @@ use crate::domain::filter::EventFilter;
 use crate::domain::id::JobId;
 use crate::domain::scalars::Json;
 
+/// An event as it is stored: what it says is still text.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its number.
+    pub seq: i64,
+    /// What kind of fact.
+    pub kind: EventType,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub actor: String,
+    /// Address that it was asked from.
+    pub peer: Option<String>,
+    /// Global id of the thing it is about.
+    pub subject_id: Option<String>,
+    /// The job it concerns.
+    pub job_id: Option<JobId>,
+    /// Name of the task it concerns.
+    pub task_name: Option<String>,
+    /// Name of the queue it concerns.
+    pub queue_name: Option<String>,
+    /// What changed, a JSON object.
+    pub data: String,
+}
+
+impl StoredEvent {
+    /// The event, in the store of this epoch.
+    pub fn read(self, epoch: u32) -> Result<Event> {
+        let seq = self.seq;
+        let data = serde_json::from_str(&self.data);
+        Ok(Event {
+            cursor: EventCursor { epoch, seq },
+            kind: self.kind,
+            at: self.at,
+            actor: self.actor,
+            peer: self.peer,
+            subject_id: self.subject_id,
+            job_id: self.job_id,
+            task_name: self.task_name,
+            queue_name: self.queue_name,
+            data: Json(data.map_err(|_| Fault::unreadable("the data of an event", seq))?),
+        })
+    }
+}
+
+/// The events of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Their numbers.
+    pub(super) seqs: Vec<i64>,
+    /// They themselves, when somebody follows.
+    pub(super) followed: Vec<StoredEvent>,
+}
+
 /// Takes the advisory lock that orders the numbers of all PostgreSQL writers.
 macro_rules! event_lock {
     () => {
@@ -48,38 +102,54 @@ const INSERT: Sql = Sql::each_row(
     &[Kind::Int],
 );
 
-/// Writes the events and gives their numbers, in order.
+/// Writes the events, and gives them with their numbers, in order.
 pub(super) async fn write(
     tx: &mut Tx,
     ids: &mut Ids,
     now: Timestamp,
     events: Vec<(NewEvent, Option<IpAddr>)>,
-) -> Result<Vec<i64>> {
+    is_followed: bool,
+) -> Result<Written> {
     if events.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Written::default());
     }
     let count = events.len();
-    let (mut rows, mut seqs) = (Rows::default(), Vec::new());
+    let (mut rows, mut seqs, mut followed) = (Rows::default(), Vec::new(), Vec::new());
     for (event, peer) in events {
         if tx.is_sqlite() {
             seqs.push(ids.draw(tx, Numbered::Event).await?);
         }
+        let event = StoredEvent {
+            seq: seqs.last().copied().unwrap_or_default(),
+            kind: event.kind,
+            at: now,
+            actor: event.actor,
+            peer: peer.map(|peer| peer.to_string()),
+            subject_id: event.subject_id,
+            job_id: event.job_id,
+            task_name: event.task_name,
+            queue_name: event.queue_name,
+            data: event.data.into_text(),
+        };
+        if is_followed {
+            followed.push(event.clone());
+        }
         rows.push(args![
-            seqs.last().copied(),
+            event.seq,
             Value::Word(event.kind.word()),
             event.actor,
             event.subject_id,
             event.job_id.map(|id| id.0),
             event.task_name,
             event.queue_name,
-            event.data.into_text(),
-            peer.map(|peer| peer.to_string()),
+            event.data,
+            event.peer,
         ]);
     }
     let beside = args![now.0];
     if tx.is_sqlite() {
         tx.execute_each(&INSERT, rows, &beside).await?;
-        return Ok(seqs);
+        return Ok(Written { seqs, followed });
     }
     let returned = tx.rows_of_each(&INSERT, rows, &beside).await?;
     let mut seqs = returned.iter().map(|row| row.get::<i64>(0)).collect::<Result<Vec<_>>>()?;
@@ -88,7 +158,8 @@ pub(super) async fn write(
     if seqs.len() != count {
         return Err(Fault::bug("not every event was written"));
     }
-    Ok(seqs)
+    followed.iter_mut().zip(&seqs).for_each(|(event, seq)| event.seq = *seq);
+    Ok(Written { seqs, followed })
 }
 
 const NEWEST: Sql = Sql::both("SELECT coalesce(max(seq), 0) FROM events", &[]);
@@ -138,15 +209,24 @@ const AFTER: Sql = Sql::both(
 /// Events that a page may look through under a filter, so that a rare match never holds up a reader.
 const LOOK_AHEAD: i64 = 20_000;
 
-/// A page of the feed.
+/// A page of the feed, its events read or as they are stored.
 #[derive(Debug, Clone)]
-pub struct EventPage {
+pub struct EventPage<E = Event> {
     /// The events that fit the filter, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<E>,
     /// Everything up to here has been looked at.
     pub seen: i64,
     /// Whether more can be read at once.
     pub has_more: bool,
+}
+
+impl EventPage<StoredEvent> {
+    /// The page with its events read, in the store of this epoch.
+    pub fn read(self, epoch: u32) -> Result<EventPage> {
+        let EventPage { events, seen, has_more } = self;
+        let events = events.into_iter().map(|event| event.read(epoch)).collect::<Result<Vec<_>>>()?;
+        Ok(EventPage { events, seen, has_more })
+    }
 }
 
 impl Reader {
@@ -173,6 +253,17 @@ impl Reader {
         filter: &EventFilter,
         limit: usize,
     ) -> Result<EventPage> {
+        self.stored_events_after(after, newest, filter, limit).await?.read(self.epoch)
+    }
+
+    /// The same, as they are stored.
+    pub async fn stored_events_after(
+        &self,
+        after: i64,
+        newest: i64,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<EventPage<StoredEvent>> {
         let until = newest.min(after.saturating_add(LOOK_AHEAD));
         let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
@@ -193,31 +284,28 @@ impl Reader {
                 ],
             )
             .await?;
-        let events = rows.iter().map(|row| self.event(row)).collect::<Result<Vec<_>>>()?;
+        let events = rows.iter().map(stored_event).collect::<Result<Vec<_>>>()?;
         let is_full = events.len() == limit;
-        let seen = events.last().filter(|_| is_full).map_or(until.max(after), |event| event.cursor.seq);
+        let seen = events.last().filter(|_| is_full).map_or(until.max(after), |event| event.seq);
         Ok(EventPage { events, seen, has_more: seen < newest })
     }
+}
 
-    fn event(&self, row: &Row) -> Result<Event> {
-        let seq: i64 = row.get(0)?;
-        Ok(Event {
-            cursor: EventCursor { epoch: self.epoch, seq },
-            kind: EventType::from_word(row.text(1)?)
-                .ok_or_else(|| Fault::unreadable("the kind of an event", seq))?,
-            at: Timestamp(row.get(2)?),
-            actor: row.get(3)?,
-            peer: row.get(8)?,
-            subject_id: row.get(4)?,
-            job_id: row.get::<Option<i64>>(5)?.map(JobId),
-            task_name: row.get(6)?,
-            queue_name: row.get(9)?,
-            data: Json(
-                serde_json::from_str(row.text(7)?)
-                    .map_err(|_| Fault::unreadable("the data of an event", seq))?,
-            ),
-        })
-    }
+fn stored_event(row: &Row) -> Result<StoredEvent> {
+    let seq: i64 = row.get(0)?;
+    Ok(StoredEvent {
+        seq,
+        kind: EventType::from_word(row.text(1)?)
+            .ok_or_else(|| Fault::unreadable("the kind of an event", seq))?,
+        at: Timestamp(row.get(2)?),
+        actor: row.get(3)?,
+        peer: row.get(8)?,
+        subject_id: row.get(4)?,
+        job_id: row.get::<Option<i64>>(5)?.map(JobId),
+        task_name: row.get(6)?,
+        queue_name: row.get(9)?,
+        data: row.get(7)?,
+    })
 }
 
 /// Every statement of this file, for the test that prepares them all.

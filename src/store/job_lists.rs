@@ -16,6 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobState};
+use crate::domain::job_parts::JobParts;
 use crate::domain::limits::COUNT_CAP;
 
 /// The list that most ask for: every job, by age.
@@ -24,16 +25,16 @@ macro_rules! list {
         Sql::both(
             concat!(
                 "SELECT ",
-                job_columns!(),
+                job_columns!("$3"),
                 ", ",
-                last_event!(),
+                last_event!("$3"),
                 " FROM jobs WHERE id ",
                 $beyond,
                 " $1 ORDER BY id ",
                 $direction,
                 " LIMIT $2"
             ),
-            &[Kind::Int, Kind::Int],
+            &[Kind::Int, Kind::Int, Kind::Int],
         )
     };
 }
@@ -77,8 +78,12 @@ pub struct StateCounts {
 impl Reader {
     /// The jobs of these ids, in no order; unknown ones are left out.
     pub async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<Job>> {
+        self.parts_by_id(ids, JobParts::ALL).await
+    }
+
+    async fn parts_by_id(&self, ids: &[JobId], parts: JobParts) -> Result<Vec<Job>> {
         let ids = page::numbers(Some(ids), |id| id.0);
-        let rows = self.db.rows(&GET, &args![ids]).await?;
+        let rows = self.db.rows(&GET, &args![ids, parts.bits()]).await?;
         rows.iter().map(|row| job_from(row, self.epoch)).collect()
     }
 
@@ -87,13 +92,15 @@ impl Reader {
         Ok(self.jobs_by_id(&[id]).await?.pop())
     }
 
-    /// A page of jobs behind the position `after`, or `None` when that is no position of ours.
+    /// A page of jobs behind the position `after`, or `None` when that is no position of ours. Of the jobs only these parts
+    /// are read, the others stay empty.
     pub async fn jobs(
         &self,
         filter: &JobFilter,
         order: JobOrder,
         after: Option<&str>,
         limit: usize,
+        parts: JobParts,
     ) -> Result<Option<JobPage>> {
         let Ok(after) = after.map(parse_position).transpose() else { return Ok(None) };
         let fields = Fields::of(filter);
@@ -104,14 +111,14 @@ impl Reader {
             limit: page::one_more(limit),
         };
         if fields == Fields::NONE && wanted.key == Key::Id {
-            return self.all_jobs(wanted, limit).await.map(Some);
+            return self.all_jobs(wanted, limit, parts).await.map(Some);
         }
         let found = Search::new(self, filter).list(wanted).await?;
         let has_more = found.jobs.len() > limit;
         let shown = &found.jobs[..found.jobs.len().min(limit)];
         let edge = found.edge.filter(|_| !has_more);
         let ids: Vec<JobId> = shown.iter().map(|at| JobId(at.id)).collect();
-        let found_jobs = if ids.is_empty() { Vec::new() } else { self.jobs_by_id(&ids).await? };
+        let found_jobs = if ids.is_empty() { Vec::new() } else { self.parts_by_id(&ids, parts).await? };
         let mut jobs: HashMap<JobId, Job> = found_jobs.into_iter().map(|job| (job.id, job)).collect();
         // What retention took meanwhile is gone.
         let row = |at: &Position| Some((position(*at), jobs.remove(&JobId(at.id))?));
@@ -127,11 +134,11 @@ impl Reader {
         }))
     }
 
-    async fn all_jobs(&self, wanted: Wanted, limit: usize) -> Result<JobPage> {
+    async fn all_jobs(&self, wanted: Wanted, limit: usize, parts: JobParts) -> Result<JobPage> {
         let sql = &LIST[usize::from(wanted.is_descending)];
         let start = if wanted.is_descending { KEY_MAX } else { KEY_MIN };
         let from = wanted.after.map_or(start, |after| after.id);
-        let rows = self.db.rows(sql, &args![from, wanted.limit]).await?;
+        let rows = self.db.rows(sql, &args![from, wanted.limit, parts.bits()]).await?;
         let read = |row: &Row| {
             let job = job_from(row, self.epoch)?;
             Ok((position(Position { key: job.id.0, id: job.id.0 }), job))

@@ -17,6 +17,7 @@ use super::{Reader, job_rows, job_traces, keys, queues, transition};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
+use crate::domain::command::Command;
 use crate::domain::concurrency::{KeyLimit, LimitKey};
 use crate::domain::duration::Span;
 use crate::domain::event::EventCursor;
@@ -25,15 +26,40 @@ use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState};
 use crate::domain::new_job::{Idempotency, NewJob};
 use crate::domain::placement;
 use crate::domain::rejection::{Rejection, UserErrorCode};
+use crate::domain::retry::RetryPolicy;
 
-/// The columns of `job`, in the order that `job_from` reads.
+/// A part of a job, named by its bit among `JobParts`: null unless the argument `mask` has that bit. Without a mask it is
+/// there.
+macro_rules! part {
+    ((), $bit:literal, $column:expr) => {
+        $column
+    };
+    (($mask:literal), $bit:literal, $column:expr) => {
+        concat!("CASE WHEN ", $mask, " & ", $bit, " <> 0 THEN ", $column, " END")
+    };
+}
+pub(super) use part;
+
+/// The columns of `job`, in the order that `job_from` reads: all of them, or the parts of a mask.
 macro_rules! job_columns {
-    () => {
-        "id, state, task_id, task_name, task_revision, command, queue, priority, labels, origin, requested_by,
-         retry_policy, timeout_ms, kill_grace_ms, restartable, failure, retry_of, schedule_id, created_at_us,
-         run_at_us, started_at_us, finished_at_us, stop_requested_at_us, attempt_count, try_count, start_by_us,
-         idle_timeout_ms, unique_key, progress, parameters, token_id, held_by, limit_key, gated_at_us,
-         on_dependency_failure, merge_output, timeout_max_ms, runs_on"
+    ($($mask:literal)?) => {
+        concat!(
+            "id, state, task_id, task_name, task_revision, ",
+            $crate::store::jobs::part!(($($mask)?), 1, "command"),
+            ", queue, priority, ",
+            $crate::store::jobs::part!(($($mask)?), 2, "labels"),
+            ", origin, requested_by, ",
+            $crate::store::jobs::part!(($($mask)?), 4, "retry_policy"),
+            ", timeout_ms, kill_grace_ms, restartable, ",
+            $crate::store::jobs::part!(($($mask)?), 8, "failure"),
+            ", retry_of, schedule_id, created_at_us, run_at_us, started_at_us, finished_at_us, stop_requested_at_us,
+             attempt_count, try_count, start_by_us, idle_timeout_ms, unique_key, ",
+            $crate::store::jobs::part!(($($mask)?), 16, "progress"),
+            ", ",
+            $crate::store::jobs::part!(($($mask)?), 32, "parameters"),
+            ", token_id, held_by, limit_key, gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, ",
+            $crate::store::jobs::part!(($($mask)?), 64, "runs_on")
+        )
     };
 }
 pub(super) use job_columns;
@@ -42,8 +68,16 @@ pub(super) const JOB_COLUMNS: usize = 38;
 
 /// The position of a job's last event, as one more column behind `job_columns`.
 macro_rules! last_event {
-    () => {
-        "coalesce((SELECT max(events.seq) FROM events WHERE events.job_id = jobs.id), 0)"
+    ($($mask:literal)?) => {
+        concat!(
+            "coalesce(",
+            $crate::store::jobs::part!(
+                ($($mask)?),
+                128,
+                "(SELECT max(events.seq) FROM events WHERE events.job_id = jobs.id)"
+            ),
+            ", 0)"
+        )
     };
 }
 pub(super) use last_event;
@@ -52,11 +86,13 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 
-/// Reads `job_columns` and the last event behind them.
+/// Reads `job_columns` and the last event behind them. A part that was not asked for stays empty.
 pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
     let id: i64 = row.get(0)?;
     let bad = |what: &str| Fault::unreadable(what, JobId(id));
     let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
+    let (command, labels, retry_policy) =
+        (row.optional_text(5)?, row.optional_text(8)?, row.optional_text(11)?);
     let failure = row.optional_text(15)?;
     let progress = row.optional_text(28)?;
     let parameters = row.optional_text(29)?;
@@ -69,13 +105,15 @@ pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
         task_id: row.get::<Option<i64>>(2)?.map(TaskId),
         task_name: row.get(3)?,
         task_revision: row.get::<Option<i64>>(4)?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)),
-        command: json(row.text(5)?).ok_or_else(|| bad("the command"))?,
+        command: command.map_or(Some(Command::none()), json).ok_or_else(|| bad("the command"))?,
         queue_name: row.get(6)?,
         priority: int(7)?,
-        labels: json(row.text(8)?).ok_or_else(|| bad("the labels"))?,
+        labels: labels.map_or(Some(Vec::new()), json).ok_or_else(|| bad("the labels"))?,
         origin: JobOrigin::from_word(row.text(9)?).ok_or_else(|| bad("the origin"))?,
         requested_by: row.get(10)?,
-        retry_policy: json(row.text(11)?).ok_or_else(|| bad("the retry policy"))?,
+        retry_policy: retry_policy
+            .map_or(Some(RetryPolicy::default()), json)
+            .ok_or_else(|| bad("the retry policy"))?,
         timeout: row.get::<Option<i64>>(12)?.map(Span::from_millis),
         kill_grace: Span::from_millis(row.get(13)?),
         is_restartable: row.get::<i64>(14)? == 1,
@@ -245,6 +283,10 @@ impl Change for Enqueue {
     type Answer = Vec<std::result::Result<Enqueued, Rejection>>;
     const NEEDS_ROOM: bool = true;
 
+    fn size(&self) -> usize {
+        self.jobs.len()
+    }
+
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Self::Answer> {
         let mut answers: Self::Answer = Vec::with_capacity(self.jobs.len());
         for job in self.jobs.iter() {
@@ -359,14 +401,14 @@ pub(super) fn text<T: serde::Serialize>(value: &T) -> String {
 pub(super) const GET: Sql = Sql::both(
     concat!(
         "SELECT ",
-        job_columns!(),
+        job_columns!("$2"),
         ", ",
-        last_event!(),
+        last_event!("$2"),
         "
          FROM jobs
          WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
     ),
-    &[Kind::Text],
+    &[Kind::Text, Kind::Int],
 );
 
 /// Every statement of this file, for the test that prepares them all.

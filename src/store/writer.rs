@@ -1,7 +1,7 @@
 //! Owns every change of state. One task takes all changes that wait, puts them into one transaction,
 //! commits once, then answers each: group commit, without a timer.
 //!
-//! It must never answer before the commit. What a batch is lies here, the turns in `turns`.
+//! It must never answer before the commit. What a batch is lies here, the turns in `turns`, who comes into which in `order`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -13,13 +13,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::news::News;
 pub use self::news::OwnNews;
+use self::order::Load;
 use self::turns::Looks;
 pub use self::turns::{WriterLoop, channel};
 use super::breaker::Breaker;
 use super::db::{Kind, Sql, Tx};
 use super::dependencies::{self, Ends};
 use super::ends::{EndAttempt, Settled};
-use super::events;
+use super::events::{self, StoredEvent, Written};
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{Ids, Numbered};
 use super::incident_counts::{self, Failures};
@@ -39,6 +40,7 @@ use crate::domain::job::JobState;
 use crate::domain::rejection::Rejection;
 
 mod news;
+mod order;
 mod turns;
 
 /// Changes that may wait; the next one is refused as overloaded.
@@ -81,6 +83,10 @@ pub trait Change: Send + Sync + 'static {
     /// The end of an attempt that it records: a turn settles all of its ends together, before anything else.
     fn end(&self) -> Option<&EndAttempt> {
         None
+    }
+    /// Roughly the jobs that it writes.
+    fn size(&self) -> usize {
+        1
     }
     /// Applies it inside the batch's transaction. May be called again after a failed batch.
     fn apply(&self, batch: &mut Batch<'_>) -> impl Future<Output = Outcome<Self::Answer>> + Send;
@@ -190,8 +196,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Commits; gives the numbers of the events, and who must look for himself.
-    async fn finish(mut self, previous: i64) -> Result<(Vec<i64>, Looks)> {
+    /// Commits; gives the events, and who must look for himself.
+    async fn finish(mut self, previous: i64, is_followed: bool) -> Result<(Written, Looks)> {
         super::jobs::write_pending(&mut self).await?;
         dependencies::settle(&mut self).await?;
         dependencies::keep(&mut self).await?;
@@ -200,14 +206,14 @@ impl<'a> Batch<'a> {
         super::jobs::write_counts(&mut self.tx, self.known, &self.counts).await?;
         let mut tally = Tally::default();
         self.events.iter().for_each(|(event, _)| tally.add(event));
-        let seqs = events::write(&mut self.tx, self.ids, self.now, self.events).await?;
-        assert!(seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
+        let written = events::write(&mut self.tx, self.ids, self.now, self.events, is_followed).await?;
+        assert!(written.seqs.first().is_none_or(|first| *first > previous), "event numbers must rise");
         self.ids.keep(&mut self.tx).await?;
         points::reach("writer.before_commit");
         self.tx.commit().await?;
         tally.tell(self.metrics);
         points::reach("writer.committed");
-        Ok((seqs, Looks { here: self.needs_look, elsewhere: self.calls_others }))
+        Ok((written, Looks { here: self.needs_look, elsewhere: self.calls_others }))
     }
 }
 
@@ -217,6 +223,7 @@ type Applying<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 trait Waiting: Send {
     fn is_probe(&self) -> bool;
     fn asker(&self) -> Option<Arc<Asker>>;
+    fn load(&self) -> Load;
     fn end(&self) -> Option<&EndAttempt>;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch<'_>) -> Applying<'a>;
     fn answer(self: Box<Self>, cursor: EventCursor, at: Timestamp);
@@ -237,6 +244,10 @@ impl<C: Change> Waiting for Envelope<C> {
 
     fn asker(&self) -> Option<Arc<Asker>> {
         self.asker.clone()
+    }
+
+    fn load(&self) -> Load {
+        Load { size: self.change.size().max(1), is_asked: self.asker.is_some() }
     }
 
     fn end(&self) -> Option<&EndAttempt> {
@@ -330,6 +341,12 @@ impl Writer {
         if let Some(news) = self.news.upgrade() {
             news.advance(seq);
         }
+    }
+
+    /// What was committed here right behind the event `after`, up to `newest`; nothing when something is missing in between,
+    /// or was forgotten: then the store has it. Whoever asks is taken for one who follows, for whom the next ones are kept.
+    pub fn followed(&self, after: i64, newest: i64) -> Vec<StoredEvent> {
+        self.news.upgrade().map(|news| news.take(after, newest)).unwrap_or_default()
     }
 
     /// What was committed here, for those who tell other daemons of it.

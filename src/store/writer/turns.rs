@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::news::News;
+use super::order::Order;
 use super::{BATCH_MAX, Batch, WAITING_MAX, Waiting, Writer};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::metrics::Metrics;
@@ -19,6 +20,7 @@ use crate::store::breaker::Breaker;
 use crate::store::claim;
 use crate::store::db::Db;
 use crate::store::ends;
+use crate::store::events::Written;
 use crate::store::fault::{Certainty, FAULT_KINDS, Fault, Result};
 use crate::store::ids::Ids;
 use crate::store::known::Known;
@@ -31,8 +33,8 @@ const ALONE_TRIES: usize = 5;
 /// A batch that was committed.
 struct Done {
     at: Timestamp,
-    /// The numbers of its events.
-    seqs: Vec<i64>,
+    /// Its events.
+    written: Written,
     /// For each change how many of them lie behind it.
     marks: Vec<usize>,
     looks: Looks,
@@ -53,6 +55,7 @@ pub struct WriterLoop {
     clock: Arc<dyn Clock>,
     epoch: u32,
     queue: mpsc::Receiver<Box<dyn Waiting>>,
+    order: Order<Box<dyn Waiting>>,
     news: Arc<News>,
     breaker: Breaker,
     pulse: Arc<Pulse>,
@@ -89,8 +92,8 @@ pub fn channel(
         metrics: metrics.clone(),
         desk: desk.clone(),
     };
-    let (ids, known) = <_>::default();
-    (writer, WriterLoop { db, clock, epoch, queue, news, breaker, pulse, ids, known, metrics, desk })
+    let (ids, known, order) = <_>::default();
+    (writer, WriterLoop { db, clock, epoch, queue, order, news, breaker, pulse, ids, known, metrics, desk })
 }
 
 impl WriterLoop {
@@ -98,19 +101,27 @@ impl WriterLoop {
     pub async fn run(&mut self) {
         (self.ids, self.known) = <_>::default();
         self.pulse.rest(self.clock.monotonic());
-        while let Some(first) = self.queue.recv().await {
-            let mut waiting = vec![first];
-            while waiting.len() < BATCH_MAX {
-                match self.queue.try_recv() {
-                    Ok(next) => waiting.push(next),
-                    Err(_) => break,
-                }
-            }
-            self.pulse.begin(self.clock.monotonic());
+        while self.gather().await {
+            let now = self.clock.monotonic();
+            let waiting = self.order.next(now);
+            self.pulse.begin(now);
             points::reach("writer.turn");
             self.turn(waiting).await;
             self.pulse.rest(self.clock.monotonic());
         }
+    }
+
+    /// Takes in what waits, as far as it may be in one turn, and waits while there is nothing. False when nothing will be.
+    async fn gather(&mut self) -> bool {
+        if self.order.count() == 0 {
+            let Some(first) = self.queue.recv().await else { return false };
+            self.order.add(first.load(), first);
+        }
+        while self.order.count() < BATCH_MAX {
+            let Ok(next) = self.queue.try_recv() else { break };
+            self.order.add(next.load(), next);
+        }
+        true
     }
 
     async fn turn(&mut self, waiting: Vec<Box<dyn Waiting>>) {
@@ -178,8 +189,8 @@ impl WriterLoop {
             None => Ok(done),
         });
         match committed {
-            Ok(Done { at, seqs, marks, looks }) => {
-                self.news.commit(seqs.last().copied(), looks.elsewhere);
+            Ok(Done { at, written: Written { seqs, followed }, marks, looks }) => {
+                self.news.commit(seqs.last().copied(), followed, looks.elsewhere);
                 self.breaker.succeeded();
                 self.metrics.committed(waiting.len(), self.clock.monotonic().duration_since(began));
                 for (change, mark) in waiting.into_iter().zip(marks) {
@@ -235,8 +246,8 @@ impl WriterLoop {
         };
         batch.calls_others |= batch.has_work && has_left;
         let at = batch.now;
-        let (seqs, looks) = batch.finish(previous).await?;
-        Ok(Done { at, seqs, marks, looks })
+        let (written, looks) = batch.finish(previous, self.news.is_followed()).await?;
+        Ok(Done { at, written, marks, looks })
     }
 
     fn refuse_all(&self, waiting: Vec<Box<dyn Waiting>>, fault: &Fault) {

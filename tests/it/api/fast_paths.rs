@@ -329,6 +329,65 @@ fn a_list_selected_twice_under_one_key_keeps_both_selections() {
     }
 }
 
+/// A job of which every part says something.
+fn full_job(daemon: &Daemon) -> String {
+    let task = json!({
+        "name": "full", "command": {"exec": {"argv": ["/bin/true"]}}, "parametersSchema": {"type": "object"},
+    });
+    let put = "mutation ($input: TaskPutInput!) { taskPut(input: $input) { userErrors { message } } }";
+    let answer = daemon.graphql(put, json!({"input": task}));
+    assert_eq!(answer["taskPut"]["userErrors"], json!([]), "{answer}");
+    let script = "echo '{\"progress\": {\"done\": 1, \"total\": 3}}' > \"$BEADLE_REPORT\"; exit 3";
+    let failing = daemon.enqueue_with(json!({
+        "run": {"command": {"script": {"text": script}}}, "retryPolicy": {"maxAttempts": 1, "factor": 3.5},
+        "labels": [{"key": "a", "value": "b"}],
+    }));
+    daemon.wait_final(&failing);
+    daemon.enqueue_with(json!({
+        "run": {"task": {"name": "full"}}, "parameters": {"x": 1}, "runsOn": [{"key": "no", "value": "where"}],
+    }));
+    failing
+}
+
+#[test]
+fn a_field_of_a_job_says_the_same_in_a_list_that_asks_for_nothing_else() {
+    let (daemon, _) = scene();
+    full_job(&daemon);
+    let shape = Shape::of(&daemon);
+    let plain = |kind: &str| {
+        let fields = shape.fields[kind].iter().filter(|field| !field.has_selections);
+        fields.map(|field| field.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let whole = |selection: &str| {
+        let list = daemon.graphql("{ jobs(first: 50) { nodes { id } } }", json!({}));
+        let ids = list["jobs"]["nodes"].as_array().expect("a list").clone();
+        let one = format!("query ($id: ID!) {{ job(id: $id) {{ id {selection} }} }}");
+        let jobs = ids.into_iter().map(|job| daemon.graphql(&one, json!({"id": job["id"]}))["job"].take());
+        Value::Array(jobs.collect())
+    };
+    for field in &shape.fields["Job"] {
+        let inner = if field.has_selections {
+            format!("{{ __typename {} }}", plain(&field.kind))
+        } else {
+            String::new()
+        };
+        let arguments = if field.takes_last { "(last: 1)" } else { "" };
+        let selection = format!("{}{arguments} {inner}", field.name);
+        let alone = whole(&selection);
+        for (list, pick) in [("nodes { id S }", "/"), ("edges { node { id ... F } }", "/node")] {
+            let fragment =
+                if pick == "/" { String::new() } else { format!("fragment F on Job {{ {selection} }}") };
+            let list = list.replace('S', &selection).replace("... F", "...F");
+            let document = format!("{{ jobs(first: 50) {{ {list} }} }} {fragment}");
+            let mut rows = daemon.graphql(&document, json!({}))["jobs"].take();
+            let rows = rows[if pick == "/" { "nodes" } else { "edges" }].take();
+            let rows = rows.as_array().expect("a list").iter();
+            let rows: Vec<_> = rows.map(|row| row.pointer(pick.trim_end_matches('/')).cloned()).collect();
+            assert_eq!(json!(rows), alone, "{document}");
+        }
+    }
+}
+
 #[test]
 fn every_transport_writes_rows_as_they_are() {
     let (daemon, id) = scene();

@@ -8,6 +8,7 @@ use beadle::domain::duration::Span;
 use beadle::domain::filter::JobFilter;
 use beadle::domain::id::{JobId, ScheduleId, TaskId, TokenId, WorkerId};
 use beadle::domain::job::{JobOrigin, JobState};
+use beadle::domain::job_parts::JobParts;
 use beadle::domain::new_job::{Idempotency, Made, NewJob, TaskOfJob};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
@@ -213,8 +214,10 @@ fn jobs_are_found_by_their_labels() {
             (vec![label("env", "prod"), label("none", "x")], vec![]),
         ] {
             let filter = JobFilter { labels: Some(labels.clone()), ..JobFilter::default() };
-            let page =
-                stage.reader().jobs(&filter, beadle::domain::filter::JobOrder::default(), None, 10).await;
+            let page = stage
+                .reader()
+                .jobs(&filter, beadle::domain::filter::JobOrder::default(), None, 10, JobParts::ALL)
+                .await;
             let found: Vec<_> = page.unwrap().unwrap().rows.into_iter().map(|(_, job)| job.id).collect();
             assert_eq!(found, expected, "{labels:?}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use beadle::base::task;
+use beadle::domain::access::Sight;
 use beadle::domain::event::{Event, EventType};
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{JobId, TaskId};
@@ -259,5 +260,79 @@ fn one_page_looks_through_so_many_events_and_no_more() {
         assert_eq!((first.events.len(), first.seen, first.has_more), (0, 20_000, true));
         let second = stage.reader().events_after(first.seen, 25_000, &jobs, 10).await.unwrap();
         assert_eq!((second.events.len(), second.seen, second.has_more), (0, 25_000, false));
+    });
+}
+
+/// Follows as the window of the daemon does: what is handed over where it can be, else what is stored.
+async fn follow(stage: &Stage, (mut seen, newest): (i64, i64)) -> (Vec<Event>, usize) {
+    let (mut met, mut handed) = (Vec::new(), 0);
+    while seen < newest {
+        let followed = stage.writer().followed(seen, newest);
+        handed += followed.len();
+        let events = if followed.is_empty() {
+            stage.reader().stored_events_after(seen, newest, &everything(), 100).await.unwrap().events
+        } else {
+            followed
+        };
+        seen = events.last().expect("there is something new").seq;
+        let epoch = stage.reader().epoch();
+        met.extend(events.into_iter().map(|event| event.read(epoch).unwrap()));
+    }
+    (met, handed)
+}
+
+fn everything() -> EventFilter {
+    EventFilter { sight: Sight::All, ..EventFilter::default() }
+}
+
+#[test]
+fn what_is_handed_over_to_who_follows_is_what_is_stored() {
+    on_both(async |stage| {
+        assert!(stage.writer().followed(0, 0).is_empty(), "from now on somebody follows");
+        for _ in 0..4 {
+            let job = NewJob { labels: vec![label("a", "\"b\"\n")], ..new_job() };
+            stage.enqueue(job).await;
+        }
+        let newest = stage.reader().newest_event().await.unwrap();
+        let (met, handed) = follow(&stage, (0, newest)).await;
+        let stored = stage.events(&everything()).await;
+        assert_eq!((met.len(), handed), (stored.len(), stored.len()), "all of it was handed over");
+        assert_eq!(format!("{met:?}"), format!("{stored:?}"));
+        assert!(stage.writer().followed(0, newest).is_empty(), "it is handed over once");
+    });
+}
+
+#[test]
+fn who_follows_gets_nothing_behind_a_gap() {
+    on_postgres(async |stage| {
+        let other = stage.another_hand().await;
+        stage.writer().followed(0, 0);
+        stage.enqueue(new_job()).await;
+        // Committed elsewhere, in between; and numbers that were drawn in vain.
+        other.apply(enqueue(vec![new_job()])).await;
+        let between = stage.reader().newest_event().await.unwrap();
+        stage.fault(Bad).await;
+        stage.enqueue(new_job()).await;
+        let newest = stage.reader().newest_event().await.unwrap();
+        let first = stage.writer().followed(0, newest);
+        assert!(!first.is_empty() && first.iter().all(|event| event.seq < between), "{first:?}");
+        assert!(stage.writer().followed(between - 1, newest).is_empty());
+        let (met, _) = follow(&stage, (0, newest)).await;
+        assert_eq!(numbers(&met), numbers(&stage.events(&everything()).await));
+    });
+}
+
+#[test]
+fn what_nobody_takes_is_not_kept() {
+    on_both(async |stage| {
+        stage.writer().followed(0, 0);
+        for _ in 0..21 {
+            stage.apply(enqueue(vec![new_job(); 100])).await;
+        }
+        assert!(stage.writer().followed(0, i64::MAX).is_empty());
+        // Who asks follows again.
+        let newest = stage.reader().newest_event().await.unwrap();
+        stage.enqueue(new_job()).await;
+        assert!(!stage.writer().followed(newest, i64::MAX).is_empty());
     });
 }

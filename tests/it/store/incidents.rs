@@ -8,6 +8,7 @@ use beadle::domain::filter::{EventFilter, JobFilter, JobOrder};
 use beadle::domain::health::HealthStatus;
 use beadle::domain::id::JobId;
 use beadle::domain::incident::{Incident, IncidentAction, IncidentFilter, IncidentStatus};
+use beadle::domain::job_parts::JobParts;
 use beadle::domain::limits::{INCIDENT_DAYS_MAX, INCIDENT_JOBS_KEPT, INCIDENTS_MAX};
 use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
@@ -317,7 +318,12 @@ fn its_jobs_are_listed_and_those_that_nobody_repeated_are_found() {
         let of_job = stage.reader().incidents_of_jobs(&[second, other]).await.unwrap();
         let id = of_job.iter().find(|(job, _)| *job == second).unwrap().1;
         let filter = JobFilter { incident_id: Some(id), ..JobFilter::default() };
-        let page = stage.reader().jobs(&filter, JobOrder::default(), None, 10).await.unwrap().unwrap();
+        let page = stage
+            .reader()
+            .jobs(&filter, JobOrder::default(), None, 10, JobParts::ALL)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(page.rows.iter().map(|(_, job)| job.id).collect::<Vec<_>>(), [second, first]);
         assert_eq!(stage.reader().matching_jobs(&filter, 10).await.unwrap(), [first, second]);
         assert_eq!(stage.reader().count_jobs(&filter).await.unwrap().counts.values().sum::<i64>(), 2);

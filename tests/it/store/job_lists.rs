@@ -7,6 +7,7 @@ use beadle::domain::command::Command;
 use beadle::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection, TimeRangeInput};
 use beadle::domain::id::{JobId, ScheduleId};
 use beadle::domain::job::{Job, JobOrigin, JobState};
+use beadle::domain::job_parts::JobParts;
 use beadle::domain::limits::COUNT_CAP;
 use beadle::domain::new_job::{NewJob, TaskOfJob};
 use beadle::store::tasks::PutTask;
@@ -21,7 +22,7 @@ const FIELDS: [JobOrderField; 4] =
 async fn list(stage: &Stage, filter: &JobFilter, order: JobOrder, limit: usize) -> Vec<Job> {
     let (mut jobs, mut after): (Vec<Job>, Option<String>) = (Vec::new(), None);
     loop {
-        let page = stage.reader().jobs(filter, order, after.as_deref(), limit).await;
+        let page = stage.reader().jobs(filter, order, after.as_deref(), limit, JobParts::ALL).await;
         let page = page.expect("the store can be read").expect("a position of our own");
         assert!(page.rows.len() <= limit);
         after = page.end;
@@ -75,8 +76,10 @@ fn every_order_gives_each_job_once_whatever_the_page() {
             }
         }
         for foreign in ["", "x", "1", "1.", ".1", "1.2.3", "99999999999999999999.1"] {
-            let page =
-                stage.reader().jobs(&JobFilter::default(), JobOrder::default(), Some(foreign), 5).await;
+            let page = stage
+                .reader()
+                .jobs(&JobFilter::default(), JobOrder::default(), Some(foreign), 5, JobParts::ALL)
+                .await;
             assert!(page.unwrap().is_none(), "{foreign:?} is no position of ours");
         }
     });

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use beadle::domain::filter::{JobFilter, JobOrder, JobOrderField, OrderDirection, TimeRangeInput};
 use beadle::domain::id::{IncidentId, ScheduleId};
 use beadle::domain::job::{JobOrigin, JobState};
+use beadle::domain::job_parts::JobParts;
 use beadle::domain::limits::{COUNT_CAP, JOBS_WALKED_MAX};
 use beadle::store::statements;
 
@@ -125,7 +126,7 @@ const FIELDS: [(JobOrderField, &str); 4] = [
 async fn first(stage: &Stage, filter: &JobFilter, order: JobOrder, limit: usize) -> (Vec<i64>, usize) {
     let (mut ids, mut after, mut page_count) = (Vec::new(), None, 0);
     loop {
-        let page = stage.reader().jobs(filter, order, after.as_deref(), 20).await;
+        let page = stage.reader().jobs(filter, order, after.as_deref(), 20, JobParts::ALL).await;
         let page = page.expect("the store can be read").expect("a position of our own");
         ids.extend(page.rows.iter().map(|(_, job)| job.id.0));
         page_count += 1;
@@ -192,7 +193,8 @@ fn a_page_that_has_looked_at_enough_says_how_far_it_came_and_goes_on() {
         let filter = JobFilter { text: Some("--item 1\"".to_owned()), ..JobFilter::default() };
         stage.execute("UPDATE jobs SET search_text = 'work --item 1\"' WHERE id = 1").await;
         let newest_first = JobOrder::default();
-        let page = stage.reader().jobs(&filter, newest_first, None, 50).await.unwrap().unwrap();
+        let page =
+            stage.reader().jobs(&filter, newest_first, None, 50, JobParts::ALL).await.unwrap().unwrap();
         assert!(page.rows.is_empty() && page.has_more);
         let until = page.searched_until.expect("it says how far it came");
         let looked_at =
@@ -200,8 +202,12 @@ fn a_page_that_has_looked_at_enough_says_how_far_it_came_and_goes_on() {
         assert_eq!(looked_at, JOBS_WALKED_MAX);
         let counts = stage.reader().count_jobs(&filter).await.unwrap();
         assert!(counts.is_capped && counts.counts.is_empty(), "a count looks no further");
-        let rest =
-            stage.reader().jobs(&filter, newest_first, page.end.as_deref(), 50).await.unwrap().unwrap();
+        let rest = stage
+            .reader()
+            .jobs(&filter, newest_first, page.end.as_deref(), 50, JobParts::ALL)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(rest.rows.iter().map(|(_, job)| job.id.0).collect::<Vec<_>>(), [1]);
         assert_eq!((rest.has_more, rest.searched_until), (false, None));
         // What is changed for many is looked for to the end.

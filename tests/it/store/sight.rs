@@ -4,6 +4,7 @@ use beadle::domain::access::{Grant, GrantVerb, Sight};
 use beadle::domain::duration::Span;
 use beadle::domain::filter::{EventFilter, JobFilter, JobOrder, JobOrderField, OrderDirection};
 use beadle::domain::id::{JobId, TokenId};
+use beadle::domain::job_parts::JobParts;
 use beadle::domain::new_job::NewJob;
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::token::NewToken;
@@ -36,7 +37,7 @@ fn own_jobs_are_all_that_lists_counts_and_feed_show() {
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let order = JobOrder { field, direction };
-                    let page = stage.reader().jobs(&filter, order, after.as_deref(), 2).await;
+                    let page = stage.reader().jobs(&filter, order, after.as_deref(), 2, JobParts::ALL).await;
                     let page = page.expect("the store can be read").expect("a position of ours");
                     after = page.rows.last().map(|(position, _)| position.clone());
                     found.extend(page.rows.into_iter().map(|(_, job)| job.id));

@@ -169,6 +169,11 @@ impl Stage {
         Hand { writer, reader, store: None, turning: None }
     }
 
+    /// The writer of the first hand.
+    pub fn writer(&self) -> &Writer {
+        &self.hand.writer
+    }
+
     /// The reader of the first hand.
     pub fn reader(&self) -> &Reader {
         &self.hand.reader
