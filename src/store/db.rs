@@ -32,6 +32,7 @@ mod readers;
 mod rows;
 mod sqlite;
 mod transaction;
+mod write_back;
 
 pub use cells::{Cell, Column};
 pub use nudges::Nudges;

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::hand::Hand;
 use super::readers::Readers;
 use super::transaction::{Held, Transaction};
+use super::write_back::{self, WriteBack};
 use super::{ACQUIRE_TIMEOUT, Db, Durability, Row, STATEMENT_CACHE, Value};
 use crate::store::fault::{Fault, FaultKind, Result};
 
@@ -36,11 +37,20 @@ pub struct SqliteFile {
     opening: Opening,
     /// The writer's connection, while no transaction holds it.
     writer: Arc<Mutex<Option<Connection>>>,
-    /// Connections that cannot write. All are open from the beginning: on a full disk none can be opened.
-    readers: RwLock<Arc<Readers>>,
+    /// The other connections. All are open from the beginning: on a full disk none can be opened.
+    beside: RwLock<Arc<Beside>>,
     hand: Hand,
     /// Whether a statement found the file damaged since somebody last looked.
     is_doubted: AtomicBool,
+}
+
+/// The connections beside the writer's.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// Those that cannot write.
+    readers: Readers,
+    /// The one that writes the journal back; nothing where nobody writes.
+    pub(super) write_back: Option<WriteBack>,
 }
 
 /// How the connections of a file are opened.
@@ -58,8 +68,8 @@ impl Db {
         let opening = Opening::of_owner(path, durability);
         let hand = Hand::start()?;
         let own = opening.clone();
-        let (writer, readers) = hand.ask(move || own.open_all()).await??;
-        Ok(Db::Sqlite(SqliteFile::new(opening, Some(writer), readers, hand)))
+        let (writer, beside) = hand.ask(move || own.open_all()).await??;
+        Ok(Db::Sqlite(SqliteFile::new(opening, Some(writer), beside, hand)))
     }
 
     /// Opens connections that can only read, so that they never write the journal back: those of a look beside the daemon
@@ -73,7 +83,7 @@ impl Db {
         let hand = Hand::start()?;
         let own = opening.clone();
         let readers = hand.ask(move || own.open_readers(count, READER_PATIENCE)).await??;
-        Ok(Db::Sqlite(SqliteFile::new(opening, None, readers, hand)))
+        Ok(Db::Sqlite(SqliteFile::new(opening, None, Beside { readers, write_back: None }, hand)))
     }
 
     /// Whether a statement found the file damaged since the last call.
@@ -92,9 +102,9 @@ impl Db {
         file.close_all(&mut slot).await;
         meanwhile()?;
         let opening = file.opening.clone();
-        let (connection, readers) = file.hand.ask(move || opening.open_all()).await??;
+        let (connection, beside) = file.hand.ask(move || opening.open_all()).await??;
         *slot = Some(connection);
-        *file.readers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(readers);
+        *file.beside.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(beside);
         Ok(())
     }
 
@@ -112,7 +122,7 @@ impl Db {
         if let Err(fault) = file.run_alone(SHRINK.to_owned()).await {
             tracing::warn!("the writer's pages stay in memory: {fault}");
         }
-        file.readers().run_on_idle(SHRINK).await;
+        file.beside().readers.run_on_idle(SHRINK).await;
     }
 
     /// Writes all that the open connection sees, be its file gone from the directory, into a new file.
@@ -127,17 +137,17 @@ impl Db {
 }
 
 impl SqliteFile {
-    fn new(opening: Opening, writer: Option<Connection>, readers: Readers, hand: Hand) -> SqliteFile {
-        let (writer, readers) = (Arc::new(Mutex::new(writer)), RwLock::new(Arc::new(readers)));
-        SqliteFile { opening, writer, readers, hand, is_doubted: AtomicBool::new(false) }
+    fn new(opening: Opening, writer: Option<Connection>, beside: Beside, hand: Hand) -> SqliteFile {
+        let (writer, beside) = (Arc::new(Mutex::new(writer)), RwLock::new(Arc::new(beside)));
+        SqliteFile { opening, writer, beside, hand, is_doubted: AtomicBool::new(false) }
     }
 
     pub(super) async fn rows(&self, text: &'static str, values: &[Value]) -> Result<Vec<Row>> {
-        let mut rows = self.readers().rows(text, values).await;
+        let mut rows = self.beside().readers.rows(text, values).await;
         if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Stopping) {
             // Who opens the file anew holds the writer's place meanwhile.
             drop(self.writer.lock().await);
-            rows = self.readers().rows(text, values).await;
+            rows = self.beside().readers.rows(text, values).await;
         }
         if rows.as_ref().is_err_and(|fault| fault.kind == FaultKind::Damaged) {
             self.is_doubted.store(true, Ordering::Relaxed);
@@ -154,7 +164,7 @@ impl SqliteFile {
             let opening = self.opening.clone();
             self.hand.ask(move || opening.open()).await??
         };
-        Transaction::begin(Held { connection, slot }, self.hand.clone()).await
+        Transaction::begin(Held { connection, slot }, self.hand.clone(), self.beside()).await
     }
 
     /// Runs a statement on the writer's connection outside of any transaction; false where there is none.
@@ -182,7 +192,11 @@ impl SqliteFile {
 
     /// Closes the connections in order, the writer's last: its close writes the WAL back.
     async fn close_all(&self, slot: &mut Option<Connection>) {
-        self.readers().close().await;
+        let beside = self.beside();
+        beside.readers.close().await;
+        if let Some(write_back) = &beside.write_back {
+            write_back.close().await;
+        }
         let Some(connection) = slot.take() else { return };
         let closed = self.hand.ask(move || connection.close().map_err(|(_, error)| Fault::from(error))).await;
         // An error leaves the WAL for the next start.
@@ -191,8 +205,8 @@ impl SqliteFile {
         }
     }
 
-    fn readers(&self) -> Arc<Readers> {
-        Arc::clone(&self.readers.read().unwrap_or_else(PoisonError::into_inner))
+    fn beside(&self) -> Arc<Beside> {
+        Arc::clone(&self.beside.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -222,7 +236,6 @@ impl Opening {
         opening.pragmas.extend([
             ("journal_mode", "wal"),
             ("synchronous", synchronous),
-            ("wal_autocheckpoint", "4000"),
             ("journal_size_limit", "67108864"),
             ("cache_size", "-16000"),
         ]);
@@ -242,11 +255,12 @@ impl Opening {
             let _ = write!(told, "PRAGMA {name} = {value}; ");
         }
         connection.execute_batch(&told)?;
+        write_back::take_over(&connection);
         Ok(connection)
     }
 
-    /// The writer's connection and those of the readers.
-    fn open_all(&self) -> Result<(Connection, Readers)> {
+    /// The writer's connection and all others.
+    fn open_all(&self) -> Result<(Connection, Beside)> {
         let mut first = self.clone();
         first.access |= OpenFlags::SQLITE_OPEN_CREATE;
         if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
@@ -257,7 +271,8 @@ impl Opening {
         let writer = first.open()?;
         let mut reading = self.clone();
         reading.pragmas.extend([("query_only", "on"), ("cache_size", "-4000")]);
-        Ok((writer, reading.open_readers(READERS, ACQUIRE_TIMEOUT)?))
+        let readers = reading.open_readers(READERS, ACQUIRE_TIMEOUT)?;
+        Ok((writer, Beside { readers, write_back: Some(WriteBack::start(self.open()?)?) }))
     }
 
     fn open_readers(&self, count: usize, patience: Duration) -> Result<Readers> {

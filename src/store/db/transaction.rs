@@ -2,12 +2,15 @@
 //! a hop; elsewhere on the file's hand. It must never give back a connection of which it is not known how it stands.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::OwnedMutexGuard;
 
 use super::hand::Hand;
 use super::rows::Given;
+use super::sqlite::Beside;
+use super::write_back;
 use super::{Row, Value, cells, failed_commit, spoiled};
 use crate::base::task;
 use crate::store::fault::Result;
@@ -30,14 +33,15 @@ pub struct Transaction {
     /// Nothing, once a statement has failed or was cut off: then the connection is closed, and all is undone.
     held: Option<Held>,
     hand: Hand,
+    beside: Arc<Beside>,
 }
 
 type Run<A, T> = fn(&Connection, &str, &A) -> Result<T>;
 
 impl Transaction {
     /// Begins on a connection that no transaction holds.
-    pub(super) async fn begin(held: Held, hand: Hand) -> Result<Transaction> {
-        let mut transaction = Transaction { held: Some(held), hand };
+    pub(super) async fn begin(held: Held, hand: Hand, beside: Arc<Beside>) -> Result<Transaction> {
+        let mut transaction = Transaction { held: Some(held), hand, beside };
         transaction.run(cells::rows, BEGIN, &[][..]).await?;
         Ok(transaction)
     }
@@ -63,7 +67,10 @@ impl Transaction {
     }
 
     pub(super) async fn commit(mut self) -> Result<()> {
-        self.run(cells::rows, COMMIT, &[][..]).await.map_err(failed_commit)?;
+        let pages = self.run(commit, COMMIT, &[][..]).await.map_err(failed_commit)?;
+        if let Some(write_back) = &self.beside.write_back {
+            write_back.committed(pages);
+        }
         super::answer_comes()?;
         let Held { connection, mut slot } = self.held.take().ok_or_else(spoiled)?;
         *slot = Some(connection);
@@ -87,6 +94,12 @@ impl Transaction {
         self.held = Some(held);
         Ok(answer)
     }
+}
+
+/// Commits, and gives the pages that are in the journal then.
+fn commit(connection: &Connection, text: &str, values: &[Value]) -> Result<i32> {
+    cells::changes(connection, text, values)?;
+    Ok(write_back::pages())
 }
 
 impl Drop for Transaction {

@@ -95,7 +95,9 @@ mod tests {
 
     fn order(waiting: &[(Load, &'static str)]) -> Order<&'static str> {
         let mut order = Order::default();
-        waiting.iter().for_each(|(load, name)| order.add(*load, *name));
+        for (load, name) in waiting {
+            order.add(*load, *name);
+        }
         order
     }
 

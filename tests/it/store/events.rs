@@ -270,13 +270,14 @@ async fn follow(stage: &Stage, (mut seen, newest): (i64, i64)) -> (Vec<Event>, u
         let followed = stage.writer().followed(seen, newest);
         handed += followed.len();
         let events = if followed.is_empty() {
-            stage.reader().stored_events_after(seen, newest, &everything(), 100).await.unwrap().events
+            let page = stage.reader().stored_events_after(seen, newest, &everything(), 100).await;
+            page.expect("the store can be read").events
         } else {
             followed
         };
         seen = events.last().expect("there is something new").seq;
         let epoch = stage.reader().epoch();
-        met.extend(events.into_iter().map(|event| event.read(epoch).unwrap()));
+        met.extend(events.into_iter().map(|event| event.read(epoch).expect("it is JSON")));
     }
     (met, handed)
 }

@@ -99,6 +99,42 @@ fn a_start_and_a_stop_without_work_write_nothing() {
     });
 }
 
+/// Bytes of a page in the journal.
+const FRAME: u64 = 4_096 + 24;
+
+#[test]
+fn a_journal_is_written_back_while_the_writer_goes_on_and_begins_anew_when_it_is_long() {
+    on_sqlite(async |stage| {
+        let Place::Directory(directory) = &stage.place else { unreachable!("this claim is tried on SQLite") };
+        let size = |name: &str| fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
+        let before = size("beadle.db");
+        let mut jobs = 0;
+        // Beside the writer, long before it would do so itself.
+        while size("beadle.db") < before + 200 * 4_096 {
+            assert!(size("beadle.db-wal") < 3_500 * FRAME, "nothing was written back");
+            stage.apply(enqueue(vec![new_job(); 50])).await;
+            jobs += 50;
+        }
+        // By the writer in the end: then the journal begins anew, of which its header counts how often.
+        let begun = || {
+            let journal = fs::read(directory.path().join("beadle.db-wal")).unwrap();
+            u32::from_be_bytes(journal[12..16].try_into().unwrap())
+        };
+        let first = begun();
+        while begun() < first + 2 {
+            let held = size("beadle.db-wal");
+            assert!(held < 2 * 4_000 * FRAME, "{held} bytes of journal behind {jobs} jobs");
+            stage.apply(enqueue(vec![new_job(); 200])).await;
+            jobs += 200;
+        }
+        assert_eq!(stage.number("SELECT count(*) FROM jobs").await, jobs);
+        assert_eq!(
+            stage.number("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'").await,
+            0
+        );
+    });
+}
+
 #[test]
 fn two_stores_have_different_names() {
     block_on(async {
