@@ -141,6 +141,11 @@ impl Sql {
         Sql { sqlite, postgres, row, takes }
     }
 
+    /// Whether SQLite runs it once for each row.
+    pub const fn is_for_rows(&self) -> bool {
+        !self.row.is_empty()
+    }
+
     /// The text for SQLite, for the test of query plans.
     pub const fn sqlite_text(&self) -> &'static str {
         self.sqlite

@@ -53,7 +53,8 @@ macro_rules! jobs_of {
     };
     (ended, $queue:literal, $state:literal) => {
         concat!(
-            "jobs WHERE state IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED') AND queue = ",
+            "jobs WHERE (state = 'SUCCEEDED' OR state = 'FAILED' OR state = 'CANCELLED' OR state = 'EXPIRED'
+                     OR state = 'SKIPPED') AND queue = ",
             $queue,
             " AND state = ",
             $state

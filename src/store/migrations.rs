@@ -35,6 +35,7 @@ const STATE: &[Migration] = &[
     migration!("state", "0007_leases"),
     migration!("state", "0008_runs_on"),
     migration!("state", "0009_upkeep"),
+    migration!("state", "0010_checks"),
 ];
 const LOGS: &[Migration] =
     &[migration!("logs", "0001_init"), migration!("logs", "0002_forgotten"), migration!("logs", "0003_days")];

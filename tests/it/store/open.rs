@@ -75,7 +75,7 @@ fn a_new_store_is_made_once_and_knows_itself_again() {
         assert_eq!(stage.reader().epoch(), epoch);
         assert_eq!(stage.job(id).await.id, id);
         assert!(stage.reader().size_bytes().await.unwrap() > 0);
-        assert_eq!(stage.number("SELECT count(*) FROM migrations WHERE name LIKE 'state/%'").await, 9);
+        assert_eq!(stage.number("SELECT count(*) FROM migrations WHERE name LIKE 'state/%'").await, 10);
     });
 }
 

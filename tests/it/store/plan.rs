@@ -244,3 +244,29 @@ fn what_is_named_by_number_is_found_by_number_on_postgresql() {
         }
     });
 }
+
+#[test]
+fn what_is_written_row_by_row_builds_no_table_on_the_way() {
+    on_sqlite(async |stage| {
+        let mut looked_at = 0;
+        for (file, all) in [("beadle.db", statements::state()), ("logs.db", statements::logs())] {
+            for sql in all.into_iter().filter(|sql| sql.is_for_rows()) {
+                // As a list of more than two words in a CHECK, or in the condition of an index, does.
+                let steps = steps(&stage, file, sql).await;
+                assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{}", sql.sqlite_text());
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at >= 9, "{looked_at} statements");
+    });
+}
+
+/// The steps of SQLite's program for a statement.
+async fn steps(stage: &Stage, file: &str, sql: &Sql) -> Vec<String> {
+    let Place::Directory(directory) = &stage.place else { panic!("this place is no SQLite file") };
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join(file));
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
+    let text = format!("EXPLAIN {}", sql.sqlite_text());
+    let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut connection).await.expect("a program");
+    rows.iter().map(|row| row.get::<String, _>(1)).collect()
+}

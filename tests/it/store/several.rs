@@ -106,7 +106,7 @@ fn daemons_that_start_at_once_make_one_store() {
         let epochs: Vec<_> = opened.into_iter().map(|store| store.unwrap().reader().epoch()).collect();
         assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
         assert_eq!(stage.number("SELECT count(*) FROM queues").await, 1);
-        assert_eq!(stage.number("SELECT count(*) FROM migrations").await, 12);
+        assert_eq!(stage.number("SELECT count(*) FROM migrations").await, 13);
     });
 }
 

@@ -1,0 +1,2 @@
+-- What is said of a row is looked at in each write of one. PostgreSQL looks at a list of words without more ado; SQLite did
+-- not.
