@@ -33,10 +33,15 @@
 //!   - [`store::keys`]: the gate of jobs that share a limit. Only as many as may run stand in the claim's index.
 //!   - [`store::dependencies`]: settles what waits for a job in the transaction that ends it.
 //!   - [`store::breaker`]: what stands in the way of every change while the store is in trouble.
+//!   - [`store::writer`]: every change, many in one transaction. Which come into a turn is said by `store::writer::order`:
+//!     a small one that somebody waits for goes ahead of a long one. What was committed is handed over to those who
+//!     follow (`store::writer::news`).
 //!   - [`store::offer`]: a turn of the writer claims what it brings for the places that `engine::places` offers.
 //!   - [`store::job_lists`]: lists, counts and bulk matches of jobs. `store::job_search` chooses one of the ways of
 //!     `store::job_ways`, an index each: what is small is read whole and sorted, what is large is walked in its own order
-//!     for a bounded number of rows, and the page says how far it came.
+//!     for a bounded number of rows, and the page says how far it came. Of each job it reads the parts that are asked for
+//!     ([`domain::job_parts`]).
+//!   - `store::db::write_back`: the journal of a SQLite file goes back into the file beside the writer.
 //!   - `store::log_pages` makes pages of a log out of chunks: a chunk is searched whole before a line of it is looked at.
 //!   - [`store::backup`], [`store::restore`], [`store::doctor`]: commands over files (by [`app::admin`]). They open the
 //!     databases beside the daemon with connections that cannot write ([`store::beside`]), so that closing them never
@@ -119,8 +124,8 @@
 //! before anybody is answered. [`store::care`] looks at files and disk, checks and rescues; [`engine::store_watch`]
 //! drives it. Results of attempts wait in [`engine::spool`] over [`store::spool`], and reach the store before anybody
 //! looks for attempts without a runner. [`store::log_care`] and [`engine::log_watch`] do the same for output, which
-//! is worth less: a new log file rather than none. [`engine::recent`] holds the newest events, read once for all who
-//! follow, so that a crowd of subscribers does not use up the connections.
+//! is worth less: a new log file rather than none. [`engine::recent`] holds the newest events once for all who follow,
+//! so that a crowd of subscribers does not use up the connections: our own come from the writer, the others are read.
 //!
 //! ## Several workers over one database
 //! Only on PostgreSQL there is [`store::sharing`]. [`engine::lease`] renews this worker's lease by the database's clock and
