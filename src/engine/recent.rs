@@ -1,7 +1,7 @@
 //! Owns the newest events in memory, once for all who follow them: what is committed here is handed over by the writer,
-//! and only what others committed is read, by one statement for a thousand subscribers. What is older, or needs rows to be filtered, is read from the store, one
-//! reader after the other, so that a crowd which comes back leaves room for everybody else. It holds what was committed and
-//! nothing else, and may forget at any time.
+//! and only what others committed is read, by one statement for a thousand subscribers. What is older, or needs rows to be
+//! filtered, is read from the store, one reader after the other, so that a crowd which comes back leaves room for
+//! everybody else. It holds what was committed and nothing else, and may forget at any time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -283,6 +284,8 @@ impl<C: Change> Waiting for Envelope<C> {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Waiting>>,
+    /// How many were taken out of the queue and passed over.
+    passed_over: Arc<AtomicUsize>,
     newest: watch::Receiver<i64>,
     news: Weak<News>,
     breaker: Breaker,
@@ -385,7 +388,7 @@ impl Writer {
 
     /// How many changes wait for the writer.
     pub fn waiting_count(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.queue.max_capacity() - self.queue.capacity() + self.passed_over.load(Ordering::Relaxed)
     }
 
     /// The daemon's numbers, which the writer counts into.

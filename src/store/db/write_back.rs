@@ -67,8 +67,11 @@ impl WriteBack {
         Ok(WriteBack { calls: Mutex::new(Some(calls)), called_at: AtomicI32::new(0), thread })
     }
 
-    /// A commit left so many pages in the journal.
+    /// A commit left so many pages in the journal; none when it wrote nothing.
     pub(super) fn committed(&self, pages: c_int) {
+        if pages == 0 {
+            return;
+        }
         let called_at = self.called_at.load(Ordering::Relaxed);
         // Fewer than there were: it began anew.
         let called_at = if pages < called_at { 0 } else { called_at };

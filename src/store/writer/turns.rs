@@ -5,6 +5,7 @@
 //! an I/O error it is not, for its end is unknown. A replay claims nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -56,6 +57,7 @@ pub struct WriterLoop {
     epoch: u32,
     queue: mpsc::Receiver<Box<dyn Waiting>>,
     order: Order<Box<dyn Waiting>>,
+    passed_over: Arc<AtomicUsize>,
     news: Arc<News>,
     breaker: Breaker,
     pulse: Arc<Pulse>,
@@ -81,9 +83,10 @@ pub fn channel(
     for kind in FAULT_KINDS {
         metrics.refused(kind.word(), 0);
     }
-    let desk = Desk::default();
+    let (desk, passed_over) = (Desk::default(), Arc::<AtomicUsize>::default());
     let writer = Writer {
         queue: sender,
+        passed_over: Arc::clone(&passed_over),
         newest: news.subscribe(),
         news: Arc::downgrade(&news),
         breaker: breaker.clone(),
@@ -93,7 +96,24 @@ pub fn channel(
         desk: desk.clone(),
     };
     let (ids, known, order) = <_>::default();
-    (writer, WriterLoop { db, clock, epoch, queue, order, news, breaker, pulse, ids, known, metrics, desk })
+    (
+        writer,
+        WriterLoop {
+            db,
+            clock,
+            epoch,
+            queue,
+            order,
+            passed_over,
+            news,
+            breaker,
+            pulse,
+            ids,
+            known,
+            metrics,
+            desk,
+        },
+    )
 }
 
 impl WriterLoop {
@@ -104,6 +124,7 @@ impl WriterLoop {
         while self.gather().await {
             let now = self.clock.monotonic();
             let waiting = self.order.next(now);
+            self.passed_over.store(self.order.count(), Ordering::Relaxed);
             self.pulse.begin(now);
             points::reach("writer.turn");
             self.turn(waiting).await;
