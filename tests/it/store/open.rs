@@ -10,6 +10,7 @@ use beadle::store::{Fault, FaultKind, Store};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use super::stage::{Place, Stage, T0, block_on, enqueue, new_job, on_both, on_sqlite, open};
+use crate::support::wait::{PATIENCE, until};
 
 async fn open_directory(directory: &Path) -> Result<Store, Fault> {
     Store::open_directory(directory, &FakeClock::new(T0), &SeededRandom::new(1)).await
@@ -110,11 +111,12 @@ fn a_journal_is_written_back_while_the_writer_goes_on_and_begins_anew_when_it_is
         let before = size("beadle.db");
         let mut jobs = 0;
         // Beside the writer, long before it would do so itself.
-        while size("beadle.db") < before + 200 * 4_096 {
-            assert!(size("beadle.db-wal") < 3_500 * FRAME, "nothing was written back");
+        while size("beadle.db-wal") < 2_000 * FRAME {
             stage.apply(enqueue(vec![new_job(); 50])).await;
             jobs += 50;
         }
+        let has_grown = || (size("beadle.db") >= before + 200 * 4_096).then_some(());
+        until("a part of the journal in the file", PATIENCE, has_grown);
         // By the writer in the end: then the journal begins anew, of which its header counts how often.
         let begun = || {
             let journal = fs::read(directory.path().join("beadle.db-wal")).unwrap();
@@ -123,7 +125,8 @@ fn a_journal_is_written_back_while_the_writer_goes_on_and_begins_anew_when_it_is
         let first = begun();
         while begun() < first + 2 {
             let held = size("beadle.db-wal");
-            assert!(held < 2 * 4_000 * FRAME, "{held} bytes of journal behind {jobs} jobs");
+            // A slow disk may hold up who writes back, and so the begin, for a moment.
+            assert!(held < 4 * 4_000 * FRAME, "{held} bytes of journal behind {jobs} jobs");
             stage.apply(enqueue(vec![new_job(); 200])).await;
             jobs += 200;
         }

@@ -25,12 +25,17 @@ pub fn statement(all: Vec<&'static Sql>, parts: &[&str]) -> &'static Sql {
 }
 
 pub async fn plan(stage: &Stage, file: &str, sql: &Sql) -> Vec<String> {
+    explained(stage, file, ("EXPLAIN QUERY PLAN", 3), sql).await
+}
+
+/// A column of what SQLite says to a statement that begins so.
+async fn explained(stage: &Stage, file: &str, (ask, column): (&str, usize), sql: &Sql) -> Vec<String> {
     let Place::Directory(directory) = &stage.place else { panic!("this place is no SQLite file") };
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join(file));
     let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
-    let text = format!("EXPLAIN QUERY PLAN {}", sql.sqlite_text());
+    let text = format!("{ask} {}", sql.sqlite_text());
     let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut connection).await.expect("a plan");
-    rows.iter().map(|row| row.get::<String, _>(3)).collect()
+    rows.iter().map(|row| row.get::<String, _>(column)).collect()
 }
 
 #[test]
@@ -252,21 +257,11 @@ fn what_is_written_row_by_row_builds_no_table_on_the_way() {
         for (file, all) in [("beadle.db", statements::state()), ("logs.db", statements::logs())] {
             for sql in all.into_iter().filter(|sql| sql.is_for_rows()) {
                 // As a list of more than two words in a CHECK, or in the condition of an index, does.
-                let steps = steps(&stage, file, sql).await;
+                let steps = explained(&stage, file, ("EXPLAIN", 1), sql).await;
                 assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{}", sql.sqlite_text());
                 looked_at += 1;
             }
         }
         assert!(looked_at >= 9, "{looked_at} statements");
     });
-}
-
-/// The steps of SQLite's program for a statement.
-async fn steps(stage: &Stage, file: &str, sql: &Sql) -> Vec<String> {
-    let Place::Directory(directory) = &stage.place else { panic!("this place is no SQLite file") };
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join(file));
-    let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be opened");
-    let text = format!("EXPLAIN {}", sql.sqlite_text());
-    let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut connection).await.expect("a program");
-    rows.iter().map(|row| row.get::<String, _>(1)).collect()
 }
