@@ -118,9 +118,8 @@ const INSERT_ATTEMPTS: Sql = Sql::each_row(
     "INSERT INTO attempts (id, job_id, attempt_number, cookie, worker_id, started_at_us, log_bytes, dropped_log_bytes)
      VALUES ($1, $2, $3, $4, $5, $6, 0, 0)",
     "INSERT INTO attempts (id, job_id, attempt_number, cookie, worker_id, started_at_us, log_bytes, dropped_log_bytes)
-     SELECT CAST(r.value ->> 0 AS BIGINT), CAST(r.value ->> 1 AS BIGINT), CAST(r.value ->> 2 AS BIGINT),
-             r.value ->> 3, $2, $3, 0, 0
-     FROM jsonb_each($1) AS r",
+     SELECT r.id, r.job_id, r.attempt_number, r.cookie, $5, $6, 0, 0
+     FROM unnest($1, $2, $3, $4) AS r (id, job_id, attempt_number, cookie)",
     &[Kind::Int, Kind::Int, Kind::Int, Kind::Text],
     &[Kind::Int, Kind::Int],
 );

@@ -14,7 +14,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow, PgTypeInfo, Postgres};
 use sqlx::{
     Arguments as _, Column as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _,
     Type, TypeInfo as _,
@@ -130,8 +131,8 @@ impl Sql {
         Sql { sqlite, postgres, row: &[], takes }
     }
 
-    /// A statement for many rows. SQLite runs it for each, `$1` and on being the row's columns and the arguments behind
-    /// them; PostgreSQL runs it once, `$1` being a list of the rows, each a list of its columns, and the arguments behind it.
+    /// A statement for many rows: `$1` and on are a row's columns, and the arguments stand behind them. SQLite runs it for
+    /// each row; PostgreSQL runs it once, and to it each column is a list, with a value of each row: for `unnest`.
     pub const fn each_row(
         sqlite: &'static str,
         postgres: &'static str,
@@ -151,10 +152,10 @@ impl Sql {
         self.sqlite
     }
 
-    /// The text for PostgreSQL and what it takes, for the same.
-    pub fn postgres_text(&self) -> (&'static str, Vec<Kind>) {
-        let rows = if self.row.is_empty() { None } else { Some(Kind::Text) };
-        (self.postgres, rows.into_iter().chain(self.takes.iter().copied()).collect())
+    /// The text for PostgreSQL and the types that it takes, for the same.
+    pub fn postgres_text(&self) -> (&'static str, Vec<PgTypeInfo>) {
+        let lists = self.row.iter().map(|kind| list_type(*kind));
+        (self.postgres, lists.chain(self.takes.iter().map(|kind| postgres_type(*kind))).collect())
     }
 
     /// What a statement for many rows is given.
@@ -223,17 +224,26 @@ pub enum Db {
 
 fn fill(values: &[Value]) -> Result<PgArguments> {
     let mut arguments = PgArguments::default();
+    add(&mut arguments, values)?;
+    Ok(arguments)
+}
+
+fn add(arguments: &mut PgArguments, values: &[Value]) -> Result<()> {
     for value in values {
         match value {
             Value::Int(value) => arguments.add(*value),
             Value::Float(value) => arguments.add(*value),
-            Value::Text(value) => arguments.add(value.clone()),
+            Value::Text(value) => arguments.add(value.as_deref()),
             Value::Word(word) => arguments.add(*word),
-            Value::Bytes(value) => arguments.add(value.clone()),
+            Value::Bytes(value) => arguments.add(value.as_deref()),
         }
-        .map_err(|error| Fault::bug(format!("an argument cannot be encoded: {error}")))?;
+        .map_err(|error| unencoded(&error))?;
     }
-    Ok(arguments)
+    Ok(())
+}
+
+fn unencoded(error: &BoxDynError) -> Fault {
+    Fault::bug(format!("an argument cannot be encoded: {error}"))
 }
 
 impl Db {
@@ -303,9 +313,9 @@ impl Db {
         match self {
             Db::Sqlite(file) => file.columns(sql.sqlite).await,
             Db::Postgres(database) => {
-                let kinds: Vec<_> = sql.postgres_text().1.into_iter().map(postgres_type).collect();
+                let (text, types) = sql.postgres_text();
                 let mut connection = database.connect().await?;
-                let prepared = connection.prepare_with(sql.postgres.into_sql_str(), &kinds).await?;
+                let prepared = connection.prepare_with(text.into_sql_str(), &types).await?;
                 let mut columns = Vec::new();
                 for column in prepared.columns() {
                     let kind = column.type_info().name();
@@ -330,12 +340,21 @@ impl Db {
     }
 }
 
-fn postgres_type(kind: Kind) -> sqlx::postgres::PgTypeInfo {
+fn postgres_type(kind: Kind) -> PgTypeInfo {
     match kind {
         Kind::Int => <i64 as Type<Postgres>>::type_info(),
         Kind::Float => <f64 as Type<Postgres>>::type_info(),
         Kind::Text => <String as Type<Postgres>>::type_info(),
         Kind::Bytes => <Vec<u8> as Type<Postgres>>::type_info(),
+    }
+}
+
+fn list_type(kind: Kind) -> PgTypeInfo {
+    match kind {
+        Kind::Int => <Vec<i64> as Type<Postgres>>::type_info(),
+        Kind::Float => <Vec<f64> as Type<Postgres>>::type_info(),
+        Kind::Text => <Vec<String> as Type<Postgres>>::type_info(),
+        Kind::Bytes => <Vec<Vec<u8>> as Type<Postgres>>::type_info(),
     }
 }
 
@@ -388,7 +407,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.0),
             Tx::Postgres { transaction, .. } => {
-                Box::pin(transaction.execute(sql.postgres, fill(&given.list()?)?)).await
+                Box::pin(transaction.execute(sql.postgres, given.lists()?)).await
             }
         }
     }
@@ -399,7 +418,7 @@ impl Tx {
         match self {
             Tx::Sqlite(transaction) => Ok(transaction.each(sql.sqlite, given).await?.1),
             Tx::Postgres { transaction, .. } => {
-                let rows = Box::pin(transaction.rows(sql.postgres, fill(&given.list()?)?)).await?;
+                let rows = Box::pin(transaction.rows(sql.postgres, given.lists()?)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }

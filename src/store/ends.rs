@@ -53,15 +53,15 @@ const FINISH: Sql = Sql::each_row(
          start_ticks = coalesce(start_ticks, $13), boot_id = coalesce(boot_id, $14), ran = coalesce(ran, $15)
      WHERE id = $1 AND outcome IS NULL",
     "UPDATE attempts
-     SET outcome = r.value ->> 1, failure = r.value ->> 2, exit_code = CAST(r.value ->> 3 AS BIGINT),
-         signal = r.value ->> 4, finished_at_us = CAST(r.value ->> 5 AS BIGINT),
-         user_us = CAST(r.value ->> 6 AS BIGINT), system_us = CAST(r.value ->> 7 AS BIGINT),
-         peak_memory_bytes = CAST(r.value ->> 8 AS BIGINT), log_bytes = CAST(r.value ->> 9 AS BIGINT),
-         dropped_log_bytes = CAST(r.value ->> 10 AS BIGINT), pid = coalesce(pid, CAST(r.value ->> 11 AS BIGINT)),
-         start_ticks = coalesce(start_ticks, CAST(r.value ->> 12 AS BIGINT)),
-         boot_id = coalesce(boot_id, r.value ->> 13), ran = coalesce(ran, r.value ->> 14)
-     FROM jsonb_each($1) AS r
-     WHERE attempts.id = CAST(r.value ->> 0 AS BIGINT) AND coalesce(attempts.outcome IS NULL, FALSE)
+     SET outcome = r.outcome, failure = r.failure, exit_code = r.exit_code, signal = r.signal,
+         finished_at_us = r.finished_at_us, user_us = r.user_us, system_us = r.system_us,
+         peak_memory_bytes = r.peak_memory_bytes, log_bytes = r.log_bytes, dropped_log_bytes = r.dropped_log_bytes,
+         pid = coalesce(attempts.pid, r.pid), start_ticks = coalesce(attempts.start_ticks, r.start_ticks),
+         boot_id = coalesce(attempts.boot_id, r.boot_id), ran = coalesce(attempts.ran, r.ran)
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+          AS r (id, outcome, failure, exit_code, signal, finished_at_us, user_us, system_us, peak_memory_bytes, log_bytes,
+                dropped_log_bytes, pid, start_ticks, boot_id, ran)
+     WHERE attempts.id = r.id AND coalesce(attempts.outcome IS NULL, FALSE)
      RETURNING attempts.id, attempts.attempt_number, attempts.worker_id",
     &[
         Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int,
@@ -78,13 +78,13 @@ const MOVE: Sql = Sql::each_row(
          gated_at_us = CASE WHEN $2 = 'QUEUED' AND limit_key IS NOT NULL THEN $10 ELSE NULL END
      WHERE id = $1 AND state = 'RUNNING'",
     "UPDATE jobs
-     SET state = r.value ->> 1, failure = r.value ->> 2, run_at_us = CAST(r.value ->> 3 AS BIGINT),
-         rank_us = CAST(r.value ->> 4 AS BIGINT), finished_at_us = CAST(r.value ->> 5 AS BIGINT),
-         try_count = CAST(r.value ->> 6 AS BIGINT), worker_id = NULL, held_by = NULL,
-         progress = coalesce(r.value ->> 7, progress), output = coalesce(r.value ->> 8, output),
-         gated_at_us = CASE WHEN r.value ->> 1 = 'QUEUED' AND limit_key IS NOT NULL THEN $2 ELSE NULL END
-     FROM jsonb_each($1) AS r
-     WHERE jobs.id = CAST(r.value ->> 0 AS BIGINT) AND coalesce(jobs.state = 'RUNNING', FALSE)",
+     SET state = r.state, failure = r.failure, run_at_us = r.run_at_us, rank_us = r.rank_us,
+         finished_at_us = r.finished_at_us, try_count = r.try_count, worker_id = NULL, held_by = NULL,
+         progress = coalesce(r.progress, jobs.progress), output = coalesce(r.output, jobs.output),
+         gated_at_us = CASE WHEN r.state = 'QUEUED' AND jobs.limit_key IS NOT NULL THEN $10 ELSE NULL END
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+          AS r (id, state, failure, run_at_us, rank_us, finished_at_us, try_count, progress, output)
+     WHERE jobs.id = r.id AND coalesce(jobs.state = 'RUNNING', FALSE)",
     &[Kind::Int, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Text, Kind::Text],
     &[Kind::Int],
 );

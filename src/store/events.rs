@@ -83,9 +83,9 @@ const INSERT: Sql = Sql::each_row(
     concat!(
         event_lock!(),
         " INSERT INTO events (seq, kind, at_us, actor, subject, job_id, task_name, queue, data, peer)
-     SELECT nextval('event_number'), r.value ->> 1, $2, r.value ->> 2, r.value ->> 3, CAST(r.value ->> 4 AS BIGINT),
-            r.value ->> 5, r.value ->> 6, r.value ->> 7, r.value ->> 8
-     FROM l, jsonb_each($1) AS r
+     SELECT nextval('event_number'), r.kind, $10, r.actor, r.subject, r.job_id, r.task_name, r.queue, r.data, r.peer
+     FROM l, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             AS r (seq, kind, actor, subject, job_id, task_name, queue, data, peer)
      RETURNING seq"
     ),
     &[

@@ -28,16 +28,9 @@ pub(super) const INSERT: Sql = Sql::each_row(
              run_at_us, start_by_us, idle_timeout_ms, unique_key, parameters, token_id, held_by, limit_key,
              gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, runs_on, attempt_count, try_count,
              created_at_us)
-     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, CAST(r.value ->> 2 AS BIGINT), r.value ->> 3,
-             CAST(r.value ->> 4 AS BIGINT), r.value ->> 5, r.value ->> 6, r.value ->> 7,
-             CAST(r.value ->> 8 AS BIGINT), CAST(r.value ->> 9 AS BIGINT), r.value ->> 10, r.value ->> 11,
-             r.value ->> 12, r.value ->> 13, CAST(r.value ->> 14 AS BIGINT), CAST(r.value ->> 15 AS BIGINT),
-             CAST(r.value ->> 16 AS BIGINT), CAST(r.value ->> 17 AS BIGINT), CAST(r.value ->> 18 AS BIGINT),
-             CAST(r.value ->> 19 AS BIGINT), CAST(r.value ->> 20 AS BIGINT), CAST(r.value ->> 21 AS BIGINT),
-             r.value ->> 22, r.value ->> 23, CAST(r.value ->> 24 AS BIGINT), r.value ->> 25, r.value ->> 26,
-             CAST(r.value ->> 27 AS BIGINT), r.value ->> 28, CAST(r.value ->> 29 AS BIGINT),
-             CAST(r.value ->> 30 AS BIGINT), r.value ->> 31, 0, 0, $2
-     FROM jsonb_each($1) AS r",
+     SELECT r.*, 0, 0, $33
+     FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+                 $24, $25, $26, $27, $28, $29, $30, $31, $32) AS r",
     &[
         Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Int,
         Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int, Kind::Int,
@@ -51,8 +44,7 @@ pub(super) const INSERT_LABELS: Sql = Sql::each_row(
     "INSERT INTO job_labels (job_id, label_key, label_value)
      VALUES ($1, $2, $3)",
     "INSERT INTO job_labels (job_id, label_key, label_value)
-     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, r.value ->> 2
-     FROM jsonb_each($1) AS r",
+     SELECT * FROM unnest($1, $2, $3)",
     &[Kind::Int, Kind::Text, Kind::Text],
     &[],
 );

@@ -174,8 +174,8 @@ const INSERT_KEYS: Sql = Sql::each_row(
     "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
      VALUES ($1, $2, $3, $4, $5)",
     "INSERT INTO idempotency_keys (token_id, idempotency_key, digest, job_id, created_at_us)
-     SELECT CAST(r.value ->> 0 AS BIGINT), r.value ->> 1, r.value ->> 2, CAST(r.value ->> 3 AS BIGINT), $2
-     FROM jsonb_each($1) AS r",
+     SELECT r.token_id, r.idempotency_key, r.digest, r.job_id, $5
+     FROM unnest($1, $2, $3, $4) AS r (token_id, idempotency_key, digest, job_id)",
     &[Kind::Int, Kind::Text, Kind::Text, Kind::Int],
     &[Kind::Int],
 );
@@ -188,7 +188,7 @@ const KEY: Sql = Sql::both(
 const COUNT_BY: Sql = Sql::each_row(
     "INSERT INTO job_counts (queue, state, job_count) VALUES ($1, $2, 0) ON CONFLICT (queue, state) DO NOTHING",
     "INSERT INTO job_counts (queue, state, job_count)
-     SELECT r.value ->> 0, r.value ->> 1, 0 FROM jsonb_each($1) AS r
+     SELECT r.queue, r.state, 0 FROM unnest($1, $2) AS r (queue, state)
      ON CONFLICT (queue, state) DO NOTHING",
     &[Kind::Text, Kind::Text],
     &[],
@@ -196,9 +196,9 @@ const COUNT_BY: Sql = Sql::each_row(
 
 const COUNT_ADD: Sql = Sql::each_row(
     "UPDATE job_counts SET job_count = job_count + $3 WHERE queue = $1 AND state = $2",
-    "UPDATE job_counts SET job_count = job_count + CAST(r.value ->> 2 AS BIGINT)
-     FROM jsonb_each($1) AS r
-     WHERE job_counts.queue = r.value ->> 0 AND job_counts.state = r.value ->> 1",
+    "UPDATE job_counts SET job_count = job_counts.job_count + r.job_count
+     FROM unnest($1, $2, $3) AS r (queue, state, job_count)
+     WHERE job_counts.queue = r.queue AND job_counts.state = r.state",
     &[Kind::Text, Kind::Text, Kind::Int],
     &[],
 );

@@ -1,8 +1,11 @@
 //! Owns rows on their way into a statement that is there for many. SQLite takes them one by one, which costs it less than
-//! taking a list apart; PostgreSQL takes them as one list, which costs one way there and back.
+//! taking a list apart; PostgreSQL takes a list of each column, which costs one way there and back.
 
-use super::{Kind, Value};
-use crate::store::fault::{Fault, Result};
+use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
+
+use super::{Kind, Value, add, unencoded};
+use crate::store::fault::Result;
 
 /// Rows of one width, one after the other.
 #[derive(Debug, Clone, Default)]
@@ -47,28 +50,42 @@ impl Given {
         self.rows.0.chunks(self.width)
     }
 
-    /// The rows as one JSON text, a list of lists, and the other arguments behind it.
-    pub(super) fn list(&self) -> Result<Vec<Value>> {
-        let mut list = Vec::with_capacity(self.rows.0.len() * 16);
-        for row in self.each() {
-            list.push(if list.is_empty() { b'[' } else { b',' });
-            for (at, value) in row.iter().enumerate() {
-                list.push(if at == 0 { b'[' } else { b',' });
-                let written = match value {
-                    Value::Int(number) => serde_json::to_writer(&mut list, number),
-                    Value::Float(number) => serde_json::to_writer(&mut list, number),
-                    Value::Text(text) => serde_json::to_writer(&mut list, text),
-                    Value::Word(word) => serde_json::to_writer(&mut list, word),
-                    Value::Bytes(_) => return Err(Fault::bug("a list of rows holds no bytes")),
-                };
-                written.map_err(|error| Fault::bug(error.to_string()))?;
+    /// A list of each column, and the other arguments behind them.
+    pub(super) fn lists(&self) -> Result<PgArguments> {
+        let mut arguments = PgArguments::default();
+        for at in 0..self.width {
+            let column = self.rows.0[at..].iter().step_by(self.width);
+            match self.rows.0[at].kind() {
+                Kind::Int => arguments.add(column.map(int).collect::<Vec<_>>()),
+                Kind::Float => arguments.add(column.map(float).collect::<Vec<_>>()),
+                Kind::Text => arguments.add(column.map(text).collect::<Vec<_>>()),
+                Kind::Bytes => arguments.add(column.map(bytes).collect::<Vec<_>>()),
             }
-            list.push(b']');
+            .map_err(|error| unencoded(&error))?;
         }
-        list.push(b']');
-        let list = String::from_utf8(list).map_err(|error| Fault::bug(error.to_string()))?;
-        Ok(std::iter::once(Value::from(list)).chain(self.beside.iter().cloned()).collect())
+        add(&mut arguments, &self.beside)?;
+        Ok(arguments)
     }
+}
+
+fn int(value: &Value) -> Option<i64> {
+    if let Value::Int(number) = value { *number } else { None }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    if let Value::Float(number) = value { *number } else { None }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => text.as_deref(),
+        Value::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    if let Value::Bytes(bytes) = value { bytes.as_deref() } else { None }
 }
 
 impl<const WIDTH: usize> FromIterator<[Value; WIDTH]> for Rows {
@@ -83,13 +100,16 @@ mod tests {
     use crate::args;
 
     #[test]
-    fn rows_are_one_list_of_lists() {
+    fn rows_are_walked_one_by_one_and_told_column_by_column() {
         let mut rows: Rows = [args!["\"x\"\n", 7], args![None::<String>, -1]].into_iter().collect();
-        rows.push(args!["y", None::<i64>]);
+        rows.push([Value::Word("y"), Value::Int(None)]);
         rows.check(&[Kind::Text, Kind::Int], "");
         let given = Given { rows, width: 2, beside: args![5].to_vec() };
-        assert_eq!(given.list().unwrap(), args![r#"[["\"x\"\n",7],[null,-1],["y",null]]"#, 5]);
-        assert_eq!(given.each().last(), Some(&args!["y", None::<i64>][..]));
+        assert_eq!(given.each().nth(1), Some(&args![None::<String>, -1][..]));
+        assert_eq!(given.lists().unwrap().len(), 3);
+        let columns = |at: usize| given.each().map(move |row| &row[at]);
+        assert_eq!(columns(0).map(text).collect::<Vec<_>>(), [Some("\"x\"\n"), None, Some("y")]);
+        assert_eq!(columns(1).map(int).collect::<Vec<_>>(), [Some(7), Some(-1), None]);
     }
 
     #[test]

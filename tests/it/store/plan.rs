@@ -1,10 +1,10 @@
 //! History costs the claim nothing: SQLite's plans walk the partial indexes, whatever has finished. And what is named by
 //! number is found by number on PostgreSQL, whatever it believes of the state that it must have.
 
-use beadle::store::db::{Kind, Sql};
+use beadle::store::db::Sql;
 use beadle::store::statements;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection, TypeInfo};
 
 use super::stage::{Place, Stage, enqueue, new_job, on_postgres, on_sqlite};
 
@@ -233,10 +233,9 @@ fn what_is_named_by_number_is_found_by_number_on_postgresql() {
         .enumerate()
         {
             let (text, takes) = statement(statements::state(), &parts).postgres_text();
-            let kinds: Vec<_> =
-                takes.iter().map(|kind| if *kind == Kind::Text { "TEXT" } else { "BIGINT" }).collect();
+            let types: Vec<_> = takes.iter().map(TypeInfo::name).collect();
             let arguments = vec!["NULL"; takes.len()].join(", ");
-            let prepare = format!("PREPARE looked_at_{at} ({}) AS {text}", kinds.join(", "));
+            let prepare = format!("PREPARE looked_at_{at} ({}) AS {text}", types.join(", "));
             connection.execute(AssertSqlSafe(prepare)).await.expect("it can be prepared");
             let explain = format!("EXPLAIN EXECUTE looked_at_{at} ({arguments})");
             let rows =
