@@ -13,12 +13,15 @@ use super::Engine;
 use super::supervisor::Ground;
 use crate::base::pulse::Pulse;
 use crate::base::shutdown::Shutdown;
+use crate::base::task::Threads;
 use crate::base::{clock, points, service, task};
 use crate::domain::health::HealthStatus;
 use crate::store::Fault;
 
-/// Between two looks. At each the runtime is asked for a beat.
+/// Between two looks. At each the runtime is asked for a beat, unless all of its threads sleep.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A runtime that sleeps is asked so long after its last beat: each wakes threads, which is most of what an idle daemon does.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// A runtime that did not run a ready task for so long is slow.
 const LAG_MAX: Duration = Duration::from_secs(1);
 /// Writer, dispatcher and scheduler wait for disks: they are slow after so long, beyond a poll interval.
@@ -64,6 +67,7 @@ pub fn start(engine: &Engine, role: Role) -> Result<Watchdog, String> {
     let poke = Arc::new(Notify::new());
     let watched = Watched {
         poke: Arc::clone(&poke),
+        threads: Threads::here(),
         runtime: pulse("runtime"),
         writer: engine.writer.pulse(),
         dispatcher: pulse("dispatcher"),
@@ -110,6 +114,7 @@ struct Watched {
     /// Asks for a beat, and so wakes a thread of the runtime. When a task blocks the one that had been waiting for timers
     /// and sockets, the others may sleep on, and nothing would come in: tokio wakes them only for work.
     poke: Arc<Notify>,
+    threads: Threads,
     runtime: Arc<Pulse>,
     writer: Arc<Pulse>,
     dispatcher: Arc<Pulse>,
@@ -176,6 +181,8 @@ struct Look {
     /// The last look at which the store was ill: who waited for it has stood still for that reason until then.
     ill_at: Instant,
     last_at: Instant,
+    /// Since when the runtime owes a beat.
+    asked_at: Option<Instant>,
     is_lag_known: bool,
     alive_every: Option<Duration>,
     alive_at: Option<Instant>,
@@ -187,7 +194,7 @@ impl Look {
         let now = ground.clock.monotonic();
         // Twice within the time that the service manager gives, as it asks for.
         let alive_every = (role == Role::Program).then(service::watchdog).flatten().map(|given| given / 2);
-        let (is_lag_known, alive_at, told_at) = (false, None, None);
+        let (is_lag_known, asked_at, alive_at, told_at) = (false, None, None, None);
         Look {
             watched,
             ground,
@@ -195,6 +202,7 @@ impl Look {
             amnesty: now,
             ill_at: now,
             last_at: now,
+            asked_at,
             is_lag_known,
             alive_every,
             alive_at,
@@ -211,7 +219,7 @@ impl Look {
                 self.amnesty = now;
             }
             self.last_at = now;
-            self.watched.poke.notify_one();
+            self.ask(now);
             if self.watched.trouble.borrow().is_some() {
                 self.ill_at = now;
             }
@@ -228,6 +236,16 @@ impl Look {
         self.watched.poke.notify_one();
     }
 
+    /// Asks the runtime for a beat where it owes one, is at work, or has not beaten for long.
+    fn ask(&mut self, now: Instant) {
+        let Watched { poke, threads, runtime, .. } = &self.watched;
+        self.asked_at = self.asked_at.filter(|asked| runtime.last() < *asked);
+        if self.asked_at.is_some() || now >= runtime.last() + BEAT_EVERY || !threads.are_asleep() {
+            self.asked_at.get_or_insert(now);
+            poke.notify_one();
+        }
+    }
+
     fn see(&self, now: Instant) -> Seen {
         let since = |last: Instant| now.saturating_duration_since(last.max(self.amnesty));
         let round =
@@ -236,7 +254,7 @@ impl Look {
         let is_stopping = self.watched.shutdown.is_begun();
         let looping = |pulse: &Pulse| if is_stopping { Duration::ZERO } else { round(pulse) };
         Seen {
-            runtime: since(self.watched.runtime.last()),
+            runtime: self.asked_at.map(since).unwrap_or_default(),
             writer: self.watched.writer.begun().map(since).unwrap_or_default(),
             dispatcher: looping(&self.watched.dispatcher),
             scheduler: looping(&self.watched.scheduler),
