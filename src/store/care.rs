@@ -87,6 +87,8 @@ impl Care {
     pub async fn check(&self, newest: i64) -> Result<Duration> {
         let began = self.clock.monotonic();
         let verdict = self.verdict(newest).await;
+        // Who read all of it keeps the last of it.
+        self.db.forget_read_pages().await;
         match verdict {
             Ok(damage) => {
                 if let Some(damage) = &damage {

@@ -17,10 +17,14 @@ use crate::store::fault::{Fault, FaultKind, Result};
 /// Steps of a statement after which it is seen whether anybody still waits for it: some microseconds of work.
 const STEPS: i32 = 10_000;
 
+/// Frees what a connection keeps in memory and does not use.
+pub(super) const SHRINK: &str = "PRAGMA shrink_memory";
+
 /// One statement for a reader.
 struct Read {
     text: &'static str,
     values: Vec<Value>,
+    is_setting: bool,
     reply: Reply,
     /// What the reader gives back when it is done: itself, and the right of the next caller to one.
     reader: Reader,
@@ -84,15 +88,21 @@ impl Readers {
                 .ok_or_else(overloaded)?
                 .map_err(|_| closed())?,
         };
-        let answer = self.send(turn, text, values)?;
+        let answer = self.send(turn, (text, values, false))?;
         answer.await.map_err(|_| Fault::new(FaultKind::Io, "a reader of the store gave no answer"))?
     }
 
-    /// Runs a statement on each reader that has nothing to do, whatever it answers.
-    pub(super) async fn run_on_idle(&self, text: &'static str) {
+    /// Lets each reader that has nothing to do forget what it has read.
+    pub(super) async fn shrink(&self) {
+        self.set_idle(SHRINK).await;
+    }
+
+    /// Tells a setting to each reader that has nothing to do.
+    async fn set_idle(&self, text: &'static str) {
         let turns = std::iter::from_fn(|| Arc::clone(&self.turns).try_acquire_owned().ok());
         let turns: Vec<_> = turns.collect();
-        let sent: Vec<_> = turns.into_iter().filter_map(|turn| self.send(turn, text, &[]).ok()).collect();
+        let sent: Vec<_> =
+            turns.into_iter().filter_map(|turn| self.send(turn, (text, &[], true)).ok()).collect();
         for answer in sent {
             let _ = answer.await;
         }
@@ -102,13 +112,12 @@ impl Readers {
     fn send(
         &self,
         turn: OwnedSemaphorePermit,
-        text: &'static str,
-        values: &[Value],
+        (text, values, is_setting): (&'static str, &[Value], bool),
     ) -> Result<oneshot::Receiver<Result<Vec<Row>>>> {
         let reader = self.idle.lock().as_mut().and_then(Vec::pop).ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         let way = reader.clone();
-        let sent = way.send(Read { text, values: values.to_vec(), reply, reader, turn });
+        let sent = way.send(Read { text, values: values.to_vec(), is_setting, reply, reader, turn });
         sent.map_err(|_| closed())?;
         Ok(answer)
     }
@@ -134,10 +143,13 @@ impl Drop for Readers {
 
 /// The life of a reader's thread. The token is dropped last, when the connection is closed.
 fn attend(connection: Connection, inbox: &mpsc::Receiver<Read>, idle: &Idle, token: TaskTrackerToken) {
-    while let Ok(Read { text, values, reply, reader, turn }) = inbox.recv() {
+    while let Ok(Read { text, values, is_setting, reply, reader, turn }) = inbox.recv() {
         let reply = Arc::new(reply);
         // Who asked learns of a panic by the answer that does not come.
-        let answer = catch_unwind(AssertUnwindSafe(|| read(&connection, text, &values, &reply)));
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            // A setting is done when it is prepared, so it must not be kept for the next time.
+            if is_setting { set(&connection, text) } else { read(&connection, text, &values, &reply) }
+        }));
         // Free before the answer is heard, so that the next statement of the same caller finds this reader.
         if let Some(idle) = idle.lock().as_mut() {
             idle.push(reader);
@@ -163,10 +175,35 @@ fn read(connection: &Connection, text: &str, values: &[Value], reply: &Arc<Reply
     answer
 }
 
+fn set(connection: &Connection, text: &str) -> Result<Vec<Row>> {
+    connection.execute_batch(text)?;
+    Ok(Vec::new())
+}
+
 fn closed() -> Fault {
     Fault::new(FaultKind::Stopping, "the store is closed")
 }
 
 fn overloaded() -> Fault {
     Fault::new(FaultKind::Overloaded, "every connection for reading is taken; try again soon")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_setting_is_made_each_time_that_it_is_told() {
+        let connection = Connection::open_in_memory().unwrap();
+        let readers = Readers::start(vec![connection], Duration::from_mins(1)).unwrap();
+        let size = async || readers.rows("PRAGMA cache_size", &[]).await.unwrap()[0].get::<i64>(0).unwrap();
+        for _ in 0..2 {
+            readers.set_idle("PRAGMA cache_size = -100").await;
+            assert_eq!(size().await, -100);
+            readers.set_idle("PRAGMA cache_size = -200").await;
+            assert_eq!(size().await, -200);
+        }
+        readers.shrink().await;
+        readers.close().await;
+    }
 }

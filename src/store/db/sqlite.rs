@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Mutex;
 
 use super::hand::Hand;
-use super::readers::Readers;
+use super::readers::{Readers, SHRINK};
 use super::transaction::{Held, Transaction};
 use super::write_back::{self, WriteBack};
 use super::{ACQUIRE_TIMEOUT, Db, Durability, Row, STATEMENT_CACHE, Value};
@@ -27,9 +27,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_TIMEOUT_LOGS: Duration = Duration::from_secs(1);
 /// How long a reader waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Frees what a connection keeps in memory and does not use.
-const SHRINK: &str = "PRAGMA shrink_memory";
 
 /// A SQLite file: one writer's connection and some readers.
 #[derive(Debug)]
@@ -122,7 +119,14 @@ impl Db {
         if let Err(fault) = file.run_alone(SHRINK.to_owned()).await {
             tracing::warn!("the writer's pages stay in memory: {fault}");
         }
-        file.beside().readers.run_on_idle(SHRINK).await;
+        file.beside().readers.shrink().await;
+    }
+
+    /// The same of the connections for reading alone.
+    pub(in crate::store) async fn forget_read_pages(&self) {
+        if let Db::Sqlite(file) = self {
+            file.beside().readers.shrink().await;
+        }
     }
 
     /// Writes all that the open connection sees, be its file gone from the directory, into a new file.
@@ -237,7 +241,7 @@ impl Opening {
             ("journal_mode", "wal"),
             ("synchronous", synchronous),
             ("journal_size_limit", "67108864"),
-            ("cache_size", "-16000"),
+            ("cache_size", "-8000"),
         ]);
         opening
     }
