@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::floors::Floor;
-use crate::machine::{cpu_us, resident_kb};
+use crate::machine::{resident_kb, timed_us};
 use crate::measure::figure;
 use crate::program::{Daemon, directory};
 use crate::table::{Row, Wanted};
@@ -21,12 +21,12 @@ pub async fn run(bench: &mut Bench) {
     let path = disk.path().join("idle.db");
     let floor = Floor::serve("server", &[path.to_str().expect("paths here are text")]);
     tokio::time::sleep(Duration::from_secs(settle)).await;
-    let before = (cpu_us(daemon.pid()), cpu_us(floor.pid()));
+    let before = (timed_us(daemon.pid()), timed_us(floor.pid()));
     tokio::time::sleep(Duration::from_secs(span)).await;
     let percent =
         |after: f64, before: f64| (after - before) / 10_000.0 / f64::from(u32::try_from(span).unwrap_or(1));
-    let ours_percent = percent(cpu_us(daemon.pid()), before.0);
-    let floor_percent = percent(cpu_us(floor.pid()), before.1);
+    let ours_percent = percent(timed_us(daemon.pid()), before.0);
+    let floor_percent = percent(timed_us(floor.pid()), before.1);
     let (ours_kb, floor_kb) = (resident_kb(daemon.pid()), resident_kb(floor.pid()));
     bench.table.add(Row {
         target: "T8",
