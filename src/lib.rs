@@ -142,7 +142,7 @@
 //! ## Two databases, one text
 //! A statement is a [`store::db::Sql`]: one text for both engines, or two side by side, with the kinds of its
 //! arguments. Lists are one JSON argument through `jsonb_each` (a function of ours on PostgreSQL). Many rows for one
-//! statement are [`store::db::Rows`]: SQLite runs it for each row, PostgreSQL once with a list of lists. There a statement
+//! statement are [`store::db::Rows`]: SQLite runs it for each row, PostgreSQL once with a list of each column. There a statement
 //! that names its rows by number hides the state that it expects from the planner, whose statistics are late.
 //! The conformance suite in `tests/it/store` runs every store test on both, and prepares every statement on both.
 //! The state is `beadle.db`; output is `logs.db`, so that a flood of it never slows a commit of state. The loops of writer

@@ -119,7 +119,7 @@ impl Db {
         if let Err(fault) = file.run_alone(SHRINK.to_owned()).await {
             tracing::warn!("the writer's pages stay in memory: {fault}");
         }
-        file.beside().readers.shrink().await;
+        self.forget_read_pages().await;
     }
 
     /// The same of the connections for reading alone.
