@@ -62,8 +62,8 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 
 /// Runs the program's daemon until a signal stops it. Gives one clear line when it cannot start.
 pub fn run(settings: Settings) -> Result<(), String> {
-    crate::base::memory::keep_little();
     telemetry::init(settings.log_format, settings.log_level.as_str());
+    crate::base::memory::keep_little();
     let (before, limit) = descriptors::raise();
     tracing::debug!(before, limit, "descriptors that may be open");
     hosting::take_over()?;
