@@ -73,10 +73,13 @@ const LOCK_LIMITED: Sql = Sql::each(
 );
 
 macro_rules! ready {
-    () => {
-        " WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(state = 'QUEUED', FALSE)
-            AND gated_at_us IS NULL
-            AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $2)"
+    ($id:literal) => {
+        concat!(
+            " WHERE id = ",
+            $id,
+            " AND coalesce(state = 'QUEUED', FALSE) AND gated_at_us IS NULL
+                AND (start_by_us IS NULL OR started_at_us IS NOT NULL OR start_by_us > $2)"
+        )
     };
 }
 
@@ -88,30 +91,34 @@ macro_rules! taken_columns {
 
 // On SQLite read before they are taken, for there a row that is to be returned costs more than one that is read. On
 // PostgreSQL only the change itself knows.
-const READY: Sql =
-    Sql::both(concat!("SELECT ", taken_columns!(), " FROM jobs", ready!()), &[Kind::Text, Kind::Int]);
+const READY: Sql = Sql::each_row(
+    concat!("SELECT ", taken_columns!(), " FROM jobs", ready!("$1")),
+    concat!("SELECT ", taken_columns!(), " FROM jobs, unnest($1) AS r (wanted)", ready!("r.wanted")),
+    &[Kind::Int],
+    &[Kind::Int],
+);
 
 macro_rules! take {
     () => {
-        concat!(
-            "UPDATE jobs
-             SET state = 'RUNNING', worker_id = $3, attempt_count = attempt_count + 1,
-                 started_at_us = coalesce(started_at_us, $2), progress = NULL, output = NULL",
-            ready!()
-        )
+        "UPDATE jobs
+         SET state = 'RUNNING', worker_id = $3, attempt_count = attempt_count + 1,
+             started_at_us = coalesce(started_at_us, $2), progress = NULL, output = NULL"
     };
 }
 
 // A worker that was taken for dead takes nothing: whoever buries it waits for our commit, or we find it buried.
-const TAKE: Sql = Sql::each(
-    take!(),
+const TAKE: Sql = Sql::each_row(
+    concat!(take!(), ready!("$1")),
     concat!(
         take!(),
+        " FROM unnest($1) AS r (wanted)",
+        ready!("r.wanted"),
         " AND EXISTS (SELECT 1 FROM workers WHERE workers.id = $3 AND workers.stopped_at_us IS NULL FOR SHARE)
          RETURNING ",
         taken_columns!()
     ),
-    &[Kind::Text, Kind::Int, Kind::Int],
+    &[Kind::Int],
+    &[Kind::Int, Kind::Int],
 );
 
 const INSERT_ATTEMPTS: Sql = Sql::each_row(
@@ -191,8 +198,7 @@ async fn take(
         return Ok(Vec::new());
     }
     let order: HashMap<i64, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
-    let ids = page::numbers(Some(&ids), |id| *id);
-    let mut taken = begin(batch, worker, ids).await?;
+    let mut taken = begin(batch, worker, &ids).await?;
     points::reach("claim.taken");
     taken.sort_by_key(|(job, _)| order.get(&job.id.0).copied());
     let mut claimed = Vec::with_capacity(taken.len());
@@ -209,18 +215,19 @@ async fn take(
 async fn begin(
     batch: &mut Batch<'_>,
     worker: WorkerId,
-    ids: Option<String>,
+    ids: &[i64],
 ) -> Result<Vec<(Job, Option<TraceContext>)>> {
     let now = batch.now;
-    let taking = args![ids.clone(), now.0, worker.0];
+    let wanted: Rows = ids.iter().map(|id| args![*id]).collect();
+    let taking = args![now.0, worker.0];
     let is_read_before = batch.tx.is_sqlite();
     let rows = if is_read_before {
-        let rows = batch.tx.rows(&READY, &args![ids, now.0]).await?;
-        let changed = batch.tx.execute(&TAKE, &taking).await?;
+        let rows = batch.tx.rows_of_each(&READY, wanted.clone(), &args![now.0]).await?;
+        let changed = batch.tx.execute_each(&TAKE, wanted, &taking).await?;
         assert!(changed == rows.len() as u64, "what was read is what is taken");
         rows
     } else {
-        batch.tx.rows(&TAKE, &taking).await?
+        batch.tx.rows_of_each(&TAKE, wanted, &taking).await?
     };
     let mut taken = Vec::with_capacity(rows.len());
     for row in &rows {

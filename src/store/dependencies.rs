@@ -185,6 +185,15 @@ impl Ends {
     }
 }
 
+// Asked before `LOOK`: most ends have nobody behind them, and that is soon known.
+const FOLLOWED: Sql = Sql::each_row(
+    "SELECT depends_on_id FROM job_dependencies WHERE depends_on_id = $1 AND job_id > $2 LIMIT 1",
+    "SELECT r.id FROM unnest($1, $2) AS r (id, after)
+     WHERE (SELECT job_id FROM job_dependencies WHERE depends_on_id = r.id AND job_id > r.after LIMIT 1) IS NOT NULL",
+    &[Kind::Int, Kind::Int],
+    &[],
+);
+
 const LOOK: Sql = Sql::both(
     "SELECT ended.id, job_dependencies.job_id, CAST(CASE WHEN ended.state = 'SUCCEEDED' THEN 0 ELSE 1 END AS BIGINT)
      FROM jsonb_each($1) AS r
@@ -256,8 +265,14 @@ pub(super) async fn settle(batch: &mut Batch<'_>) -> Result<()> {
 async fn look(batch: &mut Batch<'_>) -> Result<BTreeMap<i64, bool>> {
     let ends: BTreeMap<i64, i64> =
         batch.ends.0.iter().take(ROUND_MAX).map(|(id, after)| (*id, *after)).collect();
-    let limit = i64::try_from(ROUND_MAX).expect("a small number");
-    let rows = batch.tx.rows(&LOOK, &args![Ends::rows(ends.iter()), limit]).await?;
+    let asked = ends.iter().map(|(id, after)| args![*id, *after]).collect();
+    let followed = batch.tx.rows_of_each(&FOLLOWED, asked, &[]).await?;
+    let followed = followed.iter().map(|row| row.get(0)).collect::<Result<HashSet<i64>>>()?;
+    let (limit, mut rows) = (i64::try_from(ROUND_MAX).expect("a small number"), Vec::new());
+    if !followed.is_empty() {
+        let followed = Ends::rows(ends.iter().filter(|(id, _)| followed.contains(id)));
+        rows = batch.tx.rows(&LOOK, &args![followed, limit]).await?;
+    }
     let mut dependants = BTreeMap::new();
     let mut last = (0, 0);
     for row in &rows {
@@ -455,6 +470,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &INSERT,
     &STATES,
     &DEPENDS_ON,
+    &FOLLOWED,
     &LOOK,
     &LOCK,
     &OPEN,

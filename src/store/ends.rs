@@ -28,21 +28,30 @@ macro_rules! running_columns {
     () => {
         "SELECT id, state, queue, task_id, task_name, command, priority, run_at_us, retry_policy, try_count, restartable,
                 stop_requested_at_us, limit_key
-         FROM jobs
-         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
+         FROM jobs"
     };
 }
 
 // On PostgreSQL the rows stay locked until the commit.
-const LOCK: Sql =
-    Sql::each(running_columns!(), concat!(running_columns!(), " ORDER BY id FOR UPDATE"), &[Kind::Text]);
+const LOCK: Sql = Sql::each_row(
+    concat!(running_columns!(), " WHERE id = $1"),
+    concat!(
+        running_columns!(),
+        " JOIN unnest($1) AS r (wanted) ON id = r.wanted ORDER BY id FOR UPDATE OF jobs"
+    ),
+    &[Kind::Int],
+    &[],
+);
 
 // On SQLite asked before `FINISH`, for there a row that is to be returned costs more than one that is read. On PostgreSQL
 // only the change itself knows.
-const OPEN: Sql = Sql::both(
+const OPEN: Sql = Sql::each_row(
+    "SELECT id, attempt_number, worker_id FROM attempts WHERE id = $1 AND outcome IS NULL",
     "SELECT id, attempt_number, worker_id FROM attempts
-     WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1)) AND coalesce(outcome IS NULL, FALSE)",
-    &[Kind::Text],
+     JOIN unnest($1) AS r (wanted) ON id = r.wanted
+     WHERE coalesce(outcome IS NULL, FALSE)",
+    &[Kind::Int],
+    &[],
 );
 
 // One that has ended already stays as it is. A process that was over at once was not recorded before.
@@ -221,8 +230,8 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
 }
 
 async fn load<'a>(batch: &mut Batch<'_>, ends: Vec<&'a EndAttempt>) -> Result<Vec<Ending<'a>>> {
-    let ids = super::page::numbers(Some(&ends), |end| end.job.0);
-    let rows = batch.tx.rows(&LOCK, &args![ids]).await?;
+    let wanted = ends.iter().map(|end| args![end.job.0]).collect();
+    let rows = batch.tx.rows_of_each(&LOCK, wanted, &[]).await?;
     let rows = rows.iter().map(|row| Ok((JobId(row.get(0)?), row))).collect::<Result<HashMap<_, _>>>()?;
     let (mut policies, mut endings) = (Policies::new(), Vec::with_capacity(ends.len()));
     for end in ends {
@@ -294,8 +303,8 @@ async fn finish(
     }
     let rows = endings.iter().map(Ending::row).collect();
     let rows = if batch.tx.is_sqlite() {
-        let ids = super::page::numbers(Some(endings), |ending| ending.end.attempt.0);
-        let open = batch.tx.rows(&OPEN, &args![ids]).await?;
+        let wanted = endings.iter().map(|ending| args![ending.end.attempt.0]).collect();
+        let open = batch.tx.rows_of_each(&OPEN, wanted, &[]).await?;
         batch.tx.execute_each(&FINISH, rows, &[]).await?;
         open
     } else {

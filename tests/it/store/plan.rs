@@ -114,6 +114,16 @@ async fn assert_plans(stage: &Stage) {
             vec!["jobs_task", "SEARCH jobs USING INTEGER PRIMARY KEY", "SEARCH attempts"],
         ),
         (
+            "dependencies::FOLLOWED",
+            vec!["WHERE depends_on_id = $1 AND job_id > $2 LIMIT 1"],
+            vec!["job_dependencies_on (depends_on_id=? AND job_id>?)"],
+        ),
+        (
+            "ends::OPEN",
+            vec!["SELECT id, attempt_number, worker_id FROM attempts"],
+            vec!["SEARCH attempts USING INTEGER PRIMARY KEY"],
+        ),
+        (
             "dependencies::LOOK",
             vec!["SELECT ended.id, job_dependencies.job_id"],
             vec!["job_dependencies_on (depends_on_id=? AND job_id>?)"],
@@ -214,6 +224,8 @@ fn what_is_named_by_number_is_found_by_number_on_postgresql() {
             (vec!["UPDATE jobs", "worker_id = $3, attempt_count"], "jobs_pkey"),
             (vec!["UPDATE jobs", "worker_id = NULL, held_by = NULL, progress"], "jobs_pkey"),
             (vec!["UPDATE attempts\n     SET outcome"], "attempts_pkey"),
+            (vec!["SELECT id, state, queue, task_id"], "jobs_pkey"),
+            (vec!["SELECT id, attempt_number, worker_id FROM attempts"], "attempts_pkey"),
             (vec!["UPDATE jobs SET gated_at_us = $2"], "jobs_pkey"),
             (vec!["UPDATE jobs SET gated_at_us = NULL"], "jobs_pkey"),
             (vec!["UPDATE jobs SET state = 'EXPIRED'"], "jobs_pkey"),
