@@ -24,31 +24,51 @@ type Logs = HashMap<AttemptId, LogEnd>;
 /// Attempts that one round deals with.
 const ROUND_MAX: usize = 1_000;
 
+/// Attempts whose processes are gone and whose logs are closed: they may end.
+struct Round {
+    open: Vec<OpenAttempt>,
+    sentences: Sentences,
+    logs: Logs,
+    /// The last one that was looked at.
+    last: AttemptId,
+}
+
 /// Ends every open attempt that nobody runs: of dead daemons, or of a claim whose answer was lost.
 pub async fn recover(engine: &Engine) -> Result<usize, String> {
     let mut count = 0;
-    let mut after = AttemptId(0);
-    loop {
-        let open = engine.own.open_attempts(engine.worker, after, ROUND_MAX).await;
-        let mut open = open.map_err(|fault| fault.to_string())?;
-        let Some(last) = open.last() else { return Ok(count) };
-        after = last.attempt;
-        open.retain(|one| {
-            let runs_here = one.worker == engine.worker && engine.running.contains(one.attempt);
-            !runs_here && !engine.spool.contains(one.attempt)
-        });
-        kill(engine, &open).await?;
-        if !open.is_empty() {
-            points::reach("recovery.killed");
-        }
-        let sentences = quarantine::sentences(engine, &open).await?;
-        let logs = close_logs(engine, &open).await;
-        points::reach("recovery.logs_closed");
-        for result in join_all(open.iter().map(|one| end(engine, one, &logs, &sentences))).await {
-            result?;
-        }
-        count += open.len();
+    let mut next = prepare(engine, AttemptId(0)).await?;
+    while let Some(round) = next {
+        // The next ones are made ready while the writer ends these.
+        let (ended, prepared) = tokio::join!(end_all(engine, &round), prepare(engine, round.last));
+        ended?;
+        next = prepared?;
+        count += round.open.len();
     }
+    Ok(count)
+}
+
+/// Makes some attempts behind `after` ready to end; nothing when there are none.
+async fn prepare(engine: &Engine, after: AttemptId) -> Result<Option<Round>, String> {
+    let open = engine.own.open_attempts(engine.worker, after, ROUND_MAX).await;
+    let mut open = open.map_err(|fault| fault.to_string())?;
+    let Some(last) = open.last().map(|one| one.attempt) else { return Ok(None) };
+    open.retain(|one| {
+        let runs_here = one.worker == engine.worker && engine.running.contains(one.attempt);
+        !runs_here && !engine.spool.contains(one.attempt)
+    });
+    kill(engine, &open).await?;
+    if !open.is_empty() {
+        points::reach("recovery.killed");
+    }
+    let sentences = quarantine::sentences(engine, &open).await?;
+    let logs = close_logs(engine, &open).await;
+    points::reach("recovery.logs_closed");
+    Ok(Some(Round { open, sentences, logs, last }))
+}
+
+async fn end_all(engine: &Engine, round: &Round) -> Result<(), String> {
+    let ends = round.open.iter().map(|one| end(engine, one, &round.logs, &round.sentences));
+    join_all(ends).await.into_iter().collect()
 }
 
 async fn kill(engine: &Engine, open: &[OpenAttempt]) -> Result<(), String> {
