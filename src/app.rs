@@ -119,7 +119,6 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     clear_copies(&settings.data_dir, &ground);
 
     let engine = build(&settings, &store, writer, handlers, ground).await?;
-    sharing::keep_worker(&settings.data_dir, &engine)?;
     let admin_token = admin_token(&settings.data_dir, &engine).await?;
     points::reach("start.token_known");
     // Results that a store in trouble could not take, before anybody asks which attempts are lost.
@@ -127,6 +126,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     if spooled > 0 {
         tracing::warn!(spooled, "results waited in the spool of the daemon before this one");
     }
+    reaper::bury_predecessor(&engine).await?;
+    sharing::keep_worker(&settings.data_dir, &engine)?;
     engine.list_sinks(&outlets).await.map_err(refusal)?;
     // Settled before anything is claimed or due: a schedule must not skip because of a job that is dead.
     let lost = reaper::recover(&engine).await?;
@@ -252,7 +253,7 @@ async fn build(
     let lease = sharing.as_ref().map(|_| settings.lease);
     let predecessor = sharing.as_ref().and_then(|_| sharing::predecessor(&data_dir, store.reader().epoch()));
     let labels = labels_of_worker(&settings.labels, &host_name());
-    let started = StartWorker { name: worker_name.clone(), version, slots, labels, lease, predecessor };
+    let started = StartWorker { name: worker_name.clone(), version, slots, labels, lease };
     // Counted from before it is asked for.
     let lease = lease.map_or_else(Lease::unneeded, Lease::begin);
     let worker = writer.apply(started).await.map_err(refusal)?.answer;

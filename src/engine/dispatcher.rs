@@ -126,6 +126,7 @@ async fn claim(engine: &Engine, mut places: Held) -> Result<usize, String> {
     let slots = places.count();
     let cookies = (0..slots).map(|_| places::cookie(engine)).collect();
     let claim = Claim { worker: engine.worker, slots, cookies };
+    let claiming = engine.running.claiming().await;
     let claimed = match engine.writer.apply(claim).await {
         Ok(committed) => committed.answer,
         // Refused before anything was begun: the next look waits until the store takes changes.
@@ -143,6 +144,7 @@ async fn claim(engine: &Engine, mut places: Held) -> Result<usize, String> {
         .into_iter()
         .map(|claimed| (engine.running.enter(claimed.attempt, claimed.job.id), claimed))
         .collect();
+    drop(claiming);
     if count > 0 {
         // A cancel that was acknowledged before the attempts were listed: it must not start.
         ask_to_stop(engine).await;

@@ -204,12 +204,10 @@ impl Tail {
             return Ok(page);
         }
         let _turn = recent.turn().await;
-        if newest - self.seen > i64::try_from(EVENT_PAGE_MAX).unwrap_or(i64::MAX) {
-            // Far behind: retention may have overtaken us.
-            let here = EventCursor { epoch: reader.epoch(), seq: self.seen };
-            self.engine.check_cursor(here).await?;
-        }
         let page = reader.stored_events_after(self.seen, newest, &self.filter, EVENT_PAGE_MAX).await?;
+        // Retention may have overtaken us: what is still there now was there when we read.
+        let here = EventCursor { epoch: reader.epoch(), seq: self.seen };
+        self.engine.check_cursor(here).await?;
         Ok(recent::shortened(page).read(reader.epoch())?)
     }
 

@@ -29,6 +29,7 @@ pub async fn hear(engine: Engine, sharing: Sharing) -> Result<(), String> {
         }
         // Whatever was missed shows here.
         look(&engine).await;
+        stop_what_drains(&engine).await;
         let poll = engine.settings.poll_interval;
         let until = engine.clock.monotonic() + poll;
         loop {
@@ -39,7 +40,11 @@ pub async fn hear(engine: Engine, sharing: Sharing) -> Result<(), String> {
                 () = engine.shutdown.drained() => return Ok(()),
             };
             match heard {
-                Ok(Some(word)) => obey(&engine, &word),
+                Ok(Some(word)) => {
+                    if obey(&engine, &word) {
+                        stop_what_drains(&engine).await;
+                    }
+                }
                 Ok(None) => break,
                 Err(message) => {
                     supervisor::report(&engine, ROW, HealthStatus::Degraded, Some(message));
@@ -77,19 +82,34 @@ async fn look(engine: &Engine) {
     }
 }
 
-/// A word: who says it, the newest event that he knows, and whether there is something to do.
-fn obey(engine: &Engine, word: &str) {
+/// A word: who says it, the newest event that he knows, and whether there is something to do, which is given back.
+fn obey(engine: &Engine, word: &str) -> bool {
     let mut parts = word.split(' ');
     if parts.next() == Some(engine.worker.to_string().as_str()) {
-        return;
+        return false;
     }
     if let Some(seq) = parts.next().and_then(|seq| seq.parse().ok()) {
         engine.writer.saw(seq);
     }
-    if parts.next() == Some(CALL) {
+    let is_called = parts.next() == Some(CALL);
+    if is_called {
         engine.is_called.store(true, Ordering::SeqCst);
         engine.nudge_dispatcher.notify_one();
         engine.nudge_scheduler.notify_one();
+    }
+    is_called
+}
+
+/// Ends what runs here and was cancelled elsewhere while this worker drains: its dispatcher, who does it at other times,
+/// has gone by then.
+async fn stop_what_drains(engine: &Engine) {
+    if !engine.shutdown.is_begun() || engine.running.count() == 0 {
+        return;
+    }
+    match engine.own.requested_stops(engine.worker).await {
+        Ok(jobs) => jobs.into_iter().for_each(|job| engine.running.stop(job)),
+        // The next poll asks again.
+        Err(fault) => tracing::warn!("cancels could not be looked for while the worker drains: {fault}"),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::store::Fault;
 use crate::store::attempts::OpenAttempt;
 use crate::store::ends::EndAttempt;
 use crate::store::logs::{LogEnd, LogTurn};
+use crate::store::workers::BuryWorker;
 use crate::store::writer::Refusal;
 
 /// The ends of logs.
@@ -47,8 +48,29 @@ pub async fn recover(engine: &Engine) -> Result<usize, String> {
     Ok(count)
 }
 
+/// Tells the other workers that the one before us in our data directory has ended: behind what it left in the spool, and
+/// when nothing of it runs any more, for from then on they start its jobs anew.
+pub async fn bury_predecessor(engine: &Engine) -> Result<(), String> {
+    let Some(id) = engine.predecessor else { return Ok(()) };
+    let mut after = AttemptId(0);
+    loop {
+        let open = engine.own.open_attempts(id, after, ROUND_MAX).await;
+        let open = open.map_err(|fault| fault.to_string())?;
+        let Some(last) = open.last() else { break };
+        after = last.attempt;
+        kill(engine, &open).await?;
+    }
+    match engine.writer.apply(BuryWorker { id }).await {
+        Ok(_) => Ok(()),
+        Err(Refusal::Fault(fault)) => Err(fault.to_string()),
+        Err(Refusal::Rejected(rejection)) => Err(rejection.message),
+    }
+}
+
 /// Makes some attempts behind `after` ready to end; nothing when there are none.
 async fn prepare(engine: &Engine, after: AttemptId) -> Result<Option<Round>, String> {
+    // What a claim of our own took meanwhile is not listed as running yet, and would look like left.
+    let claiming = engine.running.claiming().await;
     let open = engine.own.open_attempts(engine.worker, after, ROUND_MAX).await;
     let mut open = open.map_err(|fault| fault.to_string())?;
     let Some(last) = open.last().map(|one| one.attempt) else { return Ok(None) };
@@ -56,6 +78,7 @@ async fn prepare(engine: &Engine, after: AttemptId) -> Result<Option<Round>, Str
         let runs_here = one.worker == engine.worker && engine.running.contains(one.attempt);
         !runs_here && !engine.spool.contains(one.attempt)
     });
+    drop(claiming);
     kill(engine, &open).await?;
     if !open.is_empty() {
         points::reach("recovery.killed");

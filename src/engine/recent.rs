@@ -111,17 +111,28 @@ impl Recent {
             until = after.max(newest - held);
             self.change(|window| *window = Window { since: until, until, ..Window::default() });
         }
-        let everything = EventFilter { sight: Sight::All, ..EventFilter::default() };
         while until < newest {
             let events = writer.followed(until, newest);
             let page = match events.last() {
                 Some(last) => EventPage { seen: last.seq, has_more: false, events },
-                None => reader.stored_events_after(until, newest, &everything, HELD_MAX).await?,
+                None => self.read(reader, until, newest).await?,
             };
             until = page.seen;
             self.change(|window| window.take(page));
         }
         Ok(())
+    }
+
+    /// Reads what follows `until`. What retention took away before it was read is not held, nor what lies before it.
+    async fn read(&self, reader: &Reader, until: i64, newest: i64) -> Result<EventPage<StoredEvent>, Fault> {
+        let everything = EventFilter { sight: Sight::All, ..EventFilter::default() };
+        let page = reader.stored_events_after(until, newest, &everything, HELD_MAX).await?;
+        let begins = page.events.first().map_or(page.seen, |first| first.seq - 1);
+        // Numbers that were never given look like it.
+        if begins > until && !(1..=until + 1).contains(&reader.oldest_event().await?) {
+            self.change(|window| *window = Window { since: begins, until: begins, ..Window::default() });
+        }
+        Ok(page)
     }
 
     fn change(&self, change: impl FnOnce(&mut Window)) {

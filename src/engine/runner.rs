@@ -225,13 +225,15 @@ pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> 
     if *stop.borrow() {
         return Some(Ended::without_process(AttemptOutcome::Cancelled, "cancelled before it was started"));
     }
-    if engine.lease.is_over() {
-        let message = "its worker's lease was over before it was started";
-        let ended = Ended::without_process(AttemptOutcome::Interrupted, message);
-        return Some(Ended { is_unbegun: true, ..ended });
-    }
-    let message = "the daemon was stopped before it was started";
-    engine.shutdown.is_forced().then(|| Ended::without_process(AttemptOutcome::Interrupted, message))
+    let why = if engine.lease.is_over() {
+        "its worker's lease was over before it was started"
+    } else if engine.shutdown.is_forced() {
+        "the daemon was stopped before it was started"
+    } else {
+        return None;
+    };
+    // It costs no try, and the job goes back whatever its policy: nothing of it began.
+    Some(Ended { is_unbegun: true, ..Ended::without_process(AttemptOutcome::Interrupted, why) })
 }
 
 fn prepare(engine: &Engine, claimed: &Claimed, channel: Option<&Path>) -> Spec {

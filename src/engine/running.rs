@@ -30,12 +30,13 @@ pub struct Running {
     lost_count: Arc<AtomicUsize>,
     /// Attempts whose runner panicked, which are still open in the store: of these something may have run.
     lost: Arc<Mutex<HashSet<AttemptId>>>,
+    claiming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Running {
     fn default() -> Running {
         let (listed, lost_count, lost) = (Arc::default(), Arc::default(), Arc::default());
-        Running { listed, count: watch::Sender::new(0), lost_count, lost }
+        Running { listed, count: watch::Sender::new(0), lost_count, lost, claiming: Arc::default() }
     }
 }
 
@@ -70,6 +71,11 @@ impl Drop for Entry {
 }
 
 impl Running {
+    /// Hold this from before a claim until what it took is entered: who holds it too finds what runs here on the list.
+    pub async fn claiming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.claiming.lock().await
+    }
+
     fn lock(&self) -> MutexGuard<'_, Listed> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }

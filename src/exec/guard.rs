@@ -17,6 +17,8 @@ use super::procfs::{self, Stat};
 use super::starter::on_a_thread;
 use super::survivors::{SURVIVORS_MAX, pin, send_kill};
 use super::trees::below::Below;
+use super::trees::companions::Companion;
+use super::trees::starting;
 use crate::base::clock::{Clock, SystemClock, pause, since_boot};
 
 /// The program that we are, whatever became of its file.
@@ -31,6 +33,8 @@ const LINE_BYTES_MAX: usize = 64;
 pub struct Guard {
     child: Child,
     words: ChildStdin,
+    /// It is no orphan of an attempt.
+    _companion: Option<Companion>,
 }
 
 impl Guard {
@@ -49,11 +53,17 @@ impl Guard {
         // Not a child of the first thread, which takes its children for what attempts left behind.
         let (tell, told) = mpsc::channel();
         on_a_thread(Box::new(move || {
-            let _ = tell.send(command.spawn());
+            let under_way = starting();
+            let spawned = command.spawn().map(|child| {
+                let companion = Companion::note(child.id().cast_signed());
+                (child, companion)
+            });
+            drop(under_way);
+            let _ = tell.send(spawned);
         }))?;
-        let mut child = told.recv().map_err(std::io::Error::other)??;
+        let (mut child, companion) = told.recv().map_err(std::io::Error::other)??;
         let words = child.stdin.take().expect("it was asked for");
-        Ok(Guard { child, words })
+        Ok(Guard { child, words, _companion: companion })
     }
 
     /// Nobody is killed before this time since the boot. An error, when there is no guard any more.

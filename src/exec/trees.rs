@@ -1,6 +1,7 @@
 //! Owns the trees of processes that attempts grow beyond their groups: who loses its parent is adopted by this
 //! process, known again, ended with its attempt and reaped by its pid. It must never touch a child that was here before,
-//! one that a `Leader` waits for, or one that a running attempt may own, and never wait for children in general.
+//! one that a `Leader` or a `Companion` stands for, or one that a running attempt may own, and never wait for children in
+//! general.
 //!
 //! An orphan belongs to the attempt whose cookie it bears; else to that of its group, its session, or of a process that
 //! it was seen below; else to any attempt that ran when it began: it is ended when the last of these has ended.
@@ -20,9 +21,11 @@ use crate::exec::procfs::{self, Identity, Stat};
 use crate::exec::survivors::pin;
 
 pub(super) mod below;
+pub(super) mod companions;
 mod single;
 
 use below::Below;
+use companions::Companions;
 use single::{has_children_of_this_thread, is_same, kill, reap};
 
 /// After SIGKILL: how long a process may take to be gone before we say that it hangs.
@@ -62,6 +65,7 @@ struct State {
     known: HashMap<i32, Known>,
     /// Children that were here before us: pid and start time.
     before: HashSet<(i32, u64)>,
+    companions: Companions,
 }
 
 /// The tree of an attempt that has not ended.
@@ -331,7 +335,8 @@ impl State {
     /// Whether a child is one that lost its parent.
     fn is_orphan(&self, pid: i32, stat: &Stat) -> bool {
         let member = (pid, stat.start_ticks);
-        !self.before.contains(&member) && !self.growing.values().any(|tree| tree.leader == member)
+        let is_ours = self.before.contains(&member) || self.companions.holds(pid, stat);
+        !is_ours && !self.growing.values().any(|tree| tree.leader == member)
     }
 
     fn phase(&self, id: u64) -> Option<Phase> {
@@ -391,6 +396,7 @@ impl State {
                 reap((pid, stat.start_ticks));
             }
         }
+        self.companions.forget_gone(all);
         if !self.known.is_empty() {
             let present: HashMap<i32, u64> = all.iter().map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
             self.known.retain(|pid, known| present.get(pid) == Some(&known.stat.start_ticks));

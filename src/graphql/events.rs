@@ -102,6 +102,11 @@ impl EventQuery {
         let limit = page_size(first)?;
         loop {
             let page = engine.reader.events_after(seen, newest.seq, &filter, limit).await.map_err(fault)?;
+            if seen > 0 {
+                // Retention may have overtaken us: what is still there now was there when we read.
+                let here = EventCursor { epoch: newest.epoch, seq: seen };
+                engine.check_cursor(here).await.map_err(stream_end)?;
+            }
             seen = page.seen;
             if page.events.is_empty() && page.has_more {
                 continue;

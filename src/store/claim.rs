@@ -54,23 +54,35 @@ pub struct Claimed {
     pub asked: Option<TraceContext>,
 }
 
-// Several daemons count the rows of a queue one after the other: each must see what the one before took.
+/// Held by all who claim, and by whoever pauses a queue alone: an answered pause is seen by every claim that commits later.
+const PAUSE_LOCK: i64 = 0x0042_4541_444C_4504;
+
+// Several daemons count the rows of a queue one after the other: each must see what the one before took. Behind the
+// queues the lock of those who claim; it gives no row.
 const LOCK_LIMITED: Sql = Sql::each(
     // Never run on SQLite, which has one writer; it stands here so that both can be prepared.
-    "SELECT name FROM queues WHERE concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL",
-    "SELECT name FROM queues
-     WHERE (concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL) AND paused_at_us IS NULL
-       AND ((SELECT 1 FROM jobs
-             WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queues.name
-             LIMIT 1) = 1
-            OR (SELECT runs_on FROM jobs
-                WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL
-                ORDER BY runs_on
-                LIMIT 1) IS NOT NULL)
-     ORDER BY name
-     FOR NO KEY UPDATE OF queues",
-    &[],
+    "SELECT name FROM queues WHERE (concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL) AND $1 <> 0",
+    "WITH limited AS (
+         SELECT name FROM queues
+         WHERE (concurrency_limit IS NOT NULL OR rate_starts IS NOT NULL) AND paused_at_us IS NULL
+           AND ((SELECT 1 FROM jobs
+                 WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NULL AND jobs.queue = queues.name
+                 LIMIT 1) = 1
+                OR (SELECT runs_on FROM jobs
+                    WHERE state = 'QUEUED' AND gated_at_us IS NULL AND runs_on IS NOT NULL
+                    ORDER BY runs_on
+                    LIMIT 1) IS NOT NULL)
+         ORDER BY name
+         FOR NO KEY UPDATE OF queues
+     )
+     SELECT name FROM limited
+     UNION ALL
+     SELECT NULL WHERE pg_advisory_xact_lock_shared($1) IS NULL",
+    &[Kind::Int],
 );
+
+const LOCK_OUT: Sql =
+    Sql::each("SELECT count(*) FROM queues WHERE $1 <> 0", "SELECT pg_advisory_xact_lock($1)", &[Kind::Int]);
 
 macro_rules! ready {
     ($id:literal) => {
@@ -184,6 +196,14 @@ pub(super) async fn for_worker(
     Ok(has_left)
 }
 
+/// Waits for the claims of other daemons that go on, and holds up new ones until the end of the transaction.
+pub(super) async fn lock_out(batch: &mut Batch<'_>) -> Result<()> {
+    if !batch.tx.is_sqlite() {
+        batch.tx.rows(&LOCK_OUT, &args![PAUSE_LOCK]).await?;
+    }
+    Ok(())
+}
+
 /// Takes the best jobs that may start, so many at most, each with a cookie.
 async fn take(
     batch: &mut Batch<'_>,
@@ -247,7 +267,7 @@ async fn best(batch: &mut Batch<'_>, worker: WorkerId, slots: usize) -> Result<(
     let slots = i64::try_from(slots).unwrap_or(i64::MAX);
     let mut held = None;
     if !batch.tx.is_sqlite() {
-        let rows = batch.tx.rows(&LOCK_LIMITED, &[]).await?;
+        let rows = batch.tx.rows(&LOCK_LIMITED, &args![PAUSE_LOCK]).await?;
         held = Some(rows.iter().map(|row| row.get(0)).collect::<Result<HashSet<String>>>()?);
     }
     let found = Rooms::read(&batch.tx.rows(&ROOM, &args![batch.now.0]).await?)?;
@@ -353,5 +373,14 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] =
-    &[&LOCK_LIMITED, &READY, &TAKE, &INSERT_ATTEMPTS, &FORGET_STARTS, &COUNT_STARTS, &NEXT, &STOPS];
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &LOCK_LIMITED,
+    &LOCK_OUT,
+    &READY,
+    &TAKE,
+    &INSERT_ATTEMPTS,
+    &FORGET_STARTS,
+    &COUNT_STARTS,
+    &NEXT,
+    &STOPS,
+];

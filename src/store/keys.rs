@@ -24,11 +24,30 @@ const PUT: Sql = Sql::both(
     &[Kind::Text],
 );
 
-// A task's own limit is kept true by each put of the task: a job that was made of an older word leaves it.
-const PUT_OF_TASK: Sql = Sql::both(
-    "INSERT INTO concurrency_keys (name, job_limit)
-     SELECT r.value ->> 'name', CAST(r.value ->> 'limit' AS BIGINT) FROM jsonb_each($1) AS r WHERE TRUE
-     ON CONFLICT (name) DO UPDATE SET job_limit = concurrency_keys.job_limit",
+// A task's own limit is kept true by each put of the task: a job that was made of an older word brings what the task says
+// now, or leaves what is there. On PostgreSQL a put that goes on meanwhile is waited for, or waits for us and sees the key.
+macro_rules! put_of_task {
+    ($limit:literal, $lock:literal) => {
+        concat!(
+            "INSERT INTO concurrency_keys (name, job_limit)
+             SELECT r.value ->> 'name',
+                    coalesce(
+                        (SELECT coalesce(CAST(",
+            $limit,
+            " ->> 'concurrency_limit' AS BIGINT), 2147483647) FROM tasks
+                         WHERE tasks.id = CAST(r.value ->> 'task' AS BIGINT)",
+            $lock,
+            "),
+                        CAST(r.value ->> 'limit' AS BIGINT))
+             FROM jsonb_each($1) AS r WHERE TRUE
+             ON CONFLICT (name) DO UPDATE SET job_limit = concurrency_keys.job_limit"
+        )
+    };
+}
+
+const PUT_OF_TASK: Sql = Sql::each(
+    put_of_task!("tasks.definition", ""),
+    put_of_task!("CAST(tasks.definition AS JSONB)", " FOR SHARE"),
     &[Kind::Text],
 );
 
@@ -186,7 +205,11 @@ pub(super) async fn write_limits(batch: &mut Batch<'_>) -> Result<()> {
         if limits.is_empty() {
             continue;
         }
-        let rows = limits.into_iter().map(|(name, one)| json!({"name": name, "limit": one.limit})).collect();
+        let row = |(name, one): (String, KeyLimit)| {
+            let task = if let LimitKey::Task(id) = one.key { Some(id.0) } else { None };
+            json!({"name": name, "limit": one.limit, "task": task})
+        };
+        let rows = limits.into_iter().map(row).collect();
         batch.tx.execute(sql, &args![Value::Array(rows).to_string()]).await?;
     }
     Ok(())

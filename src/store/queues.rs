@@ -7,7 +7,7 @@ use super::fault::Result;
 use super::ids::Numbered;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
-use super::{Reader, keys};
+use super::{Reader, claim, keys};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
@@ -128,6 +128,9 @@ impl Change for ChangeQueue {
             QueueAction::Pause { reason } => {
                 let values = args![&self.name, now, reason.clone(), &self.actor];
                 batch.tx.execute(&PAUSE, &values).await?;
+                // The keys first, as a claim does it.
+                keys::lock(batch).await?;
+                claim::lock_out(batch).await?;
                 keys::touch_queue(batch, &self.name).await?;
                 json!({"action": "PAUSE", "reason": reason})
             }

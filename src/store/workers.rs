@@ -54,11 +54,14 @@ const DRAIN: Sql = Sql::both(
 
 // One daemon owns a SQLite file, so whoever is still listed there has died. Several share PostgreSQL: of these only the
 // one before us in our own data directory is known to be dead.
-const BURY: Sql = Sql::each(
-    "UPDATE workers SET stopped_at_us = $2
-     WHERE id <> $1 AND stopped_at_us IS NULL AND ($3 IS NULL OR TRUE)",
-    "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL AND id = $3",
-    &[Kind::Int, Kind::Int, Kind::Int],
+const BURY_ALL: Sql = Sql::both(
+    "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL",
+    &[Kind::Int, Kind::Int],
+);
+
+const BURY: Sql = Sql::both(
+    "UPDATE workers SET stopped_at_us = $2 WHERE id = $1 AND stopped_at_us IS NULL",
+    &[Kind::Int, Kind::Int],
 );
 
 fn changed(id: WorkerId, name: &str, status: &str) -> NewEvent {
@@ -90,8 +93,6 @@ pub struct StartWorker {
     pub labels: Vec<Label>,
     /// How long it is taken for alive without a sign of life; none where it has the store for itself.
     pub lease: Option<Duration>,
-    /// The worker before it in its data directory, which has ended.
-    pub predecessor: Option<WorkerId>,
 }
 
 impl Change for StartWorker {
@@ -102,9 +103,28 @@ impl Change for StartWorker {
         let (now, lease) = (batch.now.0, self.lease.map(millis));
         let values = args![id.0, &self.name, &self.version, self.slots, text(&self.labels), now, lease];
         batch.tx.execute(&INSERT, &values).await?;
-        batch.tx.execute(&BURY, &args![id.0, now, self.predecessor.map(|one| one.0)]).await?;
+        if batch.tx.is_sqlite() {
+            // It has the store for itself: all that were before it have ended.
+            batch.tx.execute(&BURY_ALL, &args![id.0, now]).await?;
+        }
         batch.emit(changed(id, &self.name, "ONLINE"));
         Ok(id)
+    }
+}
+
+/// Takes a worker for dead of whom it is known: from here on whoever likes may take over what it left.
+#[derive(Debug)]
+pub struct BuryWorker {
+    /// Which.
+    pub id: WorkerId,
+}
+
+impl Change for BuryWorker {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        batch.tx.execute(&BURY, &args![self.id.0, batch.now.0]).await?;
+        Ok(())
     }
 }
 
@@ -243,4 +263,5 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&INSERT, &STOP, &DRAIN, &BURY, &BURY_LAPSED, &REVIVE, &LIST];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&INSERT, &STOP, &DRAIN, &BURY_ALL, &BURY, &BURY_LAPSED, &REVIVE, &LIST];

@@ -101,6 +101,94 @@ fn a_worker_that_stands_still_runs_nothing_when_its_lease_is_over_and_comes_back
     assert_eq!(still.wait_final_state(&id), "SUCCEEDED");
 }
 
+/// A job whose process sleeps.
+fn sleeping(daemon: &Daemon) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let begun = directory.path().join("begun");
+    let id = daemon.enqueue(&["sh", "-c", &format!("echo > {}; exec sleep 600", begun.display())]);
+    until("it to run", PATIENCE, || begun.exists().then_some(()));
+    id
+}
+
+/// The pid of the guard beside a daemon.
+fn guard_of(daemon: &Daemon) -> Option<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.into_iter().find(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        parent == Some(daemon.pid()) && line.split(|byte| *byte == 0).any(|word| word == b"guard")
+    })
+}
+
+#[test]
+fn the_end_of_an_attempt_leaves_the_guard_alone_and_waits_for_no_guard() {
+    // The grace is longer than this test's patience: who waits for it is seen.
+    let Some(Cluster { daemons, .. }) = Cluster::start(1, &["--kill-grace", "1h"]) else { return };
+    let daemon = &daemons[0];
+    let guard = until("the guard to stand", PATIENCE, || guard_of(daemon));
+    let cancel = |id: &str| {
+        let query = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { message } } }";
+        daemon.graphql(query, json!({ "id": id }));
+        assert_eq!(daemon.wait_final_state(id), "CANCELLED");
+    };
+    // Its first, then those of which some run when the others are looked at.
+    for count in [1, 3] {
+        let ids: Vec<_> = (0..count).map(|_| sleeping(daemon)).collect();
+        for id in ids {
+            cancel(&id);
+            assert_eq!(guard_of(daemon), Some(guard), "it was taken for what an attempt left");
+        }
+    }
+}
+
+#[test]
+fn a_cancel_that_another_worker_took_is_heard_while_a_worker_drains() {
+    let Some(Cluster { mut daemons, url }) = Cluster::start(1, &["--drain-timeout", "1h"]) else { return };
+    let mut drained = daemons.remove(0);
+    let id = sleeping(&drained);
+    let Cluster { daemons, .. } = Cluster::over(&url, 1, &[]);
+    drained.ask_to_stop();
+    until("it to drain", PATIENCE, || {
+        let answer = daemons[0].graphql("{ workers { nodes { status } } }", json!({}));
+        let nodes = answer["workers"]["nodes"].as_array()?.clone();
+        nodes.iter().any(|node| node["status"] == "DRAINING").then_some(())
+    });
+    let query = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { message } } }";
+    daemons[0].graphql(query, json!({ "id": id }));
+    assert_eq!(daemons[0].wait_final_state(&id), "CANCELLED");
+    assert!(drained.wait_ended().success());
+}
+
+#[test]
+fn a_start_that_breaks_off_leaves_what_its_predecessor_ran_to_the_next_one() {
+    let Some(Cluster { mut daemons, url }) = Cluster::start(1, &["--lease", "1h", "--slots", "1"]) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let id = enqueue(&daemons[0], &script(directory.path()));
+    until("it to run", PATIENCE, || (!starts(directory.path()).is_empty()).then_some(()));
+    let mut first = daemons.remove(0);
+    first.kill9();
+    // Its results may lie in its spool, which only it can read: until then nobody else may take it for dead.
+    let broken = first.try_start(&[("BEADLE_TEST_POINTS", "start.token_known:1:abort")]);
+    assert!(broken.is_err(), "it was to abort");
+    // What another worker leaves meanwhile is taken over: the third one has looked.
+    let other = tempfile::tempdir().unwrap();
+    let mut second = Cluster::over(&url, 1, &[]).daemons.remove(0);
+    let lost = enqueue(&second, &script(other.path()));
+    until("it to run", PATIENCE, || (!starts(other.path()).is_empty()).then_some(()));
+    let third = Cluster::over(&url, 1, &[]).daemons.remove(0);
+    second.kill9();
+    assert_eq!(third.wait_final_state(&lost), "SUCCEEDED");
+    assert_eq!(starts(directory.path()), ["1"]);
+    assert_eq!(outcomes(&third, &id), [""], "it is still the first one's");
+    first.restart();
+    assert_eq!(first.wait_final_state(&id), "SUCCEEDED");
+    assert_eq!(outcomes(&first, &id), ["LOST", "SUCCEEDED"]);
+}
+
 #[test]
 fn a_daemon_that_is_started_again_ends_at_once_what_it_left() {
     let Some(Cluster { mut daemons, .. }) = Cluster::start(2, &["--lease", "1h"]) else { return };

@@ -33,7 +33,7 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// An engine over the store of a hand, with the stage's clock.
-async fn engine(stage: &Stage, hand: &Hand) -> Engine {
+pub async fn engine(stage: &Stage, hand: &Hand) -> Engine {
     let logs = stage.hand.store().logs();
     let health = health::HealthBoard::default();
     let ground = Ground { health, clock: stage.clock.clone(), random: stage.random.clone() };

@@ -12,10 +12,12 @@ use beadle::domain::new_job::NewJob;
 use beadle::domain::queue::RateLimit;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::queues::QueueAction;
+use beadle::store::tasks::PutTask;
 use beadle::store::transition::Cancel;
 use beadle::store::waiting::{Hold, Release, Update};
 
 use super::stage::{Stage, enqueue, new_job, new_job_in, on_both, on_sqlite};
+use super::tasks::task_put;
 use crate::support::dice::Dice;
 use crate::support::wait::now;
 
@@ -113,6 +115,30 @@ fn a_key_has_the_limit_that_its_newest_job_brings() {
         let of_task = KeyLimit { key: LimitKey::Task(TaskId(7)), limit: 2 };
         many(&stage, vec![NewJob { limit: Some(of_task), ..new_job() }; 4]).await;
         assert_eq!(stage.hand.claim(worker, 9).await.len(), 2);
+    });
+}
+
+#[test]
+fn a_job_that_was_made_of_an_older_word_brings_the_limit_that_its_task_has_now() {
+    on_both(async |stage| {
+        let worker = stage.worker().await;
+        let put = |limit| {
+            let mut task = task_put("t");
+            task.definition.concurrency_limit = limit;
+            PutTask { task, actor: "tester".to_owned() }
+        };
+        let id = stage.apply(put(Some(5))).await;
+        let made = |limit| NewJob { limit: Some(KeyLimit { key: LimitKey::Task(id), limit }), ..new_job() };
+        // Read at five, and put at one before the first job of the task comes to the store.
+        stage.apply(put(Some(1))).await;
+        many(&stage, vec![made(5); 4]).await;
+        let first = stage.hand.claim(worker, 9).await;
+        assert_eq!(first.len(), 1);
+        stage.apply(put(None)).await;
+        assert_eq!(stage.hand.claim(worker, 9).await.len(), 3, "it limits nothing any more");
+        stage.execute("DELETE FROM concurrency_keys").await;
+        many(&stage, vec![made(1); 4]).await;
+        assert_eq!(stage.hand.claim(worker, 9).await.len(), 4);
     });
 }
 

@@ -30,6 +30,7 @@ mod parties;
 mod placement;
 mod plan;
 mod prune;
+mod recovery;
 mod schedules;
 mod seam;
 mod several;

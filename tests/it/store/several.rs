@@ -6,6 +6,7 @@ use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::job::{JOB_STATES, JobState};
 use beadle::domain::new_job::NewJob;
 use beadle::store::prune::{Horizon, Prune};
+use beadle::store::queues::QueueAction;
 use beadle::store::tasks::PutTask;
 use beadle::store::transition::Cancel;
 use beadle::store::writer::Refusal;
@@ -145,5 +146,41 @@ fn a_claim_leaves_what_another_daemon_is_moving_and_waits_for_nobody() {
         assert_eq!(claimed.iter().map(|one| one.job.id).collect::<Vec<_>>(), [due]);
         assert_eq!(stage.state(late).await, JobState::Expired);
         assert_counts(&stage).await;
+    });
+}
+
+/// Somebody waits for a lock that is named by a number.
+async fn waiters(stage: &Stage) -> i64 {
+    stage.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await
+}
+
+#[test]
+fn a_pause_is_answered_behind_the_claims_of_others_and_seen_by_those_that_come_later() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
+        let worker = stage.worker().await;
+        stage.enqueue(new_job_in("default")).await;
+        let mut other = PgConnection::connect(url).await.unwrap();
+        // Of a number that a claim takes for itself: it is seen in the list of locks.
+        let mut run = async |text: String| {
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut other).await.unwrap();
+        };
+        let lock = 0x0042_4541_444C_4504_i64;
+        run(format!("BEGIN; SELECT pg_advisory_xact_lock_shared({lock})")).await;
+        let pause = stage.change_queue("default", QueueAction::Pause { reason: None });
+        let (mut pause, mut has_waited) = (std::pin::pin!(pause), false);
+        let answered = async {
+            tokio::select! {
+                () = &mut pause => {}
+                () = async { while waiters(&stage).await == 0 {} } => {
+                    has_waited = true;
+                    run("COMMIT".to_owned()).await;
+                    pause.await;
+                }
+            }
+        };
+        within(PATIENCE, answered).await.expect("the pause goes on when the claim is committed");
+        assert!(has_waited, "another daemon was still claiming");
+        assert_eq!(stage.hand.claim(worker, 9).await.len(), 0);
     });
 }

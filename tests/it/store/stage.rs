@@ -324,7 +324,7 @@ pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
 /// A worker that begins and needs no lease.
 pub fn start_worker(name: &str) -> StartWorker {
     let (name, version) = (name.to_owned(), "0".to_owned());
-    StartWorker { name, version, slots: 4, labels: Vec::new(), lease: None, predecessor: None }
+    StartWorker { name, version, slots: 4, labels: Vec::new(), lease: None }
 }
 
 /// A plain job in the default queue.
