@@ -29,17 +29,20 @@ pub const DATA_DIR: &str = "data_dir";
 const DATABASE: &str = "database";
 
 /// Variables with our prefix that are no settings: those of the client, those that a job is given, and the build's.
-const OTHER_VARIABLES: [&str; 7] = [
+const OTHER_VARIABLES: [&str; 10] = [
     "BEADLE_URL",
     "BEADLE_TOKEN",
     "BEADLE_JOB_ID",
     "BEADLE_ATTEMPT",
+    "BEADLE_TASK",
+    "BEADLE_PARAMETERS",
+    "BEADLE_DEPENDENCIES",
     "BEADLE_COOKIE",
     "BEADLE_REPORT",
     "BEADLE_DASHBOARD",
 ];
-/// Variables of tests.
-const TEST_PREFIX: &str = "BEADLE_TEST_";
+/// Variables of tests, and those of a job with one parameter each.
+const OTHER_PREFIXES: [&str; 2] = ["BEADLE_TEST_", "BEADLE_PARAM_"];
 
 /// Processors when the machine does not tell.
 const CORES_UNKNOWN: usize = 2;
@@ -400,7 +403,9 @@ fn environment_layer(environment: &[(String, String)]) -> Result<Vec<Entry>, Str
     let mut entries = Vec::new();
     for (name, value) in environment {
         let is_ours = name.starts_with(ENVIRONMENT_PREFIX) && !value.is_empty();
-        if !is_ours || OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_PREFIX) {
+        let is_other = OTHER_VARIABLES.contains(&name.as_str())
+            || OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if !is_ours || is_other {
             continue;
         }
         let Some(key) = KEYS.iter().find(|key| key.variable() == *name) else {

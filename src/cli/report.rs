@@ -144,7 +144,8 @@ fn part(text: &str) -> Result<Value, String> {
         (0.0..=whole).contains(&number).then(|| json!({ "fraction": number / whole }))
     };
     if let Some((done, total)) = text.split_once('/') {
-        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| bad());
+        let number =
+            |text: &str| text.trim().parse::<i64>().ok().filter(|number| *number >= 0).ok_or_else(bad);
         return Ok(json!({ "done": number(done)?, "total": number(total)? }));
     }
     text.strip_suffix('%').map_or_else(|| share(text, 1.0), |percent| share(percent, 100.0)).ok_or_else(bad)
@@ -168,6 +169,8 @@ mod tests {
     #[test]
     fn a_part_is_written_in_three_ways() {
         assert_eq!(part("3/10"), Ok(json!({ "done": 3, "total": 10 })));
+        let bytes = json!({ "done": 5_000_000_000_i64, "total": 10_000_000_000_i64 });
+        assert_eq!(part("5000000000/10000000000"), Ok(bytes));
         assert_eq!(part("0.3"), Ok(json!({ "fraction": 0.3 })));
         assert_eq!(part("30%"), Ok(json!({ "fraction": 0.3 })));
         assert_eq!(part("1"), Ok(json!({ "fraction": 1.0 })));

@@ -22,11 +22,14 @@ pub enum MisfirePolicy {
     RunOnce,
     /// Nothing.
     Skip,
-    /// A job for each, at most 100.
+    /// A job for each, at most 100, as far as the overlap policy lets it: under `SKIP` the first one stands in the way of
+    /// the others, `QUEUE_ALL` lets all of them run one after another.
     RunAll,
 }
 
-/// What happens at a due time while a job of the schedule is not final. Jobs that were started by hand count.
+/// What happens at a due time while a job of the schedule is not final. Jobs that were started by hand count, and jobs
+/// that were made anew of its jobs. Under `QUEUE_ONE`, `QUEUE_ALL` and `CANCEL_RUNNING` the jobs run one at a time for the
+/// schedule, and a limit of their task of more than one does not count them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OverlapPolicy {

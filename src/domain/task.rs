@@ -137,7 +137,8 @@ pub struct TaskPutInput {
     /// replaced by that parameter: a text as it is, anything else as JSON; null leaves the argument out, and a job
     /// without the parameter is refused. A script is never changed: it finds parameters in its environment.
     pub parameters_schema: Option<Json>,
-    /// Of its jobs run at once at most as many, 1 or more.
+    /// Of its jobs run at once at most as many, 1 or more. A job counts for one limit: with a key of its own, or in the
+    /// line of a schedule (see `OverlapPolicy`), not for a limit of more than one.
     pub concurrency_limit: Option<i32>,
     /// The longest that an attempt may run with all the time that it asks for; needs a timeout, and is not
     /// shorter; null means ten times that.

@@ -1,6 +1,8 @@
 //! Owns what callers may do to many jobs at once: what matches is looked up first, then changed in batches, each
 //! in a transaction of its own, so that others get in between.
 
+use std::collections::HashSet;
+
 use sha2::{Digest as _, Sha256};
 
 use super::Engine;
@@ -59,7 +61,7 @@ impl Engine {
         let states = states.into_iter().filter(|state| !state.is_final()).collect();
         whole(async move {
             let filter = viewer.narrowed(GrantVerb::Cancel, bulk.filter.clone())?;
-            let (ids, mut answer) = match engine.matching(&bulk, filter, states).await? {
+            let (ids, mut answer) = match engine.matching(&bulk, filter, states, &HashSet::new()).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
@@ -90,7 +92,12 @@ impl Engine {
         whole(async move {
             // Whose task a job is of is judged with each of them.
             let filter = JobFilter { sight: viewer.sight(), ..bulk.filter.clone() };
-            let (ids, mut answer) = match engine.matching(&bulk, filter, states).await? {
+            // Asked again, it is about the jobs of the first time, and not about those that it made of them.
+            let made = match bulk.idempotency_key.as_deref().filter(|key| !key.is_empty()) {
+                Some(key) => engine.own.made_under(viewer.token_id, key).await?,
+                None => HashSet::new(),
+            };
+            let (ids, mut answer) = match engine.matching(&bulk, filter, states, &made).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
@@ -100,18 +107,20 @@ impl Engine {
         .await
     }
 
-    /// The jobs that match, or why nothing is done.
+    /// The jobs that match but for some, or why nothing is done.
     async fn matching(
         &self,
         bulk: &Bulk,
         filter: JobFilter,
         states: Vec<JobState>,
+        but: &HashSet<JobId>,
     ) -> Outcome<Result<(Vec<JobId>, BulkAnswer), BulkAnswer>> {
         let max = allowed(bulk.max)?;
         check_text("reason", bulk.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
         check_text("idempotencyKey", bulk.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
         let filter = JobFilter { states: Some(states), ..filter };
-        let ids = self.reader.matching_jobs(&filter, max + 1).await?;
+        let mut ids = self.reader.matching_jobs(&filter, max + 1 + but.len()).await?;
+        ids.retain(|id| !but.contains(id));
         let mut answer =
             BulkAnswer { matched_count: ids.len(), changed_count: 0, cursor: None, refusal: None };
         if ids.len() > max {

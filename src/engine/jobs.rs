@@ -323,6 +323,8 @@ pub(super) fn like(
     let task = job.task_id.zip(job.task_name.clone());
     NewJob {
         task: task.map(|(id, name)| TaskOfJob { id, name, revision: job.task_revision.unwrap_or(1) }),
+        // It is a run of the schedule by hand, and counts for its overlap.
+        schedule_id: job.schedule_id,
         queue_name: job.queue_name.clone(),
         priority: job.priority,
         labels: job.labels.clone(),

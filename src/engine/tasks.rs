@@ -84,8 +84,10 @@ impl Engine {
         let Some(schedule) = self.reader.schedule(schedule).await? else {
             return Err(Rejection::at(UserErrorCode::NotFound, "ref", "there is no such schedule").into());
         };
-        let key =
-            jobs::key(viewer, idempotency_key, || hex(&Sha256::digest(format!("trigger {}", schedule.id))));
+        // A run beside the others is another request.
+        let how = if ignore_overlap { " beside" } else { "" };
+        let digest = || hex(&Sha256::digest(format!("trigger {}{how}", schedule.id)));
+        let key = jobs::key(viewer, idempotency_key, digest);
         if let Some(key) = &key
             && let Some(used) = self.reader.used_key(key).await?
         {

@@ -303,6 +303,16 @@ async fn enqueue_payloads(
                 let user_errors = told(vec![veiled(viewer, taken)]);
                 JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
             }
+            None if enqueued.is_deduplicated => {
+                let message = format!("this key made {}, which is no longer kept", enqueued.id);
+                let gone = Rejection::at(UserErrorCode::NotFound, "idempotencyKey", message);
+                JobEnqueuePayload {
+                    job: None,
+                    deduplicated: true,
+                    cursor: None,
+                    user_errors: told(vec![gone]),
+                }
+            }
             job => JobEnqueuePayload {
                 job,
                 deduplicated: enqueued.is_deduplicated,

@@ -26,7 +26,12 @@ macro_rules! job_filter {
          AND ($10 IS NULL OR finished_at_us < $10)
          AND ($11 IS NULL OR schedule_id = $11)
          AND ($12 IS NULL OR search_text LIKE $12 ESCAPE '\\'
-              OR lower(failure) LIKE $12 ESCAPE '\\')
+              OR EXISTS (
+                  SELECT 1 FROM jsonb_each('[' || failure || ']') AS why
+                  WHERE lower(why.value ->> 'message') LIKE $12 ESCAPE '\\'
+                     OR lower(why.value ->> 'error_line') LIKE $12 ESCAPE '\\'
+                     OR lower(why.value ->> 'outcome') LIKE $12 ESCAPE '\\'
+                     OR lower(why.value ->> 'signal') LIKE $12 ESCAPE '\\'))
          AND ($14 IS NULL OR EXISTS (
               SELECT 1 FROM attempts WHERE attempts.job_id = jobs.id AND attempts.incident_id = $14))"
         )

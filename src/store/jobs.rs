@@ -376,7 +376,20 @@ fn answer_key(key: &Idempotency, (digest, id): (String, JobId)) -> std::result::
     Err(Rejection::at(UserErrorCode::IdempotencyMismatch, "idempotencyKey", message))
 }
 
+// The keys of the jobs of a bulk lie behind the bulk's own; "0" is what follows "/".
+const MADE_UNDER: Sql = Sql::both(
+    "SELECT job_id FROM idempotency_keys
+     WHERE token_id = $1 AND idempotency_key >= $2 || '/' AND idempotency_key < $2 || '0'",
+    &[Kind::Int, Kind::Text],
+);
+
 impl Reader {
+    /// The jobs that a bulk of this key has made.
+    pub async fn made_under(&self, token: TokenId, key: &str) -> Result<HashSet<JobId>> {
+        let rows = self.db.rows(&MADE_UNDER, &args![token.0, key]).await?;
+        rows.iter().map(|row| row.get(0).map(JobId)).collect()
+    }
+
     /// What the caller's key answers, when it was used before.
     pub async fn used_key(
         &self,
@@ -412,4 +425,5 @@ pub(super) const GET: Sql = Sql::both(
 );
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&INSERT_KEYS, &KEY, &COUNT_BY, &COUNT_ADD, &COUNT_WAITING, &GET];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&INSERT_KEYS, &KEY, &MADE_UNDER, &COUNT_BY, &COUNT_ADD, &COUNT_WAITING, &GET];

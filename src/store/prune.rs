@@ -27,7 +27,9 @@ macro_rules! old_jobs {
                AND NOT EXISTS (
                    SELECT 1 FROM job_dependencies
                    JOIN jobs AS dependant ON dependant.id = job_dependencies.job_id
-                   WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)",
+                   WHERE job_dependencies.depends_on_id = jobs.id AND dependant.finished_at_us IS NULL)
+               -- A job that was made anew has that to show for as long as it is kept itself.
+               AND NOT EXISTS (SELECT 1 FROM jobs AS failed WHERE failed.id = jobs.retry_of)",
             $kept,
             " LIMIT $2"
         )

@@ -14,7 +14,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use super::Backend;
 use super::accept::Peer;
 use super::errors::{Code, Refusal};
-use super::execute::{Caller, Door, Seat};
+use super::execute::{Caller, Door, Lost, Seat};
 use super::guard::bearer;
 use super::media::Media;
 use super::transport::refused;
@@ -131,9 +131,12 @@ impl<B: Backend> Sending<B> {
 
     /// A revoked or expired token ends what it opened.
     async fn look_again(&mut self) -> Result<(), Cut> {
-        let is_known = self.door.look_again(&mut self.caller).await;
+        let looked = self.door.look_again(&mut self.caller).await;
         self.beat = sleep(self.door.next_look(&self.caller)).boxed();
-        if is_known { Ok(()) } else { Err(Cut::other("the token is no longer known")) }
+        looked.map_err(|lost| match lost {
+            Lost::Unknown => Cut::other("the token is no longer known"),
+            Lost::Unsure => Cut::other("tokens cannot be looked up now"),
+        })
     }
 
     async fn part(&mut self) -> Result<Option<Bytes>, Cut> {

@@ -70,6 +70,15 @@ pub enum Taken {
     All,
 }
 
+/// Why a stream does not go on for its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Nobody holds it, or no longer.
+    Unknown,
+    /// That cannot be told now: its holder comes again.
+    Unsure,
+}
+
 /// A caller with a known token.
 #[derive(Debug, Clone)]
 pub struct Caller<V> {
@@ -154,15 +163,19 @@ impl<B: Backend> Door<B> {
         Ok(Caller { token: token.to_owned(), viewer, peer, trace: None, revocations })
     }
 
-    /// Looks the token of a stream up again; false when it must end. Changed grants count for what follows.
-    pub async fn look_again(&self, caller: &mut Caller<B::Viewer>) -> bool {
+    /// Looks the token of a stream up again. Changed grants count for what follows.
+    ///
+    /// # Errors
+    /// When the stream must end, with the reason.
+    pub async fn look_again(&self, caller: &mut Caller<B::Viewer>) -> Result<(), Lost> {
         caller.revocations.mark_unchanged();
         match self.backend.authenticate(&caller.token).await {
             Ok(Some(viewer)) => {
                 caller.viewer = viewer;
-                true
+                Ok(())
             }
-            Ok(None) | Err(Unsure) => false,
+            Ok(None) => Err(Lost::Unknown),
+            Err(Unsure) => Err(Lost::Unsure),
         }
     }
 

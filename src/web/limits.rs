@@ -49,7 +49,7 @@ impl Default for Limits {
         Limits {
             connections: 1_024,
             body_bytes: 1024 * 1024,
-            message_bytes: 256 * 1024,
+            message_bytes: 1024 * 1024,
             socket_operations: 100,
             token_subscriptions: 256,
             head: Duration::from_secs(10),
@@ -57,7 +57,7 @@ impl Default for Limits {
             operation: Duration::from_secs(30),
             queries: 8,
             turn: Duration::from_secs(2),
-            init: Duration::from_secs(3),
+            init: Duration::from_secs(10),
             heartbeat: Duration::from_secs(12),
             silence: Duration::from_secs(30),
             write: Duration::from_secs(10),

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use super::Backend;
 use super::accept::{Peer, Place};
 use super::errors::{Answer, Code, Refusal};
-use super::execute::{Caller, Door, Taken};
+use super::execute::{Caller, Door, Lost, Taken};
 use super::guard::{bearer_of, traceparent_of};
 use super::limits::{
     CLOSE_TIME, OPERATION_ID_BYTES_MAX, OUTGOING_MAX, SOCKET_READ_BYTES, SOCKET_WRITE_BYTES,
@@ -36,6 +36,8 @@ use crate::base::clock::{sleep, within};
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Bytes of a close frame's reason, set by RFC 6455.
 const REASON_BYTES_MAX: usize = 123;
+/// The close code that asks the client to come again.
+const AGAIN_LATER: u16 = 1013;
 
 /// How a socket ends while the peer is still there.
 #[derive(Debug)]
@@ -190,7 +192,10 @@ impl<B: Backend> Conversation<B> {
     /// follow.
     async fn look_again(&mut self) -> Result<(), Closing> {
         let Some(caller) = &mut self.caller else { return Ok(()) };
-        if self.door.look_again(caller).await { Ok(()) } else { Err(Closing::new(4403, "Forbidden")) }
+        self.door.look_again(caller).await.map_err(|lost| match lost {
+            Lost::Unknown => Closing::new(4403, "Forbidden"),
+            Lost::Unsure => Closing::new(AGAIN_LATER, "tokens cannot be looked up now"),
+        })
     }
 
     fn next_look(&self) -> Duration {
@@ -285,7 +290,8 @@ impl<B: Backend> Conversation<B> {
             Some(Err(refusal)) if refusal.code == Code::Unauthenticated => {
                 Err(Closing::new(4403, "Forbidden"))
             }
-            Some(Err(refusal)) => Err(Closing::new(4403, refusal.message)),
+            // The token may be good: a client that came for ever again would be right.
+            Some(Err(refusal)) => Err(Closing::new(AGAIN_LATER, refusal.message)),
             None => Err(Closing::new(4408, "Connection initialisation timeout")),
         }
     }

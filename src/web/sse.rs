@@ -81,9 +81,9 @@ impl<B: Backend> Listener<B> {
 impl<B: Backend> Listener<B> {
     /// A revoked or expired token ends what it opened.
     async fn look_again(&mut self) -> Option<Bytes> {
-        let is_known = self.door.look_again(&mut self.caller).await;
+        let looked = self.door.look_again(&mut self.caller).await;
         self.beat = sleep(self.door.next_look(&self.caller)).boxed();
-        is_known.then_some(Bytes::from_static(HEARTBEAT))
+        looked.is_ok().then_some(Bytes::from_static(HEARTBEAT))
     }
 }
 

@@ -88,6 +88,17 @@ async fn nothing_runs_for_a_token_that_was_revoked_before_it_was_asked() {
 }
 
 #[tokio::test]
+async fn a_token_that_cannot_be_looked_up_is_told_to_come_again_and_not_that_it_is_wrong() {
+    let door = open_with(|limits| limits.heartbeat = Duration::from_millis(20)).await;
+    let heard = told(&door, ADMIN, &[], 9, || door.toy.doubt_tokens()).await;
+    let closed = "close 1013 tokens cannot be looked up now";
+    assert_eq!(heard, [r#"{"type":"connection_ack"}"#, closed]);
+    let heard = told(&door, ADMIN, &[], 9, || ()).await;
+    assert!(heard[0].starts_with(closed), "{heard:?}");
+    assert_eq!(door.raw(&post(ADMIN, "application/json", "{ daemon { version } }")).await.status, 503);
+}
+
+#[tokio::test]
 async fn the_revocation_of_another_token_closes_nothing() {
     let door = quiet().await;
     let asks = r#"{"type":"subscribe","id":"1","payload":{"query":"{ daemon { version } }"}}"#;
@@ -120,7 +131,7 @@ async fn who_fails_too_often_waits_on_every_transport_and_good_tokens_do_not() {
     let schema = "GET /schema.graphql HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer wrong\r\n\r\n";
     assert_eq!(door.raw(schema).await.status, 429);
     let heard = told(&door, "wrong", &[], 1, || ()).await;
-    assert!(heard[0].starts_with("close 4403 too many failed logins"), "{heard:?}");
+    assert!(heard[0].starts_with("close 1013 too many failed logins"), "{heard:?}");
     // One that was good a moment ago is; one that nobody has seen yet has to wait too.
     assert_eq!(ask(ADMIN, "application/json").await.status, 200);
     assert_eq!(told(&door, ADMIN, &[], 1, || ()).await, [r#"{"type":"connection_ack"}"#]);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ pub struct World {
     jobs: watch::Sender<u64>,
     revocations: watch::Sender<u64>,
     viewers: Mutex<HashMap<String, Viewer>>,
+    is_unsure: AtomicBool,
 }
 
 /// Who calls.
@@ -270,6 +271,7 @@ impl Toy {
             jobs: watch::Sender::new(0),
             revocations: watch::Sender::new(0),
             viewers: Mutex::new(viewers.map(|(token, viewer)| (token.to_owned(), viewer)).into()),
+            is_unsure: AtomicBool::new(false),
         });
         let builder = || {
             Schema::build(Query, Mutation, Events)
@@ -292,6 +294,11 @@ impl Toy {
     pub fn revoke_aloud(&self, token: &str) {
         self.revoke(token);
         self.world.revocations.send_modify(|count| *count += 1);
+    }
+
+    /// From now on nobody knows who holds a token.
+    pub fn doubt_tokens(&self) {
+        self.world.is_unsure.store(true, Ordering::SeqCst);
     }
 
     /// Makes an event.
@@ -329,6 +336,9 @@ impl Backend for Toy {
     }
 
     async fn authenticate(&self, token: &str) -> Result<Option<Viewer>, Unsure> {
+        if self.world.is_unsure.load(Ordering::SeqCst) {
+            return Err(Unsure);
+        }
         Ok(self.world.viewers.lock().unwrap().get(token).copied())
     }
 

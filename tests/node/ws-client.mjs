@@ -35,7 +35,7 @@ async function collect(after, enough) {
 
 /// A bare socket: sends the texts after the acknowledgement, then what `replies` has for the type of each message that
 /// comes; gives the messages and the close code.
-function raw(texts, { protocols = [PROTOCOL], headers = {}, ackFirst = true, replies = {}, ms = 10_000 } = {}) {
+function raw(texts, { protocols = [PROTOCOL], headers = {}, ackFirst = true, replies = {}, ms = 20_000 } = {}) {
   const socket = new WebSocket(wsUrl, protocols, { headers });
   const messages = [];
   const closed = new Promise((resolve, reject) => {
@@ -137,7 +137,7 @@ await run('graphql-ws', {
   '4409 for an id in use': () => closes(4409, [endless('1'), endless('1')]),
   '4429 for a second initialisation': () => closes(4429, ['{"type":"connection_init"}']),
   '1009 for a message over the bound': () =>
-    closes(1009, [JSON.stringify({ type: 'ping', payload: { a: 'a'.repeat(300 * 1024) } })]),
+    closes(1009, [JSON.stringify({ type: 'ping', payload: { a: 'a'.repeat(1100 * 1024) } })]),
   'a close is answered': async () => {
     const socket = new WebSocket(wsUrl, [PROTOCOL]);
     const closed = new Promise((resolve, reject) => socket.on('close', resolve).on('error', reject));

@@ -171,7 +171,9 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
 #[test]
 fn variables_of_clients_jobs_and_tests_are_left_alone() {
     let mut sources = sources();
-    for name in OTHER_VARIABLES.into_iter().chain(["BEADLE_TEST_POSTGRES", "OTHER_SLOTS"]) {
+    for name in
+        OTHER_VARIABLES.into_iter().chain(["BEADLE_TEST_POSTGRES", "BEADLE_PARAM_SLOTS", "OTHER_SLOTS"])
+    {
         sources.environment.push((name.into(), "anything".into()));
     }
     // Empty means unset, as for every variable.

@@ -19,7 +19,7 @@ const GET_MUTATION: &str = "GET /graphql?query=mutation%7BjobEnqueue(input:%7Bru
 /// A body that the promise of flat memory is measured with.
 const HUGE_BYTES: usize = 200 * 1000 * 1000;
 /// Bytes of a web socket's message.
-const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// How much the daemon's memory may grow over all attacks, its peak included.
 const GROWTH_LIMIT_KIB: u64 = 32 * 1024;
 /// Tries of which the quickest counts: others work on this machine too.

@@ -108,6 +108,21 @@ fn thousands_are_stopped_and_made_anew_unless_they_are_too_many() {
 }
 
 #[test]
+fn a_bulk_that_is_asked_again_under_its_key_makes_nothing_of_what_it_made() {
+    let daemon = Daemon::start();
+    let first = daemon.enqueue(&["false"]);
+    assert_eq!(daemon.wait_final_state(&first), "FAILED");
+    for _ in 0..3 {
+        let input = json!({"filter": {"states": ["FAILED"]}, "max": 1, "idempotencyKey": "once"});
+        let answer = bulk(&daemon, "jobBulkRetry", &input);
+        assert_eq!((&answer["changedCount"], &answer["userErrors"]), (&json!(1), &json!([])));
+        until("all to end", PATIENCE, || (counts(&daemon)["failed"] == json!(2)).then_some(()));
+    }
+    let anew = json!({"filter": {"states": ["FAILED"]}, "idempotencyKey": "twice"});
+    assert_eq!(bulk(&daemon, "jobBulkRetry", &anew)["changedCount"], json!(2), "another key is another bulk");
+}
+
+#[test]
 fn what_runs_is_asked_to_stop_and_what_succeeded_is_left_unless_it_is_named() {
     let daemon = Daemon::start();
     let done = daemon.enqueue(&["/bin/true"]);

@@ -78,3 +78,22 @@ fn queue_one_lets_one_wait_behind_the_one_that_runs() {
     });
     assert_eq!((count(&daemon, "RUNNING"), count(&daemon, "QUEUED")), (1, 1));
 }
+
+#[test]
+fn a_run_that_is_made_anew_is_one_of_its_schedule() {
+    let daemon = Daemon::start();
+    put(&daemon, "SKIP");
+    until("the first run", PATIENCE, || (count(&daemon, "RUNNING") == 1).then_some(()));
+    pause(&daemon);
+    let answer = daemon.graphql("{ jobs(filter: {states: [RUNNING]}) { nodes { id } } }", json!({}));
+    let id = answer["jobs"]["nodes"][0]["id"].as_str().expect("it runs").to_owned();
+    let cancel = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { code } } }";
+    daemon.graphql(cancel, json!({ "id": id }));
+    assert_eq!(daemon.wait_final_state(&id), "CANCELLED");
+    let retry = "mutation ($id: ID!) { jobRetry(input: {id: $id}) { job { schedule { name } } userErrors { code } } }";
+    let answer = daemon.graphql(retry, json!({ "id": id }));
+    assert_eq!(answer["jobRetry"]["job"]["schedule"]["name"], json!("s"), "{answer}");
+    let trigger = "mutation { scheduleTrigger(input: {ref: {name: \"s\"}}) { userErrors { code } } }";
+    let answer = daemon.graphql(trigger, json!({}));
+    assert_eq!(answer["scheduleTrigger"]["userErrors"][0]["code"], json!("CONFLICT"), "{answer}");
+}

@@ -103,7 +103,7 @@ fn a_worker_that_stands_still_runs_nothing_when_its_lease_is_over_and_comes_back
 
 /// A job whose process sleeps.
 fn sleeping(daemon: &Daemon) -> String {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let begun = directory.path().join("begun");
     let id = daemon.enqueue(&["sh", "-c", &format!("echo > {}; exec sleep 600", begun.display())]);
     until("it to run", PATIENCE, || begun.exists().then_some(()));

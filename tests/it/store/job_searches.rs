@@ -55,8 +55,13 @@ fn cases_of_states() -> Vec<Case> {
         ),
         with(JobFilter { queues: Some(words(&["none"])), ..all() }, "FALSE"),
         with(
-            JobFilter { text: Some("HOST-2\"".to_owned()), ..states(&[JobState::Failed]) },
-            "failure LIKE '%host-2\"%' AND state = 'FAILED'",
+            JobFilter { text: Some("HOST-2".to_owned()), ..states(&[JobState::Failed]) },
+            "lower(failure) LIKE '%host-2%' AND state = 'FAILED'",
+        ),
+        with(
+            // A word of the failure's form, and not of what it says.
+            JobFilter { text: Some("outcome".to_owned()), ..states(&[JobState::Failed]) },
+            "FALSE",
         ),
         with(JobFilter { text: Some("rsync".to_owned()), ..all() }, "search_text LIKE '%rsync%'"),
     ]

@@ -3,7 +3,7 @@
 use beadle::base::clock::Timestamp;
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::filter::EventFilter;
-use beadle::domain::id::{AttemptId, JobId, TokenId};
+use beadle::domain::id::{AttemptId, IncidentId, JobId, TokenId};
 use beadle::domain::job::JobState;
 use beadle::domain::new_job::{Idempotency, NewJob};
 use beadle::store::prune::{Horizon, PRUNE_BATCH, Prune};
@@ -59,6 +59,26 @@ fn each_kind_of_end_has_its_own_horizon() {
         stage.apply(Prune { horizon: before(9_999_999, 9_999_999) }).await;
         assert!(exists(&stage, queued).await, "what is not final is never forgotten");
         assert!(!exists(&stage, recent).await);
+    });
+}
+
+#[test]
+fn a_job_that_was_made_anew_is_not_forgotten_as_such_while_it_is_kept() {
+    on_both(async |stage| {
+        let (failed, _) = ended(&stage, new_job(), AttemptOutcome::Exited).await;
+        let again = NewJob { retry_of: Some(failed), ..new_job() };
+        let (repeated, _) = ended(&stage, again, AttemptOutcome::Succeeded).await;
+        let incident = IncidentId(stage.number("SELECT id FROM incidents").await);
+        stage.pass_millis(1_000);
+        stage.apply(Prune { horizon: before(1_000, 0) }).await;
+        assert!(exists(&stage, repeated).await, "else the failed one would be made anew once more");
+        let left = stage.reader().jobs_to_retry(incident, 9).await.expect("the store can be read");
+        assert_eq!(left, []);
+        stage.execute("UPDATE incidents SET status = 'RESOLVED', status_at_us = 0").await;
+        for _ in 0..2 {
+            stage.apply(Prune { horizon: before(1_000, 1_000) }).await;
+        }
+        assert_eq!((exists(&stage, failed).await, exists(&stage, repeated).await), (false, false));
     });
 }
 
