@@ -13,7 +13,7 @@ use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
 use super::logs::{LogPage, WantedLines};
 use super::pages::{AttemptConnection, number_position, page_size};
 use super::payloads::{
-    JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, split, told,
+    JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, forgotten, split, told,
 };
 use super::{estimates, incidents};
 use crate::base::clock::Timestamp;
@@ -304,14 +304,8 @@ async fn enqueue_payloads(
                 JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
             }
             None if enqueued.is_deduplicated => {
-                let message = format!("this key made {}, which is no longer kept", enqueued.id);
-                let gone = Rejection::at(UserErrorCode::NotFound, "idempotencyKey", message);
-                JobEnqueuePayload {
-                    job: None,
-                    deduplicated: true,
-                    cursor: None,
-                    user_errors: told(vec![gone]),
-                }
+                let user_errors = told(vec![forgotten(enqueued.id)]);
+                JobEnqueuePayload { job: None, deduplicated: true, cursor: None, user_errors }
             }
             job => JobEnqueuePayload {
                 job,
@@ -400,7 +394,10 @@ impl JobMutation {
             return Ok(JobRetryPayload::refused(vec![rejection]));
         }
         Ok(match split(ctx.engine().retry(ctx.viewer()?, id, idempotency_key).await)? {
-            Ok((id, cursor)) => JobRetryPayload::done(job_seen(ctx, id).await?, cursor),
+            Ok((id, cursor)) => match job_seen(ctx, id).await? {
+                None => JobRetryPayload::refused(vec![forgotten(id)]),
+                job => JobRetryPayload::done(job, cursor),
+            },
             Err(refusals) => {
                 let viewer = ctx.viewer()?;
                 JobRetryPayload::refused(refusals.into_iter().map(|one| veiled(viewer, one)).collect())

@@ -5,11 +5,11 @@ use async_graphql::SimpleObject;
 use super::errors::fault;
 use crate::base::asker::{Asker, asker};
 use crate::domain::event::EventCursor;
-use crate::domain::id::ScheduleId;
+use crate::domain::id::{JobId, ScheduleId};
 use crate::domain::incident::Incident;
 use crate::domain::job::Job;
 use crate::domain::queue::Queue;
-use crate::domain::rejection::Rejection;
+use crate::domain::rejection::{Rejection, UserErrorCode};
 use crate::domain::schedule::Schedule;
 use crate::domain::sink::Sink;
 use crate::domain::task::Task;
@@ -34,6 +34,12 @@ pub fn told(user_errors: Vec<Rejection>) -> Vec<Rejection> {
         }
     }
     user_errors
+}
+
+/// Said of an idempotency key whose job retention has taken.
+pub fn forgotten(id: JobId) -> Rejection {
+    let message = format!("this key made {id}, which is no longer kept");
+    Rejection::at(UserErrorCode::NotFound, "idempotencyKey", message)
 }
 
 macro_rules! payloads {

@@ -9,7 +9,7 @@ use super::list_cost;
 use super::pages::{ScheduleConnection, TickConnection, name_position, number_position, page_size};
 use super::payloads::{
     ScheduleDeletePayload, SchedulePausePayload, SchedulePutPayload, ScheduleResumePayload,
-    ScheduleTriggerPayload, split, told,
+    ScheduleTriggerPayload, forgotten, split, told,
 };
 use crate::base::clock::Timestamp;
 use crate::domain::duration::Span;
@@ -289,7 +289,10 @@ impl ScheduleMutation {
         let outcome =
             ctx.engine().trigger_schedule(ctx.viewer()?, &schedule, ignore_overlap, idempotency_key).await;
         Ok(match split(outcome)? {
-            Ok((id, cursor)) => ScheduleTriggerPayload::done(job_seen(ctx, id).await?, cursor),
+            Ok((id, cursor)) => match job_seen(ctx, id).await? {
+                None => ScheduleTriggerPayload::refused(vec![forgotten(id)]),
+                job => ScheduleTriggerPayload::done(job, cursor),
+            },
             Err(refusals) => ScheduleTriggerPayload::refused(refusals),
         })
     }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, send};
-use crate::support::wait::{PATIENCE, until};
+use crate::support::wait::{PATIENCE, now, until};
 
 const ENQUEUE: &str = "mutation ($input: JobEnqueueInput!) {
   jobEnqueue(input: $input) { job { id state uniqueKey } deduplicated userErrors { code path } }
@@ -14,6 +15,8 @@ const ENQUEUE: &str = "mutation ($input: JobEnqueueInput!) {
 
 /// Pairs of requests with the same key.
 const PAIRS: usize = 1_000;
+/// A daemon that is at work has looked for what it may forget.
+const SWEPT_WITHIN: Duration = Duration::from_secs(5);
 /// Clients that ask at once.
 const CLIENTS: usize = 8;
 
@@ -119,4 +122,28 @@ fn a_thousand_pairs_of_the_same_key_at_once_give_a_thousand_jobs() {
     assert!(by_key.values().all(|ids| ids.len() == 1), "two jobs have one key");
     let counts = daemon.graphql("{ jobCounts { held } }", json!({}));
     assert_eq!(counts["jobCounts"]["held"], json!(PAIRS));
+}
+
+#[test]
+fn a_key_that_outlives_its_job_says_so() {
+    let mut daemon = Daemon::start_with(&["--retention-succeeded", "1s"]);
+    let run = json!({"command": {"exec": {"argv": ["/bin/true"]}}});
+    let input = json!({"run": run, "idempotencyKey": "k"});
+    let id = enqueue(&daemon, &input)["job"]["id"].as_str().expect("it is made").to_owned();
+    assert_eq!(daemon.wait_final_state(&id), "SUCCEEDED");
+    let query = "query ($id: ID!) { job(id: $id) { id } }";
+    until("it to be forgotten", PATIENCE, || {
+        // A second after its start a daemon sweeps; the job must be a second old by then.
+        daemon.terminate();
+        daemon.restart();
+        let begun = now();
+        let is_gone = until("the first sweep", PATIENCE, || {
+            let is_gone = daemon.graphql(query, json!({ "id": id }))["job"].is_null();
+            (is_gone || begun.elapsed() > SWEPT_WITHIN).then_some(is_gone)
+        });
+        is_gone.then_some(())
+    });
+    let again = enqueue(&daemon, &input);
+    assert_eq!((&again["job"], &again["deduplicated"]), (&json!(null), &json!(true)));
+    assert_eq!(again["userErrors"], json!([{"code": "NOT_FOUND", "path": ["idempotencyKey"]}]));
 }
