@@ -149,38 +149,44 @@ fn a_claim_leaves_what_another_daemon_is_moving_and_waits_for_nobody() {
     });
 }
 
-/// Somebody waits for a lock that is named by a number.
+/// How many wait in this database for a lock that is named by a number.
 async fn waiters(stage: &Stage) -> i64 {
-    stage.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await
+    stage
+        .number(
+            "SELECT count(*) FROM pg_locks
+             WHERE locktype = 'advisory' AND NOT granted
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .await
+}
+
+/// Does `work` while another session has the lock of those who claim, alone or as one of them, until `work` waits for it.
+async fn behind<T>(stage: &Stage, lock: &str, work: impl Future<Output = T>) -> T {
+    let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
+    let mut other = PgConnection::connect(url).await.expect("the server takes one more");
+    let begin = format!("BEGIN; SELECT {lock}({})", 0x0042_4541_444C_4504_i64);
+    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut other).await.expect("nobody has it yet");
+    let mut work = std::pin::pin!(work);
+    let waited = async {
+        tokio::select! {
+            _ = &mut work => panic!("it did not wait"),
+            () = async { while waiters(stage).await == 0 {} } => {}
+        }
+        other.close().await.expect("it is our own session");
+        work.await
+    };
+    within(PATIENCE, waited).await.expect("it goes on when the other one is gone")
 }
 
 #[test]
 fn a_pause_is_answered_behind_the_claims_of_others_and_seen_by_those_that_come_later() {
     on_postgres(async |stage| {
-        let Place::Postgres(url) = &stage.place else { unreachable!("this claim is tried on PostgreSQL") };
         let worker = stage.worker().await;
-        stage.enqueue(new_job_in("default")).await;
-        let mut other = PgConnection::connect(url).await.unwrap();
-        // Of a number that a claim takes for itself: it is seen in the list of locks.
-        let mut run = async |text: String| {
-            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut other).await.unwrap();
-        };
-        let lock = 0x0042_4541_444C_4504_i64;
-        run(format!("BEGIN; SELECT pg_advisory_xact_lock_shared({lock})")).await;
+        stage.apply(enqueue(vec![new_job_in("default"); 2])).await;
+        let claimed = behind(&stage, "pg_advisory_xact_lock", stage.hand.claim(worker, 1)).await;
+        assert_eq!(claimed.len(), 1);
         let pause = stage.change_queue("default", QueueAction::Pause { reason: None });
-        let (mut pause, mut has_waited) = (std::pin::pin!(pause), false);
-        let answered = async {
-            tokio::select! {
-                () = &mut pause => {}
-                () = async { while waiters(&stage).await == 0 {} } => {
-                    has_waited = true;
-                    run("COMMIT".to_owned()).await;
-                    pause.await;
-                }
-            }
-        };
-        within(PATIENCE, answered).await.expect("the pause goes on when the claim is committed");
-        assert!(has_waited, "another daemon was still claiming");
+        behind(&stage, "pg_advisory_xact_lock_shared", pause).await;
         assert_eq!(stage.hand.claim(worker, 9).await.len(), 0);
     });
 }
