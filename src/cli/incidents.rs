@@ -9,7 +9,7 @@ use crate::client::operations::{self, PageOf};
 
 use super::outcome::{Stop, accepted, exit};
 use super::output::or_dash;
-use super::{Context, input, pages};
+use super::{Context, bulk, input, pages};
 
 /// What every command takes.
 pub const INCIDENT_HELP: &str = "The incident: 12 or incident_12";
@@ -240,10 +240,7 @@ fn changed(context: &mut Context, answer: Answer<Outcome<WithIncident>>) -> Resu
 /// Repeats the failed jobs of an incident.
 pub fn retry(context: &mut Context, id: String, max: i32) -> Result<u8, Stop> {
     let answer = operations::incident_retry(&context.client()?, &IncidentRetry { id, max: Some(max) })?;
-    context.screen.data(&answer.data)?;
-    let done = accepted(answer)?;
-    context.screen.line(&format!("{} of {} jobs made anew", done.retried_count, done.matched_count))?;
-    Ok(exit::OK)
+    bulk::tell(context, answer, ("/incidentRetry", "retriedCount"), "made anew")
 }
 
 #[cfg(test)]

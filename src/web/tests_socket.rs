@@ -135,7 +135,7 @@ async fn each_breach_has_its_close_code() {
         }
         assert_eq!(client.hears().await, close, "{texts:?}");
     }
-    let long = format!(r#"{{"type":"ping","payload":{{"a":"{}"}}}}"#, "a".repeat(300 * 1024));
+    let long = format!(r#"{{"type":"ping","payload":{{"a":"{}"}}}}"#, "a".repeat(1024 * 1024));
     for (text, close) in [
         (r#"{"type":"connection_init"}"#, "close 4429"),
         (r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#, "close 4400"),

@@ -197,3 +197,20 @@ fn the_command_line_stops_and_repeats_many() {
         assert_eq!(daemon.cli(&args).status.code(), Some(2), "{args:?}");
     }
 }
+
+#[test]
+fn the_command_line_says_what_was_done_also_when_some_were_refused() {
+    let daemon = Daemon::start();
+    let run = json!({"command": {"exec": {"argv": ["false"]}}});
+    let taken = daemon.enqueue_with(json!({"run": run, "uniqueKey": "u"}));
+    let other = daemon.enqueue(&["false"]);
+    for id in [&taken, &other] {
+        assert_eq!(daemon.wait_final_state(id), "FAILED");
+    }
+    daemon.enqueue_with(json!({"run": run, "uniqueKey": "u", "isHeld": true}));
+    let output = daemon.cli(&["retry", "--failed"]);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(text(&output.stdout), "1 of 2 jobs made anew\n");
+    assert!(text(&output.stderr).contains("UNIQUE_KEY_TAKEN"), "{}", text(&output.stderr));
+    assert!(!output.status.success());
+}

@@ -24,6 +24,18 @@ await story('tokens', async (browser) => {
   await page.getByRole('heading', { level: 1, name: 'Jobs' }).waitFor();
   step('the right one leads to where one wanted to go, and is kept for the tab');
 
+  const screens = page.getByRole('navigation', { name: 'Screens' });
+  const ofTokens = screens.getByRole('link', { name: 'Access', exact: true });
+  await page.goto(`${base}/`);
+  await ofTokens.waitFor();
+  // Of the same page only the fragment changes, and the browser loads nothing anew.
+  await page.goto(`${base}/#token=${made.secret}`);
+  await ofTokens.waitFor({ state: 'detached' });
+  await screens.waitFor();
+  holds((await ofTokens.count()) === 0, 'the page is that of the other token');
+  holds(!page.url().includes('token'), `the token is out of the address, which is ${page.url()}`);
+  step('a link with another token counts in an open page too');
+
   const reader = await open(browser);
   await reader.goto(`${base}/#token=${made.secret}`);
   const rail = reader.getByRole('navigation', { name: 'Screens' });

@@ -8,8 +8,17 @@ class Access {
   /** Why the last token was refused. */
   refusal = $state.raw<string | null>(null);
 
-  /** Takes the token out of the address, else out of the session. Call once, before anything is asked. */
+  /** Takes the token out of the address, else out of the session. Call once, before anything is asked. A link that is
+   * opened in this page later counts too. */
   open(): void {
+    this.token = this.#taken() ?? sessionStorage.getItem(KEY);
+    addEventListener('hashchange', () => {
+      const given = this.#taken();
+      if (given !== null) this.give(given);
+    });
+  }
+
+  #taken(): string | null {
     const fragment = new URLSearchParams(location.hash.slice(1));
     const given = fragment.get('token');
     if (given !== null) {
@@ -17,8 +26,8 @@ class Access {
       const rest = fragment.toString();
       history.replaceState(history.state, '', location.pathname + location.search + (rest ? `#${rest}` : ''));
     }
-    this.token = given ?? sessionStorage.getItem(KEY);
     if (given !== null) sessionStorage.setItem(KEY, given);
+    return given;
   }
 
   /** A token that the person gave. */

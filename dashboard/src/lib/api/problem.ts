@@ -2,6 +2,22 @@
 // expected refusals of a mutation are `userErrors` of its payload and never a Problem.
 import { CombinedError } from '@urql/core';
 
+/** What passes by itself: a stream that ends so goes on later where it stood. */
+const PASSING: ReadonlySet<string | null> = new Set([
+  'SLOW_CONSUMER',
+  'UNAVAILABLE',
+  'OVERLOADED',
+  'STOPPING',
+  'TIMEOUT',
+  'RATE_LIMITED',
+  'INTERNAL',
+]);
+
+/** Whether a stream that ended so is to be followed again. */
+export function comesAgain(problem: Problem): boolean {
+  return PASSING.has(problem.code);
+}
+
 export interface Problem {
   /** network: no answer. refused: the daemon said no or failed. unauthenticated: the token is not taken. */
   readonly kind: 'network' | 'refused' | 'unauthenticated';

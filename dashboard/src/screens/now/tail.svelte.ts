@@ -3,6 +3,7 @@
 // its log costs the page one batch and one question a second.
 import Anser from 'anser';
 import type { LogCursor } from '$lib/api/graphql';
+import { comesAgain } from '$lib/api/problem';
 import { follow } from '$lib/api/socket';
 import { live } from '$lib/live/live.svelte';
 import { linesDocument, tailDocument, type RunningJob } from './documents';
@@ -34,7 +35,7 @@ export class Tail {
         this.#show(jobLog.lines);
         this.#rest();
       },
-      refused: (problem) => (problem.code === 'SLOW_CONSUMER' ? 'again' : 'stop'),
+      refused: (problem) => (comesAgain(problem) ? 'again' : 'stop'),
     });
   }
 

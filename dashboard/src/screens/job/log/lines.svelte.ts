@@ -2,7 +2,7 @@
 // the windows used last, and follows the end while the attempt runs. It must never hold more than CHARACTERS_MAX.
 import { untrack } from 'svelte';
 import { follow } from '$lib/api/socket';
-import type { Problem } from '$lib/api/problem';
+import { comesAgain, type Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
 import { carryBehind } from './ansi';
 import { endDocument, pageDocument, tailDocument, type LogBatch } from './documents';
@@ -282,7 +282,10 @@ export class Lines implements Source {
         this.isCut = true;
       },
       refused: (problem) => {
-        if (problem.code === 'SLOW_CONSUMER') return 'again';
+        if (comesAgain(problem)) {
+          this.isCut = true;
+          return 'again';
+        }
         this.problem = problem;
         return 'stop';
       },

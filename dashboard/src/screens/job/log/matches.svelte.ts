@@ -2,7 +2,7 @@
 // the end. It must never hold more than MATCHES_MAX.
 import { follow } from '$lib/api/socket';
 import type { LogCursor } from '$lib/api/graphql';
-import type { Problem } from '$lib/api/problem';
+import { comesAgain, type Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
 import { carryBehind } from './ansi';
 import { pageDocument, tailDocument, type LogBatch } from './documents';
@@ -110,7 +110,7 @@ export class Matches implements Source {
         this.#take(jobLog);
       },
       refused: (problem) => {
-        if (problem.code === 'SLOW_CONSUMER') return 'again';
+        if (comesAgain(problem)) return 'again';
         this.problem = problem;
         return 'stop';
       },
