@@ -1,8 +1,6 @@
 //! Owns what `cancel` and `retry` do to many jobs at once: the daemon changes all that match, or none.
 
-use serde_json::Value;
-
-use crate::client::answers::{Answer, Outcome};
+use crate::client::answers::{Answer, BulkChanged, Outcome};
 use crate::client::inputs::{JobBulk, JobFilter, Label, WholeFilter};
 use crate::client::operations;
 
@@ -56,7 +54,7 @@ impl ManyArgs {
 pub fn cancel(context: &mut Context, many: ManyArgs, reason: Option<String>) -> Result<u8, Stop> {
     let input = JobBulk { reason, ..many.input() };
     let answer = operations::job_bulk_cancel(&context.client()?, &input)?;
-    tell(context, answer, ("/jobBulkCancel", "changedCount"), "cancelled")
+    tell(context, answer, counts, "cancelled")
 }
 
 /// Repeats all that match.
@@ -64,20 +62,28 @@ pub fn retry(context: &mut Context, many: ManyArgs, key: String) -> Result<u8, S
     let input = JobBulk { idempotency_key: Some(key), ..many.input() };
     // The key makes it safe to ask again when no answer comes.
     let answer = persistently(context, |client| operations::job_bulk_retry(client, &input))?;
-    tell(context, answer, ("/jobBulkRetry", "changedCount"), "made anew")
+    tell(context, answer, counts, "made anew")
+}
+
+fn counts(done: &BulkChanged) -> (i64, i64) {
+    (done.changed_count, done.matched_count)
 }
 
 /// Says how many were changed, also when some were refused: who asks again must know that the others were not.
 pub(super) fn tell<T>(
     context: &mut Context,
     answer: Answer<Outcome<T>>,
-    (payload, changed): (&str, &str),
+    counts: impl Fn(&T) -> (i64, i64),
     what: &str,
 ) -> Result<u8, Stop> {
     context.screen.data(&answer.data)?;
-    let count = |name: &str| answer.data.pointer(&format!("{payload}/{name}")).and_then(Value::as_i64);
-    let (matched, changed) = (count("matchedCount").unwrap_or(0), count(changed).unwrap_or(0));
-    if changed > 0 || matches!(answer.value, Outcome::Done(_)) {
+    let (done, is_whole) = match &answer.value {
+        Outcome::Done(done) => (Some(done), true),
+        Outcome::Refused { done, .. } => (done.as_ref(), false),
+    };
+    if let Some((changed, matched)) = done.map(counts)
+        && (is_whole || changed > 0)
+    {
         context.screen.line(&format!("{changed} of {matched} jobs {what}"))?;
     }
     accepted(answer)?;

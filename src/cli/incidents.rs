@@ -240,7 +240,7 @@ fn changed(context: &mut Context, answer: Answer<Outcome<WithIncident>>) -> Resu
 /// Repeats the failed jobs of an incident.
 pub fn retry(context: &mut Context, id: String, max: i32) -> Result<u8, Stop> {
     let answer = operations::incident_retry(&context.client()?, &IncidentRetry { id, max: Some(max) })?;
-    bulk::tell(context, answer, ("/incidentRetry", "retriedCount"), "made anew")
+    bulk::tell(context, answer, |done| (done.retried_count, done.matched_count), "made anew")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::client::answers::{Answer, LogBatch};
 use crate::client::operations::{self, LogPart, PageOf};
@@ -11,7 +11,7 @@ use crate::client::{Client, ClientError, ErrorKind};
 
 use super::input::JOB_HELP;
 use super::outcome::{Stop, exit};
-use super::patience::Outage;
+use super::patience::{Outage, persistently};
 use super::{Context, input};
 
 /// Lines of one request.
@@ -78,49 +78,49 @@ pub fn logs(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
         return download(context, args);
     }
     let streams = args.stream.map(|stream| stream.word().to_uppercase()).into_iter().collect();
-    let mut part = LogPart { streams, grep: args.grep.clone(), ..LogPart::default() };
-    if args.follow && args.tail.is_none() {
-        return follow(context, args, part);
-    }
-    let client = context.client()?;
-    let source = match args.attempt {
-        Some(number) => Source::Attempt(attempt_id(&client, &args.id, number)?),
-        None => Source::Job(args.id.clone()),
+    let (first, last) = match args.tail {
+        Some(lines) => (None, usize::try_from(lines).ok()),
+        None => (Some(LOG_PAGE), None),
     };
-    match args.tail {
-        Some(lines) => part.last = usize::try_from(lines).ok(),
-        None => part.first = Some(LOG_PAGE),
-    }
-    let end = so_far(context, &client, &source, part.clone(), args.follow)?;
-    if args.follow && !end.is_complete {
+    let part = LogPart { streams, grep: args.grep.clone(), first, last, ..LogPart::default() };
+    let end = so_far(context, args, part.clone())?;
+    if args.follow {
+        // Also behind the end of an attempt: another one may come.
         return follow(context, args, LogPart { after: Some(end.cursor), first: None, last: None, ..part });
     }
     Ok(exit::OK)
 }
 
 /// Everything that is there, page by page. With `--json` it is one document, or one line when more follows.
-fn so_far(
-    context: &mut Context,
-    client: &Client,
-    source: &Source,
-    mut part: LogPart,
-    is_followed: bool,
-) -> Result<LogBatch, Stop> {
+fn so_far(context: &mut Context, args: &LogsArgs, mut part: LogPart) -> Result<LogBatch, Stop> {
+    let id = &args.id;
+    let mut source = match args.attempt {
+        Some(number) => {
+            read(context, args, |client| attempt_id(client, id, i64::from(number)).map(Source::Attempt))?
+        }
+        None => Source::Job(id.clone()),
+    };
+    let path = source.path();
     let mut all: Option<Value> = None;
     loop {
-        let answer = source.read(client, &part)?;
+        let answer = read(context, args, |client| source.read(client, &part))?;
         context.screen.log(&answer.value)?;
         let batch = answer.value;
         if context.screen.is_json() {
-            all = Some(joined(all, answer.data, source.path()));
+            all = Some(joined(all, path, answer.data, source.path()));
         }
         // The newest lines are one page: what comes after them is the end.
         if batch.has_more && part.first.is_some() {
+            if matches!(source, Source::Job(_)) {
+                // The pages belong to one attempt, also when the next one begins between them.
+                source = read(context, args, |client| attempt_id(client, id, batch.attempt))
+                    .map(Source::Attempt)?;
+            }
             part.after = Some(batch.cursor);
             continue;
         }
         if let Some(data) = all {
-            if is_followed {
+            if args.follow {
                 context.screen.item(&data)?;
             } else {
                 context.screen.data(&data)?;
@@ -134,6 +134,15 @@ fn so_far(
         }
         return Ok(batch);
     }
+}
+
+/// Who follows a log bears that the daemon is away; who only looks is told.
+fn read<T>(
+    context: &mut Context,
+    args: &LogsArgs,
+    ask: impl Fn(&Client) -> Result<T, ClientError>,
+) -> Result<T, Stop> {
+    if args.follow { persistently(context, ask) } else { Ok(ask(&context.client()?)?) }
 }
 
 impl Source {
@@ -153,36 +162,38 @@ impl Source {
     }
 }
 
-/// The newer answer with the lines of both.
-fn joined(older: Option<Value>, mut newer: Value, path: &str) -> Value {
-    let before = older.and_then(|mut data| data.pointer_mut(path).map(|batch| batch["lines"].take()));
-    if let (Some(Value::Array(mut lines)), Some(batch)) = (before, newer.pointer_mut(path)) {
-        if let Value::Array(more) = batch["lines"].take() {
+/// The older answer with the newer batch, and the lines of both.
+fn joined(older: Option<Value>, path: &str, mut newer: Value, newer_path: &str) -> Value {
+    let Some(mut whole) = older else { return newer };
+    if let (Some(batch), Some(next)) = (whole.pointer_mut(path), newer.pointer_mut(newer_path)) {
+        let mut lines = batch["lines"].take();
+        if let (Value::Array(lines), Value::Array(more)) = (&mut lines, next["lines"].take()) {
             lines.extend(more);
         }
-        batch["lines"] = json!(lines);
+        *batch = next.take();
+        batch["lines"] = lines;
     }
-    newer
+    whole
 }
 
 /// The id of a job's attempt, by its number; of its last one without.
-fn attempt_id(client: &Client, id: &str, number: impl Into<Option<i32>>) -> Result<String, Stop> {
+fn attempt_id(client: &Client, id: &str, number: impl Into<Option<i64>>) -> Result<String, ClientError> {
     let number = number.into();
     let mut page = PageOf { first: ATTEMPT_PAGE, after: None, filter: () };
     loop {
         let attempts = operations::job_attempts(client, id, &page)?.value;
         let is_last = attempts.nodes.is_empty() || !attempts.page_info.has_next_page;
         let found = match number {
-            Some(number) => attempts.nodes.iter().find(|attempt| attempt.number == i64::from(number)),
+            Some(number) => attempts.nodes.iter().find(|attempt| attempt.number == number),
             None => attempts.nodes.last().filter(|_| is_last),
         };
         match (found, number) {
             (Some(attempt), _) => return Ok(attempt.id.clone()),
             (None, Some(number)) if is_last => {
-                return Err(ClientError::not_found(&format!("attempt {number} of {id}")).into());
+                return Err(ClientError::not_found(&format!("attempt {number} of {id}")));
             }
             (None, None) if is_last => {
-                return Err(ClientError::not_found(&format!("an attempt of {id}")).into());
+                return Err(ClientError::not_found(&format!("an attempt of {id}")));
             }
             _ => page.after = attempts.page_info.end_cursor,
         }
@@ -192,7 +203,7 @@ fn attempt_id(client: &Client, id: &str, number: impl Into<Option<i32>>) -> Resu
 /// The whole log as one text. What breaks off is an error, for half a log looks like a whole one.
 fn download(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
     let client = context.client()?;
-    let attempt = attempt_id(&client, &args.id, args.attempt)?;
+    let attempt = attempt_id(&client, &args.id, args.attempt.map(i64::from))?;
     let mut text = client.download(&attempt, args.stream.map(Stream::word))?;
     let broken = |error: &std::io::Error| ClientError::lost(&format!("the log is not whole: {error}"));
     match &args.output {

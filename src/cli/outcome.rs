@@ -69,7 +69,7 @@ impl From<io::Error> for Stop {
 pub fn accepted<T>(answer: Answer<Outcome<T>>) -> Result<T, Stop> {
     match answer.value {
         Outcome::Done(value) => Ok(value),
-        Outcome::Refused(errors) => Err(refused(&errors)),
+        Outcome::Refused { errors, .. } => Err(refused(&errors)),
     }
 }
 

@@ -34,8 +34,13 @@ pub struct Answer<T> {
 pub enum Outcome<T> {
     /// It was done and is durable.
     Done(T),
-    /// It was refused for reasons that the caller can fix. Never empty.
-    Refused(Vec<UserError>),
+    /// It, or a part of it, was refused for reasons that the caller can fix.
+    Refused {
+        /// Never empty.
+        errors: Vec<UserError>,
+        /// What was done all the same, where the answer tells it.
+        done: Option<T>,
+    },
 }
 
 /// An expected refusal.

@@ -390,12 +390,10 @@ fn mutate<T: DeserializeOwned>(
 ) -> Result<Answer<Outcome<T>>, ClientError> {
     let data = client.query(document, json!({ "input": input }))?;
     let payload = &data[field];
-    let refusals: Vec<UserError> = shaped(field, payload["userErrors"].clone())?;
-    let value = if refusals.is_empty() {
-        Outcome::Done(shaped(field, payload.clone())?)
-    } else {
-        Outcome::Refused(refusals)
-    };
+    let errors: Vec<UserError> = shaped(field, payload["userErrors"].clone())?;
+    let done = shaped(field, payload.clone());
+    let value =
+        if errors.is_empty() { Outcome::Done(done?) } else { Outcome::Refused { errors, done: done.ok() } };
     Ok(Answer { data, value })
 }
 

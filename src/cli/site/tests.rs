@@ -148,6 +148,28 @@ schedules:
 }
 
 #[test]
+fn what_stands_without_quotes_is_the_text_that_it_looks_like() {
+    let expected = json!([
+        { "name": "DEBUG", "value": "True" }, { "name": "MODE", "value": "0o644" },
+        { "name": "PHONE", "value": "+49" }, { "name": "PORT", "value": "80" }, { "name": "UMASK", "value": "022" },
+    ]);
+    let yaml = "tasks:\n  t:\n    script: x\n    environment: {UMASK: 022, PHONE: &p +49, MODE: 0o644, PORT: 80, \
+                DEBUG: True}\n    runs_on: {zone: *p}\n";
+    let yaml = site(yaml, Language::Yaml).unwrap();
+    let values = &yaml.values().next().expect("one").values;
+    let told = input(values, Noun::Task.keys(), "script", &|_| String::new());
+    let by_name = |list: &Value| {
+        let mut list = list.as_array().cloned().unwrap_or_default();
+        list.sort_by_key(|variable| variable["name"].to_string());
+        json!(list)
+    };
+    assert_eq!(by_name(&told["command"]["script"]["environment"]), expected);
+    assert_eq!(told["runsOn"], json!([{ "key": "zone", "value": "+49" }]), "an alias too");
+    let toml = "[tasks.t]\nscript = \"x\"\nenvironment = { UMASK = \"022\", PHONE = +49, MODE = 0o644, PORT = 80, DEBUG = \"True\" }";
+    assert_eq!(by_name(&sent(toml)["command"]["script"]["environment"]), expected);
+}
+
+#[test]
 fn slips_are_refused_with_their_place_and_the_nearest_key() {
     for (text, message) in [
         ("[tasks.t]\ncomand = [\"x\"]", "f:2: `comand` is no key of task t; did you mean command?"),

@@ -17,6 +17,8 @@ const NODES_MAX: usize = 100_000;
 pub struct Node {
     pub line: usize,
     pub data: Data,
+    /// A number or a switch as it stands in the file: `022` is not 22 where a text is wanted. Else empty.
+    pub written: String,
 }
 
 /// What both languages can say.
@@ -29,6 +31,13 @@ pub enum Data {
     Text(String),
     List(Vec<Node>),
     Table(Vec<Entry>),
+}
+
+impl Data {
+    /// Whether it is a number or a switch, which stand in a file without quotes.
+    fn is_plain(&self) -> bool {
+        matches!(self, Data::Switch(_) | Data::Whole(_) | Data::Number(_))
+    }
 }
 
 /// A key with its value.
@@ -98,26 +107,32 @@ impl Node {
 }
 
 fn toml(text: &str) -> Result<Node, Slip> {
-    let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
-        Slip::new(error.span().map_or(1, |span| line(span.start)), error.message().replace('\n', ", "))
+        Slip::new(
+            error.span().map_or(1, |span| line_of(text, span.start)),
+            error.message().replace('\n', ", "),
+        )
     })?;
-    let entries = toml_table(table.get_ref(), &line)?;
-    Ok(Node { line: 1, data: Data::Table(entries) })
+    let entries = toml_table(table.get_ref(), text)?;
+    Ok(Node { line: 1, data: Data::Table(entries), written: String::new() })
 }
 
-fn toml_table(table: &DeTable, line: &dyn Fn(usize) -> usize) -> Result<Vec<Entry>, Slip> {
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+fn toml_table(table: &DeTable, text: &str) -> Result<Vec<Entry>, Slip> {
     let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue>)| {
-        let value = toml_value(value, line)?;
+        let value = toml_value(value, text)?;
         let key: &std::borrow::Cow<str> = key.get_ref();
         Ok(Entry { key: key.to_string(), line: value.line, value })
     };
     table.iter().map(entry).collect()
 }
 
-fn toml_value(value: &toml::Spanned<DeValue>, line: &dyn Fn(usize) -> usize) -> Result<Node, Slip> {
-    let at = line(value.span().start);
-    let wrong = |what: &str| Slip::new(at, format!("{what} cannot be read"));
+fn toml_value(value: &toml::Spanned<DeValue>, text: &str) -> Result<Node, Slip> {
+    let line = line_of(text, value.span().start);
+    let wrong = |what: &str| Slip::new(line, format!("{what} cannot be read"));
     let data = match value.get_ref() {
         DeValue::String(text) => Data::Text(text.to_string()),
         DeValue::Boolean(switch) => Data::Switch(*switch),
@@ -127,17 +142,18 @@ fn toml_value(value: &toml::Spanned<DeValue>, line: &dyn Fn(usize) -> usize) -> 
         DeValue::Float(number) => Data::Number(number.as_str().parse().map_err(|_| wrong(number.as_str()))?),
         DeValue::Datetime(instant) => return Err(wrong(&format!("the bare instant {instant}"))),
         DeValue::Array(items) => {
-            Data::List(items.iter().map(|item| toml_value(item, line)).collect::<Result<_, _>>()?)
+            Data::List(items.iter().map(|item| toml_value(item, text)).collect::<Result<_, _>>()?)
         }
-        DeValue::Table(table) => Data::Table(toml_table(table, line)?),
+        DeValue::Table(table) => Data::Table(toml_table(table, text)?),
     };
-    Ok(Node { line: at, data })
+    let written = data.is_plain().then(|| text[value.span()].to_owned()).unwrap_or_default();
+    Ok(Node { line, data, written })
 }
 
 fn yaml(text: &str) -> Result<Node, Slip> {
     let mut reader =
         Yaml { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes_left: NODES_MAX };
-    let mut whole = Node { line: 1, data: Data::Table(Vec::new()) };
+    let mut whole = Node { line: 1, data: Data::Table(Vec::new()), written: String::new() };
     let mut documents = 0;
     loop {
         match reader.next()? {
@@ -190,6 +206,7 @@ impl<'a> Yaml<'a> {
         if depth > DEPTH_MAX {
             return Err(Slip::new(line, format!("lists and tables go deeper than {DEPTH_MAX}")));
         }
+        let mut written = String::new();
         let (data, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(tag) = tag {
@@ -199,7 +216,11 @@ impl<'a> Yaml<'a> {
                     ));
                 }
                 let is_plain = style == ScalarStyle::Plain;
-                (if is_plain { plain(&text) } else { Data::Text(text.into_owned()) }, anchor)
+                let data = if is_plain { plain(&text) } else { Data::Text(text.to_string()) };
+                if data.is_plain() {
+                    written = text.into_owned();
+                }
+                (data, anchor)
             }
             Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.table(depth)?, anchor),
@@ -207,11 +228,12 @@ impl<'a> Yaml<'a> {
                 let found = self.anchors.get(&anchor).cloned();
                 let found = found.ok_or_else(|| Slip::new(line, "the alias stands inside its own anchor"))?;
                 self.spend(size(&found), line)?;
+                written = found.written;
                 (found.data, 0)
             }
             _ => (Data::Nothing, 0),
         };
-        let node = Node { line, data };
+        let node = Node { line, data, written };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }

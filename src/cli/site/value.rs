@@ -195,12 +195,11 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
     }
 }
 
-/// Numbers and switches are taken for the texts that they look like: `PORT = 80` means what it says.
+/// Numbers and switches are taken for the texts as which they are written: `UMASK: 022` means what it says.
 fn text(node: &Node) -> Option<String> {
     match &node.data {
         Data::Text(text) => Some(text.clone()),
-        Data::Whole(number) => Some(number.to_string()),
-        Data::Switch(switch) => Some(switch.to_string()),
+        Data::Whole(_) | Data::Switch(_) => Some(node.written.clone()),
         _ => None,
     }
 }

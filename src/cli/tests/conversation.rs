@@ -150,22 +150,49 @@ fn batch(lines: &[&str], cursor: &str, has_more: bool) -> Value {
     })
 }
 
+/// The answer that tells the attempts by their numbers.
+fn attempts(numbers: &[i32], end: Option<&str>) -> Reply {
+    let nodes: Vec<_> = numbers
+        .iter()
+        .map(|number| json!({ "id": format!("attempt_{number}0"), "number": number }))
+        .collect();
+    let page = json!({ "hasNextPage": end.is_some(), "endCursor": end });
+    Reply::data(&json!({ "job": { "attempts": { "nodes": nodes, "pageInfo": page } } }))
+}
+
 #[test]
-fn a_log_is_read_over_pages() {
-    let page = |lines: &[&str], cursor, has_more| {
-        Reply::data(&json!({ "job": { "log": batch(lines, cursor, has_more) } }))
+fn a_log_is_read_over_pages_of_one_attempt() {
+    let script = || {
+        vec![
+            Reply::data(&json!({ "job": { "log": batch(&["a", "b"], "l1", true) } })),
+            attempts(&[1, 2], None),
+            Reply::data(&json!({ "node": { "log": batch(&["c"], "l2", true) } })),
+            Reply::data(&json!({ "node": { "log": batch(&["d"], "l3", false) } })),
+        ]
     };
-    let script = || vec![page(&["a", "b"], "l1", true), page(&["c"], "l2", false)];
     let daemon = FakeDaemon::start(script());
     let ran = beadle(&daemon, "logs 7 --stream stdout");
-    assert_eq!((ran.code, ran.out.as_str()), (0, "a\nb\nc\n"));
-    assert_eq!(daemon.seen()[1].variables()["after"], "l1");
-    assert_eq!(daemon.seen()[1].variables()["streams"], json!(["STDOUT"]));
+    assert_eq!((ran.code, ran.out.as_str()), (0, "a\nb\nc\nd\n"));
+    let asked = |at: usize| daemon.seen()[at].variables().clone();
+    let page = |id: &str, after| json!({ "id": id, "first": 500, "after": after, "streams": ["STDOUT"] });
+    assert_eq!((asked(2), asked(3)), (page("attempt_10", "l1"), page("attempt_10", "l2")));
 
     let daemon = FakeDaemon::start(script());
     let data: Value = serde_json::from_str(&beadle(&daemon, "logs 7 --json").out).unwrap();
-    assert_eq!(data["job"]["log"]["lines"].as_array().unwrap().len(), 3);
-    assert_eq!(data["job"]["log"]["cursor"], "l2");
+    assert_eq!(data["job"]["log"]["lines"].as_array().unwrap().len(), 4);
+    assert_eq!((&data["job"]["log"]["cursor"], &data["node"]), (&json!("l3"), &Value::Null));
+}
+
+#[test]
+fn a_log_is_followed_from_where_the_current_attempt_begins() {
+    let daemon = FakeDaemon::start(vec![
+        Reply::data(&json!({ "job": { "log": batch(&["b"], "l2", false) } })),
+        Reply::stream(vec![json!({ "data": { "jobLog": batch(&["c"], "l3", false) } })], End::Complete),
+    ]);
+    let ran = beadle(&daemon, "logs 7 --follow");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "b\nc\n"));
+    assert_eq!(daemon.seen()[0].variables(), &json!({ "id": "job_7", "first": 500 }));
+    assert_eq!(daemon.seen()[1].variables(), &json!({ "id": "job_7", "after": "l2" }));
 }
 
 #[test]
@@ -187,14 +214,6 @@ fn the_end_of_a_log_is_followed_over_a_cut() {
 
 #[test]
 fn the_log_of_one_attempt_is_found_by_its_number() {
-    let attempts = |numbers: &[i32], end: Option<&str>| {
-        let nodes: Vec<_> = numbers
-            .iter()
-            .map(|number| json!({ "id": format!("attempt_{number}0"), "number": number }))
-            .collect();
-        let page = json!({ "hasNextPage": end.is_some(), "endCursor": end });
-        Reply::data(&json!({ "job": { "attempts": { "nodes": nodes, "pageInfo": page } } }))
-    };
     let log = Reply::data(&json!({ "node": { "log": batch(&["x"], "l1", false) } }));
     let daemon = FakeDaemon::start(vec![attempts(&[1], Some("p")), attempts(&[2], None), log]);
     assert_eq!(beadle(&daemon, "logs 7 --attempt 2").out, "x\n");

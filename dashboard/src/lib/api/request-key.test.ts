@@ -7,5 +7,8 @@ it('the same request has the same key, another one another', () => {
   const first = key.of({ a: 1 });
   expect(key.of({ a: 1 })).toBe(first);
   expect(key.of({ a: 2 })).not.toBe(first);
+  const second = key.of({ a: 1 });
+  key.answered();
+  expect(key.of({ a: 1 })).not.toBe(second);
   expect(new RequestKey().of({ a: 1 })).not.toBe(first);
 });

@@ -75,6 +75,8 @@ class Live {
   });
   #loads = new Set<Load<Positioned, AnyVariables>>();
   #stop: (() => void) | null = null;
+  /** Counts what was opened and closed: an answer to an earlier opening is nobody's any more. */
+  #openings = 0;
   #openTries = 0;
   #openTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -87,8 +89,10 @@ class Live {
   /** Asks who the viewer is and where the feed stands, then follows the feed. Call with each new token. */
   async open(): Promise<void> {
     this.#pause();
+    const mine = this.#openings;
     if (!this.isOpen) this.#turn('opening');
     const { data, problem } = await ask(openingDocument, {});
+    if (mine !== this.#openings) return;
     this.problem = problem;
     if (data === null) {
       if (problem.kind !== 'unauthenticated' && problem.code !== 'FORBIDDEN') this.#openLater();
@@ -122,6 +126,7 @@ class Live {
   }
 
   #pause(): void {
+    this.#openings += 1;
     clearTimeout(this.#openTimer);
     this.#stop?.();
     this.#stop = null;

@@ -2,6 +2,7 @@
 // somebody wants to see more, and let go when another list is asked for.
 import { untrack } from 'svelte';
 import type { Answer } from '$lib/api/client';
+import { pushedOut } from './meeting';
 
 export interface Page<Row> {
   readonly nodes: readonly Row[];
@@ -25,6 +26,8 @@ export class More<Row extends { readonly id: string }, Data> {
   #behind = $state.raw<readonly Row[]>([]);
   /** Where the last page that was brought ends; null: none was brought yet. */
   #last = $state.raw<Page<Row>['pageInfo'] | null>(null);
+  /** The rows of the first page as it was when it was looked at last. */
+  #before: readonly Row[] = [];
   #lists = 0;
   readonly #list: List<Row, Data>;
 
@@ -33,10 +36,37 @@ export class More<Row extends { readonly id: string }, Data> {
     $effect(() => {
       list.of?.();
       untrack(() => {
-        this.#lists += 1;
-        [this.#behind, this.#last, this.failure, this.isBringing] = [[], null, null, false];
+        this.#begin();
       });
     });
+    $effect(() => {
+      const page = list.first();
+      untrack(() => {
+        this.#meet(page);
+      });
+    });
+  }
+
+  #begin(): void {
+    this.#lists += 1;
+    [this.#behind, this.#last, this.failure, this.isBringing] = [[], null, null, false];
+  }
+
+  /** What a new first page pushed out goes on standing here; pages that do not meet any more are brought anew. */
+  #meet(page: Page<Row> | undefined): void {
+    const rows = page?.nodes ?? [];
+    if (this.#last !== null) {
+      const behind = this.#behind.map((row) => row.id);
+      const ids = { before: this.#before.map((row) => row.id), now: rows.map((row) => row.id), behind };
+      const pushed = page?.pageInfo.hasNextPage ? pushedOut(ids) : null;
+      if (pushed === null) this.#begin();
+      else if (pushed.length > 0) {
+        const known = new Set(behind);
+        const more = this.#before.filter((row) => pushed.includes(row.id) && !known.has(row.id));
+        this.#behind = [...more, ...this.#behind];
+      }
+    }
+    this.#before = rows;
   }
 
   /** All rows that are here. */

@@ -11,6 +11,9 @@ export interface Collected {
 }
 
 const NEEDED = 'This is needed.';
+const TOO_LARGE = 'is too large for a page to send as it is: use the command line';
+/** The texts and the numbers of a JSON text. */
+const JSON_SCALARS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
 
 /** The drafts that a form begins with: the given values, else the presets of the schema. */
 export function draftsOf(fields: readonly ParameterField[], given: Readonly<Record<string, unknown>> = {}): Drafts {
@@ -119,10 +122,15 @@ function readNumber(draft: string, isWhole: boolean, least: number | null, most:
     return { error: 'This is not a number.' };
   }
   if (isWhole && !Number.isInteger(value)) return { error: 'This is not a whole number.' };
-  if (isWhole && !Number.isSafeInteger(value)) return { error: 'This is too large for the form: write it as JSON.' };
+  if (isWhole && isRounded(text, value)) return { error: `This ${TOO_LARGE}.` };
   if (least !== null && value < least) return { error: `This is less than ${String(least)}.` };
   if (most !== null && value > most) return { error: `This is more than ${String(most)}.` };
   return { value };
+}
+
+/** Whether a whole number is another one in a browser: such a one is not sent. */
+function isRounded(text: string, value: number): boolean {
+  return !Number.isSafeInteger(value) && String(value) !== text.replace(/^\+/, '');
 }
 
 function readLines(draft: string, item: 'text' | 'whole' | 'number'): Read {
@@ -140,7 +148,10 @@ function readLines(draft: string, item: 'text' | 'whole' | 'number'): Read {
 /** A JSON text. */
 export function readJson(text: string): Read {
   try {
-    return { value: JSON.parse(text) as unknown };
+    const value = JSON.parse(text) as unknown;
+    const scalars = text.match(JSON_SCALARS) ?? [];
+    const rounded = scalars.find((each) => /^-?\d+$/.test(each) && isRounded(each, Number(each)));
+    return rounded === undefined ? { value } : { error: `${rounded} ${TOO_LARGE}.` };
   } catch (error) {
     return { error: `This is not JSON: ${error instanceof Error ? error.message : String(error)}` };
   }

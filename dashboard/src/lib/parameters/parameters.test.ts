@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { collect, draftsOf, homeOf, refusedParameters } from './drafts';
+import { collect, draftsOf, homeOf, readJson, refusedParameters } from './drafts';
 import { fieldsOf, pointer, type ParameterField } from './fields';
 
 const schema = {
@@ -144,4 +144,18 @@ test('the refusal of the daemon is taken apart', () => {
   expect(homeOf('/nothing', draftsOf(fields))).toBeNull();
   expect(refusedParameters('is needed by argument 1', ['a/b'])).toEqual({ '/a~1b': 'It is needed by argument 1.' });
   expect(pointer(['a/b', 'c~d'])).toBe('/a~1b/c~0d');
+});
+
+test('a whole number that a browser would round is not sent as another one', () => {
+  const rounded = '9007199254740993 is too large for a page to send as it is: use the command line.';
+  for (const text of ['9007199254740993', '{"a": [1, 9007199254740993]}']) {
+    expect(readJson(text)).toEqual({ error: rounded });
+  }
+  expect(readJson('{"9007199254740993": "\\"9007199254740993", "b": -0}')).toEqual({
+    value: { '9007199254740993': '"9007199254740993', b: -0 },
+  });
+  expect(readJson('[9223372036854776000, 0.1, 1e300]')).toEqual({ value: [9223372036854776000, 0.1, 1e300] });
+  const fields = fieldsOf({ type: 'object', properties: { n: { type: 'integer' } } }) ?? [];
+  expect(collect(fields, { '/n': '9007199254740993' }).errors['/n']).toMatch(/^This is too large/);
+  expect(collect(fields, { '/n': '+7' })).toEqual({ value: { n: 7 }, errors: {} });
 });

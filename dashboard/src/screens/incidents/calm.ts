@@ -7,9 +7,21 @@ export interface Standing {
   readonly news: readonly string[];
 }
 
-/** The list after an answer. At its top it is as the answer says; further down it stays and counts what is new. */
-export function settle(before: readonly string[] | null, answer: readonly string[], isAtTop: boolean): Standing {
-  if (before === null || isAtTop) return { shown: answer, news: [] };
+/** The ids of the pages that are here. */
+export interface Told {
+  /** The first page, which lives. */
+  readonly first: readonly string[];
+  /** What was brought behind it. */
+  readonly behind: readonly string[];
+}
+
+/**
+ * The list after an answer. At its top it is as the pages say; further down it stays, counts what came in at the top
+ * and goes on below.
+ */
+export function settle(before: readonly string[] | null, { first, behind }: Told, isAtTop: boolean): Standing {
+  if (before === null || isAtTop) return { shown: [...first, ...behind], news: [] };
   const known = new Set(before);
-  return { shown: before, news: answer.filter((id) => !known.has(id)) };
+  const isNew = (id: string) => !known.has(id);
+  return { shown: [...before, ...behind.filter(isNew)], news: first.filter(isNew) };
 }
