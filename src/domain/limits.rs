@@ -60,6 +60,8 @@ pub const JOBS_WALKED_MAX: i64 = 50_000;
 pub const LOG_LINES_MAX: i32 = 1_000;
 /// Bytes in one page of a log.
 pub const LOG_PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of all pages of logs in one answer.
+pub const LOG_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of it that are pushed at once to those who follow.
 pub const LOG_PUSH_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the text that lines of a log are searched for.

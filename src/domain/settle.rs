@@ -43,8 +43,12 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, now: Timestamp) -> P
     let mut ticks = Vec::new();
     let mut from = schedule.settled_until;
     let pause_end = schedule.paused_until.filter(|until| *until <= now);
-    if schedule.paused_at.is_some() {
+    if let Some(paused_at) = schedule.paused_at {
         let until = pause_end.unwrap_or(now);
+        // What was due before the pause and could not be dealt with until now is missed, not paused.
+        let began = paused_at.min(until);
+        settle_open(schedule, timing, (from, began), now, &mut ticks);
+        from = from.max(began);
         let paused = timing.missed(from, until, 1);
         if let Some(due) = paused.newest.last() {
             ticks.push(several(timing, from, due, TickOutcome::SkippedPaused, paused.count, false));
@@ -52,7 +56,7 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, now: Timestamp) -> P
         from = from.max(until);
     }
     if schedule.paused_at.is_none() || pause_end.is_some() {
-        settle_open(schedule, timing, (from, now), &mut ticks);
+        settle_open(schedule, timing, (from, now), now, &mut ticks);
     }
     let settled_until = schedule.settled_until.max(now);
     Plan {
@@ -81,16 +85,17 @@ fn several(
     PlannedTick { due_at: newest.tick, first_due_at: first.min(newest.tick), outcome, count, makes_job }
 }
 
-/// The due times in `(span.0, span.1]` of a schedule that is not paused.
+/// The due times in `(span.0, span.1]`, in which the schedule was not paused. The span may end before `now`, which says
+/// how late they are.
 fn settle_open(
     schedule: &Schedule,
     timing: &CompiledTiming,
     span: (Timestamp, Timestamp),
+    now: Timestamp,
     ticks: &mut Vec<PlannedTick>,
 ) {
-    let now = span.1;
     // One more than may be caught up: the newest of those that are dropped names them all.
-    let passed = timing.missed(span.0, now, CATCH_UP_MAX + 1);
+    let passed = timing.missed(span.0, span.1, CATCH_UP_MAX + 1);
     let Some(newest) = passed.newest.last() else { return };
     let is_on_time = now <= newest.at.plus_millis(ON_TIME_MILLIS);
     let is_lone = passed.count == 1;
@@ -104,10 +109,10 @@ fn settle_open(
     // Behind this instant lies what the window leaves; what is on time is never too old.
     let window_start = Timestamp(now.plus_millis(-schedule.definition.misfire_window.millis()).0 - 1);
     let window_start = if is_on_time { window_start.min(Timestamp(newest.at.0 - 1)) } else { window_start };
-    let recent_from = window_start.max(span.0);
+    let recent_from = window_start.clamp(span.0, span.1);
     match schedule.definition.misfire {
         MisfirePolicy::RunOnce => {
-            let recent = timing.missed(recent_from, now, 1);
+            let recent = timing.missed(recent_from, span.1, 1);
             let dropped = timing.missed(span.0, recent_from, 1);
             if let Some(last) = dropped.newest.last() {
                 ticks.push(all(last, TickOutcome::DroppedMisfire, dropped.count, false));
@@ -228,11 +233,11 @@ mod tests {
         for misfire in [MisfirePolicy::RunOnce, MisfirePolicy::Skip, MisfirePolicy::RunAll] {
             for jitter in [0, 7_000] {
                 for after_ms in [0, 9_999, 10_000, 17_003, 44_000, 1_234_567, 90_000_000] {
-                    for pause in [None, Some(25_000)] {
+                    for pause in [None, Some((0, 25_000)), Some((22_000, 41_000)), Some((60_000, 50_000))] {
                         let (mut one, _) = schedule(misfire);
                         one.definition.jitter = Span::from_millis(jitter);
-                        one.paused_at = pause.map(|_| T0);
-                        one.paused_until = pause.map(|end| T0.plus_millis(end));
+                        one.paused_at = pause.map(|(began, _)| T0.plus_millis(began));
+                        one.paused_until = pause.map(|(_, end)| T0.plus_millis(end));
                         let timing = one.definition.compile("s").unwrap();
                         let now = T0.plus_millis(after_ms);
                         let plan = settle(&one, &timing, now);
@@ -267,6 +272,34 @@ mod tests {
         let expected = vec![(TickOutcome::SkippedPaused, 2, false), (TickOutcome::Started, 1, true)];
         assert_eq!(outcomes(&paused, 30_001), expected);
         assert!(settle(&paused.0, &paused.1, T0.plus_millis(30_001)).ends_pause);
+    }
+
+    #[test]
+    fn what_was_due_before_a_pause_is_missed_and_only_the_rest_is_skipped() {
+        let skipped = (TickOutcome::SkippedPaused, 2, false);
+        let paused = |misfire| {
+            let (one, timing) = schedule(misfire);
+            (Schedule { paused_at: Some(T0.plus_millis(25_000)), ..one }, timing)
+        };
+        let late = (TickOutcome::CaughtUp, 2, true);
+        let mut once = paused(MisfirePolicy::RunOnce);
+        assert_eq!(outcomes(&once, 47_000), vec![late, skipped]);
+        let dropped = (TickOutcome::DroppedMisfire, 2, false);
+        assert_eq!(outcomes(&paused(MisfirePolicy::Skip), 47_000), vec![dropped, skipped]);
+        let each = (TickOutcome::CaughtUp, 1, true);
+        assert_eq!(outcomes(&paused(MisfirePolicy::RunAll), 47_000), vec![each, each, skipped]);
+        // The window is counted back from now, not from the pause.
+        once.0.definition.misfire_window = Span::from_millis(15_000);
+        assert_eq!(outcomes(&once, 47_000), vec![dropped, skipped]);
+        once.0.definition.misfire_window = Span::from_millis(3_600_000);
+        once.0.paused_until = Some(T0.plus_millis(41_000));
+        let started = (TickOutcome::Started, 1, true);
+        assert_eq!(outcomes(&once, 50_001), vec![late, skipped, started]);
+        // So is what counts as on time.
+        once.0.paused_until = None;
+        once.0.paused_at = Some(T0.plus_millis(11_000));
+        assert_eq!(outcomes(&once, 15_000), vec![started]);
+        assert_eq!(outcomes(&once, 15_001), vec![each]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::exec::{Identity, Survivor, kill_survivors};
 use crate::store::Fault;
 use crate::store::attempts::OpenAttempt;
 use crate::store::ends::EndAttempt;
-use crate::store::logs::{LogEnd, LogTurn};
+use crate::store::logs::{LogEnd, Unended};
 use crate::store::workers::BuryWorker;
 use crate::store::writer::Refusal;
 
@@ -179,12 +179,12 @@ async fn close_logs(engine: &Engine, open: &[OpenAttempt]) -> Logs {
 async fn close(engine: &Engine, attempts: &[AttemptId]) -> Result<Logs, Fault> {
     let ends = engine.logs.ends(attempts).await?;
     let mut ends: Logs = ends.into_iter().map(|end| (end.attempt, end)).collect();
-    let open: Vec<AttemptId> =
-        attempts.iter().copied().filter(|attempt| !ends.contains_key(attempt)).collect();
-    if !open.is_empty() {
-        let turn = LogTurn { ends: engine.logs.kept(&open).await?, ..LogTurn::default() };
-        engine.logs.write(&turn, engine.clock.now()).await?;
-        ends.extend(turn.ends.iter().map(|end| (end.attempt, *end)));
+    let left = attempts.iter().filter(|attempt| !ends.contains_key(*attempt));
+    // What had not come to the store when its daemon died, nobody has counted.
+    let left: Vec<Unended> = left.map(|attempt| Unended { attempt: *attempt, byte_count: 0 }).collect();
+    if !left.is_empty() {
+        let closed = engine.logs.finish(&left, engine.clock.now()).await?;
+        ends.extend(closed.into_iter().map(|end| (end.attempt, end)));
     }
     Ok(ends)
 }

@@ -1,6 +1,9 @@
 //! Owns output on its way to the log store: it gathers the lines of all running attempts for a moment and
 //! writes them in one transaction. It must never fail or hold up a job: what cannot be kept is counted.
 
+mod open;
+mod owed;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,22 +11,21 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::open::{Open, Room, chunk_bytes};
+use self::owed::Owed;
 use super::health::HealthBoard;
 use super::supervisor::Ground;
-use crate::base::clock::{self, Clock, Timestamp};
+use crate::base::clock::{self, Clock};
 use crate::base::{points, task};
 use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
-use crate::domain::log::{LogStream, NewLine};
-use crate::store::logs::{DroppedChunk, HEAD_BYTES, LogEnd, LogTurn, Logs, NewChunk, line_bytes};
+use crate::domain::log::NewLine;
+use crate::store::logs::{LogEnd, LogTurn, Logs, NewChunk, Unended, line_bytes};
 
 /// How long lines are gathered before they are written and pushed together.
 const GATHER: Duration = Duration::from_millis(20);
 /// Bytes that end the gathering: a turn should not take long.
 const GATHER_BYTES: usize = 1024 * 1024;
-/// Lines and bytes that end a chunk: a reader unpacks a chunk whole.
-const CHUNK_LINES: usize = 4_096;
-const CHUNK_BYTES: usize = 256 * 1024;
 /// Memory that a line takes beside its bytes.
 const LINE_OVERHEAD: usize = 48;
 /// Batches of lines that may wait.
@@ -35,17 +37,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 enum Message {
     Lines { attempt: AttemptId, lines: Vec<NewLine>, gap: i64 },
     End { attempt: AttemptId, lost_bytes: i64, reply: oneshot::Sender<LogEnd> },
+    Left(Vec<Unended>),
 }
 
 impl Message {
     /// Whose it is, and the bytes of output that go with it when it is lost.
-    fn bytes_of(&self) -> (AttemptId, i64) {
+    fn bytes_of(&self) -> Option<(AttemptId, i64)> {
         match self {
             Message::Lines { attempt, lines, gap } => {
                 let bytes = lines.iter().map(line_bytes).sum::<usize>();
-                (*attempt, i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(*gap))
+                Some((*attempt, i64::try_from(bytes).unwrap_or(i64::MAX).saturating_add(*gap)))
             }
-            Message::End { attempt, lost_bytes, .. } => (*attempt, *lost_bytes),
+            Message::End { attempt, lost_bytes, .. } => Some((*attempt, *lost_bytes)),
+            Message::Left(_) => None,
         }
     }
 }
@@ -102,51 +106,17 @@ impl Recorder {
         clock::within(PATIENCE, answer).await?.ok()
     }
 
+    /// Ends logs that were left without an end though their attempts are over; soon. One that is still written here is left
+    /// alone.
+    pub async fn adopt(&self, left: Vec<Unended>) {
+        // What finds no room now is found again by the next look.
+        let _ = clock::within(PATIENCE, self.queue.send(Message::Left(left))).await;
+    }
+
     /// How far the logs reach.
     pub fn news(&self) -> &LogNews {
         &self.news
     }
-}
-
-/// A chunk that is on the disk.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    first_line: i64,
-    bytes: i64,
-    dropped_before: i64,
-}
-
-/// How the room of one log is shared out. Its beginning is kept whatever follows, and never all of the room: the end
-/// says why it ended.
-#[derive(Debug, Clone, Copy, Default)]
-struct Room {
-    cap_bytes: i64,
-    head_bytes: i64,
-    /// Bytes that close a chunk.
-    chunk_limit: usize,
-}
-
-impl Room {
-    fn of(cap_bytes: i64) -> Room {
-        let eighth = usize::try_from(cap_bytes / 8).unwrap_or(CHUNK_BYTES);
-        Room { cap_bytes, head_bytes: HEAD_BYTES.min(cap_bytes / 2), chunk_limit: CHUNK_BYTES.min(eighth) }
-    }
-}
-
-/// What is known of a log that is being written.
-#[derive(Debug, Default)]
-struct Open {
-    room: Room,
-    next_line: i64,
-    total_bytes: i64,
-    dropped_bytes: i64,
-    /// Dropped bytes that the next chunk must tell of.
-    gap: i64,
-    head_bytes: i64,
-    /// Chunks behind the head, oldest first: they make room when the cap is reached.
-    tail: VecDeque<Kept>,
-    tail_bytes: i64,
-    gathered: Vec<NewLine>,
 }
 
 /// The recorder's own side: give it to one task that calls `run`.
@@ -162,6 +132,8 @@ pub struct RecorderLoop {
     /// Chunks that a gap closed early.
     ready: Vec<NewChunk>,
     hand: Hand,
+    /// Ends that could not be written yet.
+    owed: Owed,
     health: HealthBoard,
 }
 
@@ -187,10 +159,10 @@ pub fn channel(logs: Logs, ground: Ground, cap_bytes: i64) -> (Recorder, Recorde
     let reached = Arc::new(Mutex::new(HashMap::new()));
     let news = LogNews { changes: changes_receiver, reached: reached.clone() };
     let (open, ready, room) = (HashMap::new(), Vec::new(), Room::of(cap_bytes));
-    let (Ground { clock, health, .. }, hand) = (ground, Hand::default());
+    let (Ground { clock, health, .. }, hand, owed) = (ground, Hand::default(), Owed::default());
     (
         Recorder { queue: sender, news },
-        RecorderLoop { logs, clock, room, queue, changes, reached, open, ready, hand, health },
+        RecorderLoop { logs, clock, room, queue, changes, reached, open, ready, hand, owed, health },
     )
 }
 
@@ -201,11 +173,24 @@ impl RecorderLoop {
         if !self.hand.messages.is_empty() {
             self.turn().await;
         }
-        while let Some(first) = self.queue.recv().await {
+        while let Some(first) = self.next().await {
             self.gather(first).await;
             points::reach("recorder.turn");
             self.turn().await;
         }
+    }
+
+    /// The next message. While ends are owed they are tried again, whether anything comes or not.
+    async fn next(&mut self) -> Option<Message> {
+        while let Some(wait) = self.owed.wait(self.clock.monotonic()) {
+            if !wait.is_zero()
+                && let Some(next) = clock::within(wait, self.queue.recv()).await
+            {
+                return next;
+            }
+            self.owed.pay(&self.logs, self.clock.as_ref()).await;
+        }
+        self.queue.recv().await
     }
 
     /// What a turn that panicked had in hand is counted with the attempts that it belonged to; ends are tried once more.
@@ -213,7 +198,7 @@ impl RecorderLoop {
         let Hand { messages, looked_at, turn, mut ends, is_second } = std::mem::take(&mut self.hand);
         let mut lost: Vec<(AttemptId, i64)> = looked_at.into_iter().collect();
         for message in messages {
-            lost.push(message.bytes_of());
+            lost.extend(message.bytes_of());
             if let Message::End { attempt, reply, .. } = message {
                 ends.push((attempt, reply));
             }
@@ -235,6 +220,7 @@ impl RecorderLoop {
             self.health.set("recorder", HealthStatus::Degraded, Some(message), self.clock.now());
         }
         if is_second {
+            self.owe(&ends);
             self.publish(&ends);
             self.close(ends);
             return;
@@ -266,7 +252,7 @@ impl RecorderLoop {
 
     async fn turn(&mut self) {
         while let Some(message) = self.hand.messages.pop_front() {
-            self.hand.looked_at = Some(message.bytes_of());
+            self.hand.looked_at = message.bytes_of();
             match message {
                 Message::Lines { attempt, lines, gap } => {
                     let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
@@ -278,6 +264,10 @@ impl RecorderLoop {
                     let open = self.open.entry(attempt).or_insert_with(|| Open::new(self.room));
                     open.lose(lost_bytes, attempt, &mut self.ready);
                     open.tell_gap(self.clock.now());
+                }
+                Message::Left(left) => {
+                    let left = left.into_iter().filter(|one| !self.open.contains_key(&one.attempt));
+                    self.owed.extend(left);
                 }
             }
             self.hand.looked_at = None;
@@ -293,7 +283,7 @@ impl RecorderLoop {
         turn.ends = ends.filter(|end| !end.is_of_nothing()).collect();
         let written = if turn.is_empty() { Ok(()) } else { self.logs.write(turn, self.clock.now()).await };
         let turn = self.hand.turn.take().unwrap_or_default();
-        if let Err(fault) = written {
+        if let Err(fault) = &written {
             tracing::error!(chunks = turn.chunks.len(), "output could not be kept: {fault}");
             self.forget(&turn);
         }
@@ -302,7 +292,17 @@ impl RecorderLoop {
         }
         self.publish(&self.hand.ends);
         let Hand { ends, .. } = std::mem::take(&mut self.hand);
+        if written.is_err() {
+            self.owe(&ends);
+        }
         self.close(ends);
+    }
+
+    /// Ends that were not written are written later: without its end a log would never make room, nor its gap be told.
+    fn owe(&mut self, ends: &[End]) {
+        let ends = ends.iter().filter_map(|(attempt, _)| Some(self.open.get(attempt)?.end(*attempt)));
+        let ends = ends.filter(|end| !end.is_of_nothing());
+        self.owed.extend(ends.map(|end| Unended { attempt: end.attempt, byte_count: end.byte_count }));
     }
 
     /// Answers those who wait for the ends of logs.
@@ -342,138 +342,10 @@ impl RecorderLoop {
     }
 }
 
-impl Open {
-    fn new(room: Room) -> Open {
-        Open { room, ..Open::default() }
-    }
-
-    /// Counts bytes that never came here; the next chunk tells of them.
-    fn lose(&mut self, bytes: i64, attempt: AttemptId, ready: &mut Vec<NewChunk>) {
-        if bytes == 0 {
-            return;
-        }
-        // What was gathered before the gap belongs before it.
-        self.cut(attempt, ready);
-        self.gap += bytes;
-        self.dropped_bytes += bytes;
-        self.total_bytes += bytes;
-    }
-
-    /// A gap behind the last line is told by a line of our own.
-    fn tell_gap(&mut self, now: Timestamp) {
-        if self.gap > 0 {
-            let bytes = format!("{} bytes of output were not kept", self.gap).into_bytes();
-            self.gathered.push(NewLine { at: now, stream: LogStream::System, bytes, is_line_end: false });
-        }
-    }
-
-    /// Makes chunks of what was gathered.
-    fn cut(&mut self, attempt: AttemptId, chunks: &mut Vec<NewChunk>) {
-        let mut lines = std::mem::take(&mut self.gathered).into_iter().peekable();
-        while lines.peek().is_some() {
-            let mut part = Vec::new();
-            let mut part_bytes = 0;
-            while part.len() < CHUNK_LINES && part_bytes < self.room.chunk_limit {
-                let fits = |line: &NewLine| {
-                    part.is_empty() || part_bytes + line_bytes(line) <= self.room.chunk_limit
-                };
-                let Some(line) = lines.next_if(fits) else { break };
-                part_bytes += line_bytes(&line);
-                part.push(line);
-            }
-            let dropped_before = std::mem::take(&mut self.gap);
-            let chunk =
-                NewChunk { attempt, first_line: self.next_line, lines: Arc::new(part), dropped_before };
-            self.add(&chunk);
-            chunks.push(chunk);
-        }
-    }
-
-    fn add(&mut self, chunk: &NewChunk) {
-        let bytes = chunk_bytes(chunk);
-        self.next_line += i64::try_from(chunk.lines.len()).unwrap_or(i64::MAX);
-        self.total_bytes += bytes;
-        // Whole chunks: the head may reach over its size, but not into the room of the end.
-        let fits = self.head_bytes == 0
-            || (self.head_bytes < self.room.head_bytes && self.head_bytes + bytes <= self.room.cap_bytes / 2);
-        if fits && self.tail.is_empty() {
-            self.head_bytes += bytes;
-        } else {
-            self.tail_bytes += bytes;
-            let (first_line, dropped_before) = (chunk.first_line, chunk.dropped_before);
-            self.tail.push_back(Kept { first_line, bytes, dropped_before });
-        }
-    }
-
-    /// Drops old chunks behind the head while the log is larger than it may be.
-    fn make_room(&mut self, attempt: AttemptId, dropped: &mut Vec<DroppedChunk>) {
-        while self.head_bytes + self.tail_bytes > self.room.cap_bytes && self.tail.len() > 1 {
-            let Some(oldest) = self.tail.pop_front() else { return };
-            self.tail_bytes -= oldest.bytes;
-            self.dropped_bytes += oldest.bytes;
-            if let Some(next) = self.tail.front_mut() {
-                let bytes = oldest.bytes + oldest.dropped_before;
-                next.dropped_before += bytes;
-                dropped.push(DroppedChunk {
-                    attempt,
-                    first_line: oldest.first_line,
-                    next_first_line: next.first_line,
-                    bytes,
-                    own_bytes: oldest.bytes,
-                });
-            }
-        }
-    }
-
-    /// The chunk could not be dropped: it is still there.
-    fn take_back(&mut self, dropped: &DroppedChunk) {
-        if let Some(next) = self.tail.front_mut() {
-            next.dropped_before -= dropped.bytes;
-        }
-        let dropped_before = dropped.bytes - dropped.own_bytes;
-        self.tail.push_front(Kept {
-            first_line: dropped.first_line,
-            bytes: dropped.own_bytes,
-            dropped_before,
-        });
-        self.tail_bytes += dropped.own_bytes;
-        self.dropped_bytes -= dropped.own_bytes;
-    }
-
-    /// The chunk could not be written: it is a gap.
-    fn forget(&mut self, chunk: &NewChunk) {
-        let bytes = chunk_bytes(chunk);
-        let kept = self.tail.len();
-        self.tail.retain(|kept| kept.first_line != chunk.first_line);
-        if self.tail.len() < kept {
-            self.tail_bytes -= bytes;
-        } else {
-            self.head_bytes -= bytes;
-        }
-        self.dropped_bytes += bytes;
-        self.gap += bytes + chunk.dropped_before;
-    }
-
-    fn end(&self, attempt: AttemptId) -> LogEnd {
-        LogEnd {
-            attempt,
-            line_count: self.next_line,
-            byte_count: self.total_bytes,
-            dropped_bytes: self.dropped_bytes,
-            is_forgotten: false,
-        }
-    }
-}
-
-/// Bytes of output in a chunk; our own remarks are none.
-fn chunk_bytes(chunk: &NewChunk) -> i64 {
-    i64::try_from(chunk.lines.iter().map(line_bytes).sum::<usize>()).unwrap_or(i64::MAX)
-}
-
 fn message_bytes(message: &Message) -> usize {
     match message {
         // A line costs memory beside its bytes.
         Message::Lines { lines, .. } => lines.iter().map(|line| line_bytes(line) + LINE_OVERHEAD).sum(),
-        Message::End { .. } => 0,
+        Message::End { .. } | Message::Left(_) => 0,
     }
 }

@@ -1,15 +1,19 @@
-//! Owns forgetting: what is older than the settings say goes, in small batches, and old logs make room.
+//! Owns forgetting: what is older than the settings say goes, in small batches, and old logs make room. What a death of
+//! the daemon or a fault left undone between state and logs is found again by a walk now and then.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::log_days::{self, Days};
 use super::{Engine, incidents};
 use crate::base::clock::{self, Timestamp};
 use crate::base::points;
 use crate::domain::id::AttemptId;
-use crate::store::FaultKind;
+use crate::store::attempts::Fate;
+use crate::store::logs::Unended;
 use crate::store::prune::{Horizon, Prune};
 use crate::store::writer::Refusal;
+use crate::store::{Fault, FaultKind};
 
 /// Pause between two looks, and before the first: a daemon that was started with other settings acts on them soon.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -21,10 +25,21 @@ const KEYS_MILLIS: i64 = 7 * 86_400_000;
 /// Logs, and bytes in them, that one transaction forgets to make room; a larger log goes alone.
 const LOGS_MAX: usize = 200;
 const LOGS_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// How often the logs are compared with the state, and the logs that are looked at together.
+const COMPARE_EVERY: Duration = Duration::from_hours(1);
+const COMPARED_AT_ONCE: usize = 500;
+
+/// What is remembered between two sweeps.
+#[derive(Debug, Default)]
+struct Kept {
+    days: Days,
+    /// When the logs were compared with the state.
+    compared_at: Option<Instant>,
+}
 
 /// Forgets until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
-    let (mut pause, mut days) = (LOOK_FIRST, Days::default());
+    let (mut pause, mut kept) = (LOOK_FIRST, Kept::default());
     loop {
         tokio::select! {
             () = clock::sleep(pause) => {}
@@ -35,7 +50,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         let logs = engine.logs.trouble().is_none_or(|fault| fault.kind == FaultKind::Full);
         let is_well = engine.writer.trouble().borrow().is_none() && logs;
         if is_well {
-            sweep(&engine, &mut days).await?;
+            sweep(&engine, &mut kept).await?;
         }
         pause = LOOK_EVERY;
     }
@@ -51,8 +66,8 @@ pub fn horizon(engine: &Engine, now: Timestamp) -> Horizon {
     }
 }
 
-/// One whole sweep: old rows, then logs beyond their room.
-async fn sweep(engine: &Engine, days: &mut Days) -> Result<(), String> {
+/// One whole sweep: old rows, then logs beyond their room, then what belongs to nobody.
+async fn sweep(engine: &Engine, kept: &mut Kept) -> Result<(), String> {
     let horizon = horizon(engine, engine.clock.now());
     let mut has_more = engine.own.has_old_rows(horizon).await.map_err(|fault| fault.to_string())?;
     while has_more && !engine.shutdown.is_begun() {
@@ -76,8 +91,53 @@ async fn sweep(engine: &Engine, days: &mut Days) -> Result<(), String> {
         clock::sleep(BATCH_PAUSE).await;
     }
     incidents::tend(engine, horizon.failed).await?;
-    days.keep(engine).await?;
-    make_room(engine).await
+    kept.days.keep(engine).await?;
+    make_room(engine).await?;
+    let now = engine.clock.monotonic();
+    let is_due = kept.compared_at.is_none_or(|at| now.duration_since(at) >= COMPARE_EVERY);
+    if is_due && !engine.logs.is_in_days() {
+        compare(engine).await.map_err(|fault| fault.to_string())?;
+        kept.compared_at = Some(now);
+    }
+    Ok(())
+}
+
+/// Compares all logs with the state, a few at a time, where the two lie apart: those of attempts that are gone go too, and
+/// those of attempts that are over get the end that they lack.
+async fn compare(engine: &Engine) -> Result<(), Fault> {
+    // An attempt is in the state before its first line is in the logs: up to this one, what is not there is gone.
+    let (mut after, newest) = engine.own.attempts_since_restore().await?;
+    while !engine.shutdown.is_begun() {
+        let some = engine.logs.attempts(after, newest, COMPARED_AT_ONCE).await?;
+        let Some(last) = some.last() else { break };
+        after = *last;
+        let fates = engine.own.fates(&some).await?;
+        let fates: HashMap<AttemptId, Fate> = fates.into_iter().map(|fate| (fate.attempt, fate)).collect();
+        let gone: Vec<AttemptId> = some.into_iter().filter(|attempt| !fates.contains_key(attempt)).collect();
+        if !gone.is_empty() {
+            engine.logs.remove(&gone).await?;
+            tracing::info!(logs = gone.len(), "logs of jobs that had been forgotten are gone too");
+        }
+        end_left(engine, fates).await?;
+        clock::sleep(BATCH_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Has the recorder end the logs of attempts that are over: nobody else writes there any more.
+async fn end_left(engine: &Engine, mut fates: HashMap<AttemptId, Fate>) -> Result<(), Fault> {
+    fates.retain(|_, fate| fate.has_ended);
+    let over: Vec<AttemptId> = fates.keys().copied().collect();
+    for end in engine.logs.ends(&over).await? {
+        fates.remove(&end.attempt);
+    }
+    if !fates.is_empty() {
+        tracing::info!(logs = fates.len(), "logs that were left without an end get one");
+        let left = fates.into_values();
+        let left = left.map(|fate| Unended { attempt: fate.attempt, byte_count: fate.log_bytes });
+        engine.recorder.adopt(left.collect()).await;
+    }
+    Ok(())
 }
 
 /// Forgets the oldest whole logs, whatever becomes of their jobs, until all together take no more than they may. Then

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::Engine;
 use super::parameters::RunnableTask;
 use crate::base::{clock, points};
@@ -14,14 +16,13 @@ use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
 use crate::store::Fault;
 use crate::store::ticks::{NewTick, Settle};
-use crate::store::writer::Refusal;
+use crate::store::writer::{Outcome, Refusal};
 
 /// Schedules that one look settles.
 const LOOK_MAX: usize = 100;
 
 /// Settles due times until the shutdown begins.
 pub async fn run(engine: Engine) -> Result<(), String> {
-    let pulse = engine.health.pulse("scheduler", engine.clock.monotonic());
     loop {
         // While changes are refused due times wait; their misfire policy says what becomes of them then.
         tokio::select! {
@@ -29,16 +30,22 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             () = engine.shutdown.begun() => return Ok(()),
         }
         let nudged = engine.nudge_scheduler.notified();
-        pulse.beat(engine.clock.monotonic());
+        beat(&engine);
         points::reach("scheduler.tick");
         let wait = look(&engine).await?;
-        pulse.beat(engine.clock.monotonic());
+        beat(&engine);
         tokio::select! {
             () = nudged => {}
             () = clock::sleep(wait) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
     }
+}
+
+/// A sign of life.
+fn beat(engine: &Engine) {
+    let now = engine.clock.monotonic();
+    engine.health.pulse("scheduler", now).beat(now);
 }
 
 /// One look at the clock and the store: settles what is due, and gives how long to wait for the next look.
@@ -60,48 +67,76 @@ async fn settle_due(engine: &Engine) -> Result<(), String> {
     loop {
         let now = engine.clock.now();
         let due = engine.own.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
-        let mut settled_count = 0;
-        for schedule in &due {
-            match settle_one(engine, schedule).await {
-                Ok(()) => settled_count += 1,
-                // One bad schedule does not hold up the others.
-                Err(message) => {
-                    tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
-                }
-            }
-        }
+        let settled_count = settle_page(engine, &due).await;
+        // With more than can be settled at once it may stay here for long, and is not stuck.
+        beat(engine);
         if due.len() < LOOK_MAX || settled_count < due.len() || engine.shutdown.is_begun() {
             return Ok(());
         }
     }
 }
 
-async fn settle_one(engine: &Engine, schedule: &Schedule) -> Result<(), String> {
-    let timing = schedule.definition.compile(&schedule.name).map_err(|rejection| rejection.message)?;
-    let plan = settle::settle(schedule, &timing, engine.clock.now());
-    let task = engine.own.task(&TaskRef::Id(schedule.task_id)).await.map_err(|fault| fault.to_string())?;
-    let change = settle_of(engine, schedule, task.as_ref(), plan);
-    points::reach("schedule.before_settle");
-    match engine.writer.apply(change).await {
-        Ok(committed) if !committed.answer.is_empty() => {
-            points::reach("schedule.settled");
-            engine.nudge_dispatcher.notify_one();
-            Ok(())
-        }
-        Ok(_) => Ok(()),
-        Err(Refusal::Fault(fault)) => Err(fault.to_string()),
-        Err(Refusal::Rejected(rejection)) => Err(rejection.message),
+/// Settles these schedules, as far as may be in one turn of the writer; gives how many were.
+async fn settle_page(engine: &Engine, due: &[Schedule]) -> usize {
+    let mut plans = Vec::with_capacity(due.len());
+    for schedule in due {
+        plans.push(plan(engine, schedule).await);
     }
+    let settling = plans.into_iter().map(|plan| async move { commit(engine, plan?).await });
+    let mut settled_count = 0;
+    for (schedule, outcome) in due.iter().zip(join_all(settling).await) {
+        match outcome {
+            Ok(()) => settled_count += 1,
+            // One bad schedule does not hold up the others.
+            Err(refusal) => report(schedule, &refusal),
+        }
+    }
+    settled_count
+}
+
+/// What is to be done about a schedule now.
+async fn plan(engine: &Engine, schedule: &Schedule) -> Outcome<Settle> {
+    let timing = schedule.definition.compile(&schedule.name)?;
+    let plan = settle::settle(schedule, &timing, engine.clock.now());
+    let task = engine.own.task(&TaskRef::Id(schedule.task_id)).await?;
+    Ok(settle_of(engine, schedule, task.as_ref(), plan))
+}
+
+async fn commit(engine: &Engine, change: Settle) -> Outcome<()> {
+    points::reach("schedule.before_settle");
+    let committed = engine.writer.apply(change).await?;
+    if !committed.answer.is_empty() {
+        points::reach("schedule.settled");
+        engine.nudge_dispatcher.notify_one();
+    }
+    Ok(())
+}
+
+fn report(schedule: &Schedule, refusal: &Refusal) {
+    let (Refusal::Fault(Fault { message, .. }) | Refusal::Rejected(Rejection { message, .. })) = refusal;
+    tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
 }
 
 /// Settles one schedule before its rule or its pause changes: what was due until now is dealt with as the rule said.
+/// While that cannot be done nothing may change: the due times would be lost.
 pub(super) async fn settle_before(engine: &Engine, schedule: &ScheduleRef) -> Result<(), Fault> {
     let Some(schedule) = engine.own.schedule(schedule).await? else { return Ok(()) };
-    let is_due = schedule.next_due_at.is_some_and(|due| due <= engine.clock.now());
-    if is_due && let Err(message) = settle_one(engine, &schedule).await {
-        tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
+    if schedule.next_due_at.is_none_or(|due| due > engine.clock.now()) {
+        return Ok(());
     }
-    Ok(())
+    let outcome = match plan(engine, &schedule).await {
+        Ok(change) => commit(engine, change).await,
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Refusal::Fault(fault)) => Err(fault),
+        // A rule that can no longer be read has no due times; the change may put another one in its place.
+        Err(refusal @ Refusal::Rejected(_)) => {
+            report(&schedule, &refusal);
+            Ok(())
+        }
+    }
 }
 
 fn settle_of(engine: &Engine, schedule: &Schedule, task: Option<&Task>, plan: Plan) -> Settle {

@@ -6,9 +6,11 @@ mod post;
 mod spans;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use super::supervisor::Supervisor;
+use crate::base::clock;
 use crate::base::settings::sinks::{SinkKind, SinkSettings};
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
@@ -17,11 +19,13 @@ use crate::domain::sink::{DeadLettersInput, SinkFilter};
 use crate::notify::address::Reach;
 use crate::notify::delivery::Courier;
 use crate::notify::{Speaker, Target};
-use crate::store::sinks::{ChangeLetters, LetterAction, ListSinks};
+use crate::store::sinks::{ChangeLetters, LetterAction, ListSinks, RetireSinks};
 use crate::store::writer::Outcome;
 
 /// Events that one mutation may name.
 const NAMED_MAX: usize = 1_000;
+/// How often it is looked whether a sink is in the settings of none of several workers any more.
+const RETIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// A sink of the settings, ready to be spoken to.
 #[derive(Debug)]
@@ -62,6 +66,10 @@ impl Engine {
 
     /// Starts to tell them.
     pub fn start_sinks(&self, supervisor: &Supervisor, outlets: Vec<Arc<Outlet>>) {
+        if self.sharing.is_some() {
+            let listed: Vec<String> = outlets.iter().map(|outlet| outlet.name.clone()).collect();
+            supervisor.keep(self, "sinks", move |engine| retire(engine, listed.clone()));
+        }
         for outlet in outlets {
             let name = health_name(&outlet);
             supervisor.keep(self, name, move |engine| post::run(engine, Arc::clone(&outlet)));
@@ -92,6 +100,20 @@ impl Engine {
         let seqs = input.events.map(|events| events.iter().map(|cursor| cursor.seq).collect());
         let change = ChangeLetters { sink: input.sink, seqs, action, actor: viewer.token_name.clone() };
         Ok(self.writer.apply(change).await?.cursor)
+    }
+}
+
+/// Retires what nobody lists, until the shutdown begins. When we began, an older worker may still have listed it.
+async fn retire(engine: Engine, listed: Vec<String>) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            () = clock::sleep(RETIRE_EVERY) => {}
+            () = engine.shutdown.begun() => return Ok(()),
+        }
+        let change = RetireSinks { listed: listed.clone(), worker: engine.worker };
+        if engine.writer.apply(change).await.is_err() {
+            tracing::warn!("sinks that nobody lists could not be retired; it is tried again");
+        }
     }
 }
 

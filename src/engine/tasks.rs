@@ -16,6 +16,10 @@ use crate::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction};
 use crate::store::tasks::{ArchiveTask, PutTask};
 use crate::store::ticks::Trigger;
 use crate::store::writer::Outcome;
+use crate::store::{Fault, FaultKind};
+
+/// How often due times of a schedule are settled before it is changed, when further ones pass meanwhile.
+const SETTLE_TRIES: usize = 5;
 
 impl Engine {
     /// Makes a task or gives it a new revision.
@@ -50,11 +54,18 @@ impl Engine {
         {
             RunnableTask::new(task)?.resolve(schedule.definition.parameters.clone())?;
         }
-        scheduler::settle_before(self, &ScheduleRef::Name(schedule.name.clone())).await?;
-        let change = PutSchedule { schedule, actor: viewer.token_name.clone() };
-        let committed = self.writer.apply(change).await?;
-        self.nudge_scheduler.notify_one();
-        Ok((committed.answer, committed.cursor))
+        let name = ScheduleRef::Name(schedule.name.clone());
+        for _ in 0..SETTLE_TRIES {
+            let change = PutSchedule { schedule: schedule.clone(), actor: viewer.token_name.clone() };
+            let committed = self.writer.apply(change).await?;
+            if let Some(id) = committed.answer {
+                self.nudge_scheduler.notify_one();
+                return Ok((id, committed.cursor));
+            }
+            scheduler::settle_before(self, &name).await?;
+        }
+        let message = "due times of the schedule pass faster than they can be settled; try again soon";
+        Err(Fault::new(FaultKind::Overloaded, message).into())
     }
 
     /// Pauses, resumes or deletes a schedule.

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, ID};
 use super::context::ApiContext;
 use super::errors::fault;
 use super::incidents;
-use super::logs::{LogPage, WantedLines};
+use super::logs::{LogPage, WantedLines, log_cost};
 use crate::domain::attempt::Attempt;
 use crate::domain::duration::Span;
 use crate::domain::incident::Incident;
@@ -43,6 +43,9 @@ impl Attempt {
     }
 
     /// Its output: the newest lines with `last`, or from a position with `after`.
+    #[graphql(
+        complexity = "log_cost(first, last, grep.is_some() || only_errors == Some(true), child_complexity)"
+    )]
     #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,

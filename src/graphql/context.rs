@@ -61,6 +61,7 @@ impl ApiContext for Context<'_> {
 /// Where a client that reconnects says it stood.
 pub fn resume(id: Option<&LastEventId>) -> (Option<EventCursor>, Option<LogCursor>) {
     let Some(LastEventId(text)) = id else { return (None, None) };
-    let (cursor, log_cursor) = text.split_once('~').unwrap_or((text, ""));
+    // A stream of events says where it stands among them, one of lines where among these, one of both says both.
+    let (cursor, log_cursor) = text.split_once('~').unwrap_or((text, text));
     (EventCursor::parse(cursor), LogCursor::parse(log_cursor))
 }

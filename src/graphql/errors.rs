@@ -20,6 +20,11 @@ pub fn bad_input(message: impl Into<String>) -> Error {
     coded("BAD_USER_INPUT", message)
 }
 
+/// More than one answer may hold.
+pub fn too_large(message: impl Into<String>) -> Error {
+    coded("QUERY_TOO_LARGE", message)
+}
+
 /// A value of an argument that a rule of ours refuses: `extensions.inputPath` names the argument, and what in it.
 pub fn rejected(rejection: Rejection) -> Error {
     let Rejection { path: Some(path), message, .. } = rejection else { return bad_input(rejection.message) };

@@ -10,7 +10,7 @@ use super::errors::{bad_input, fault};
 use super::job_lists::{JobConnection, JobCounts, list_jobs};
 use super::list_cost;
 use super::loaders::{BlockersOf, LastAttemptOf, OutputOf, trace_id_of};
-use super::logs::{LogPage, WantedLines};
+use super::logs::{LogPage, WantedLines, log_cost};
 use super::pages::{AttemptConnection, number_position, page_size};
 use super::payloads::{
     JobCancelPayload, JobEnqueueManyPayload, JobEnqueuePayload, JobRetryPayload, forgotten, split, told,
@@ -115,6 +115,9 @@ impl Job {
     }
 
     /// Log of the current, else the last attempt: the newest lines with `last`, or from a position with `after`.
+    #[graphql(
+        complexity = "log_cost(first, last, grep.is_some() || only_errors == Some(true), child_complexity)"
+    )]
     #[expect(clippy::too_many_arguments, reason = "they are those of the field")]
     async fn log(
         &self,

@@ -1,18 +1,25 @@
 //! Owns reading a page of output, as `Job.log` and `Attempt.log` ask for it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_graphql::{Context, Object};
+use tokio::sync::Semaphore;
 
 use super::context::ApiContext;
-use super::errors::{bad_input, fault};
+use super::errors::{bad_input, fault, too_large};
 use super::rows::RowRefs;
 use crate::domain::attempt::Attempt;
-use crate::domain::limits::{LOG_LINES_MAX, LOG_PAGE_BYTES_MAX};
+use crate::domain::limits::{LOG_ANSWER_BYTES_MAX, LOG_LINES_MAX, LOG_PAGE_BYTES_MAX};
 use crate::domain::log::{LineKind, LogBatch, LogCursor, LogFilter, LogLine, LogStream};
 use crate::domain::scalars::BigInt;
 use crate::engine::Engine;
 
 /// Lines of a page when nobody says how many.
 const LINES_DEFAULT: i32 = 100;
+/// Pages of logs that are read at once for one answer.
+const READ_AT_ONCE: usize = 4;
+/// What a search in a log costs beside the page.
+const SEARCH_COST: usize = 50;
 
 /// Lines in order; `after: cursor` continues exactly behind the last one. A gap is counted, never silent.
 #[Object]
@@ -90,6 +97,48 @@ impl WantedLines {
     }
 }
 
+/// What a page of a log costs: its lines are read together, a search looks at far more than it gives.
+pub(crate) fn log_cost(first: Option<i32>, last: Option<i32>, is_search: bool, child: usize) -> usize {
+    let lines = usize::try_from(last.or(first).unwrap_or(LINES_DEFAULT)).unwrap_or(0);
+    let search = if is_search { SEARCH_COST } else { 0 };
+    child.saturating_mul(lines.div_ceil(100).max(1)).saturating_add(1 + search)
+}
+
+/// What all pages of logs of one answer may hold, so that many jobs with much output are not all in memory at once.
+#[derive(Debug)]
+pub struct LogBudget {
+    bytes_left: AtomicUsize,
+    /// Those that are read at the same time may go beyond it together: they are few.
+    turns: Semaphore,
+}
+
+impl Default for LogBudget {
+    fn default() -> LogBudget {
+        LogBudget { bytes_left: AtomicUsize::new(LOG_ANSWER_BYTES_MAX), turns: Semaphore::new(READ_AT_ONCE) }
+    }
+}
+
+impl LogBudget {
+    /// Reads a page unless the others have used it up.
+    async fn spend(
+        &self,
+        read: impl Future<Output = async_graphql::Result<LogBatch>>,
+    ) -> async_graphql::Result<LogBatch> {
+        let _turn = self.turns.acquire().await;
+        if self.bytes_left.load(Ordering::Relaxed) == 0 {
+            let mebibytes = LOG_ANSWER_BYTES_MAX / 1024 / 1024;
+            let message =
+                format!("the logs in this answer have more than {mebibytes} MiB: ask for fewer at once");
+            return Err(too_large(message));
+        }
+        let batch = read.await?;
+        let bytes = batch.lines.iter().map(|line| line.text.len()).sum();
+        let less = |left: usize| Some(left.saturating_sub(bytes));
+        let _ = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        Ok(batch)
+    }
+}
+
 impl LogPage {
     /// Reads the page of the attempt; an empty one when there is no attempt.
     pub async fn read(self, ctx: &Context<'_>, attempt: Option<&Attempt>) -> async_graphql::Result<LogBatch> {
@@ -117,13 +166,21 @@ impl LogPage {
             });
         };
         let engine = ctx.engine();
-        if self.last.is_some() {
-            // A line's position lies right behind it.
-            let before = line_of(self.before, attempt, "before")?.map_or(i64::MAX, |line| line - 1);
-            return engine.read_last_log(attempt, before, &filter, limit).await.map_err(fault);
+        let read = async {
+            let batch = if self.last.is_some() {
+                // A line's position lies right behind it.
+                let before = line_of(self.before, attempt, "before")?.map_or(i64::MAX, |line| line - 1);
+                engine.read_last_log(attempt, before, &filter, limit).await
+            } else {
+                let line = line_of(self.after, attempt, "after")?.unwrap_or(0);
+                engine.read_log(attempt, line, &filter, (limit, LOG_PAGE_BYTES_MAX)).await
+            };
+            batch.map_err(fault)
+        };
+        match ctx.data_opt::<LogBudget>() {
+            Some(budget) => budget.spend(read).await,
+            None => read.await,
         }
-        let line = line_of(self.after, attempt, "after")?.unwrap_or(0);
-        engine.read_log(attempt, line, &filter, (limit, LOG_PAGE_BYTES_MAX)).await.map_err(fault)
     }
 }
 

@@ -56,6 +56,13 @@ fn preview(timing: &CompiledTiming, after: Timestamp, first: i32) -> async_graph
     Ok(timing.due_in(after, Timestamp::MAX, first))
 }
 
+/// The next due times of a schedule. What was dealt with does not come again when a clock is set back.
+fn upcoming(schedule: &Schedule, now: Timestamp, first: i32) -> async_graphql::Result<Vec<DueTime>> {
+    let timing = schedule.definition.compile(&schedule.name);
+    let timing = timing.map_err(|rejection| async_graphql::Error::new(rejection.message))?;
+    preview(&timing, now.max(schedule.settled_until), first)
+}
+
 #[ComplexObject]
 impl Schedule {
     /// The global id.
@@ -90,9 +97,7 @@ impl Schedule {
         ctx: &Context<'_>,
         #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
     ) -> async_graphql::Result<Vec<DueTime>> {
-        let timing = self.definition.compile(&self.name);
-        let timing = timing.map_err(|rejection| async_graphql::Error::new(rejection.message))?;
-        preview(&timing, ctx.engine().clock.now(), first)
+        upcoming(self, ctx.engine().clock.now(), first)
     }
 
     /// What became of each due time, newest first.
@@ -310,5 +315,44 @@ impl ScheduleMutation {
                 ScheduleDeletePayload { deleted_id: None, cursor: None, user_errors: told(refusals) }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::TaskId;
+    use crate::domain::schedule::{MisfirePolicy, OverlapPolicy, ScheduleDefinition};
+
+    #[test]
+    fn what_was_dealt_with_is_not_to_come_when_the_clock_was_set_back() {
+        let now = Timestamp(1_700_000_000_000_000);
+        let definition = ScheduleDefinition {
+            timing: Timing::Interval { every: Span::from_secs(10) },
+            time_zone: "UTC".to_owned(),
+            jitter: Span::ZERO,
+            misfire: MisfirePolicy::RunOnce,
+            misfire_window: Span::from_secs(60),
+            overlap: OverlapPolicy::Skip,
+            parameters: None,
+        };
+        let schedule = Schedule {
+            id: ScheduleId(1),
+            name: "s".to_owned(),
+            task_id: TaskId(1),
+            definition,
+            paused_at: None,
+            paused_by: None,
+            pause_reason: None,
+            paused_until: None,
+            next_due_at: Some(now.plus_millis(40_000)),
+            settled_until: now.plus_millis(30_000),
+        };
+        let shown = |at: Timestamp| {
+            let due = upcoming(&schedule, at, 2).unwrap();
+            due.iter().map(|due| (due.at.0 - now.0) / 1_000_000).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(now), [40, 50]);
+        assert_eq!(shown(now.plus_millis(70_000)), [80, 90]);
     }
 }

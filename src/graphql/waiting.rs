@@ -61,9 +61,9 @@ impl WaitingMutation {
         #[graphql(desc = "What to change.")] input: JobUpdateInput,
     ) -> async_graphql::Result<JobUpdatePayload> {
         let JobUpdateInput { id, priority, run_at, queue } = input;
-        let actor = ctx.viewer()?.token_name.clone();
-        let change = Update { id, priority, run_at, queue, actor };
-        Ok(match split(ctx.engine().update(change).await)? {
+        let viewer = ctx.viewer()?;
+        let change = Update { id, priority, run_at, queue, actor: viewer.token_name.clone() };
+        Ok(match split(ctx.engine().update(viewer, change).await)? {
             Ok(cursor) => JobUpdatePayload::done(job_seen(ctx, id).await?, cursor),
             Err(refusals) => JobUpdatePayload::refused(refusals),
         })

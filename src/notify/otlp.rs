@@ -3,6 +3,7 @@
 
 use prost::Message as _;
 use serde_json::Value;
+use url::Url;
 
 use super::otlp_messages::{
     Any, AnyValue, ArrayValue, ExportLogs, ExportReply, ExportSpans, KeyValue, KeyValueList, LogRecord,
@@ -38,14 +39,15 @@ pub struct Otlp {
 
 impl std::fmt::Debug for Otlp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Otlp").field("logs_url", &self.logs_url).finish_non_exhaustive()
+        // Its address may hold a secret.
+        f.debug_struct("Otlp").finish_non_exhaustive()
     }
 }
 
 impl Otlp {
     /// The collector of these settings.
     pub fn of(settings: &SinkSettings, speaker: &Speaker) -> Otlp {
-        let base = settings.address.reveal().trim_end_matches('/');
+        let endpoint = settings.address.reveal();
         let mut headers = vec![("content-type".to_owned(), "application/x-protobuf".to_owned())];
         headers.extend(plain_headers(settings));
         let attributes = vec![
@@ -55,8 +57,8 @@ impl Otlp {
             text("host.name", &speaker.host),
         ];
         Otlp {
-            logs_url: format!("{base}/v1/logs"),
-            traces_url: format!("{base}/v1/traces"),
+            logs_url: below(endpoint, "/v1/logs"),
+            traces_url: below(endpoint, "/v1/traces"),
             headers,
             resource: Resource { attributes },
         }
@@ -90,6 +92,14 @@ impl Otlp {
     fn request(&self, part: Part, url: &str, body: Vec<u8>) -> Request {
         Request { part, url: url.to_owned(), headers: self.headers.clone(), body, complaint: rejected }
     }
+}
+
+/// The endpoint with this added to its path. What stands behind the path stays there.
+fn below(endpoint: &str, path: &str) -> String {
+    let mut url = Url::parse(endpoint).expect("the settings take no endpoint that is no address");
+    let path = format!("{}{path}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    url.into()
 }
 
 /// A collector may take a part only: what it says then. An answer that cannot be read complains of nothing.
@@ -191,6 +201,19 @@ fn any(value: &Value) -> AnyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_added_to_an_endpoint_stands_before_its_query() {
+        let cases = [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/logs"),
+            ("https://c.example.org/otlp/", "https://c.example.org/otlp/v1/logs"),
+            ("https://c.example.org/otlp?key=K", "https://c.example.org/otlp/v1/logs?key=K"),
+            ("https://c.example.org/a%20b/?key=%2F&x=/", "https://c.example.org/a%20b/v1/logs?key=%2F&x=/"),
+        ];
+        for (endpoint, expected) in cases {
+            assert_eq!(below(endpoint, "/v1/logs"), expected);
+        }
+    }
 
     #[test]
     fn a_collector_that_takes_a_part_only_is_heard() {

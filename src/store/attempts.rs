@@ -3,6 +3,7 @@
 use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
+use super::ids;
 use super::page::{self, Page};
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
@@ -159,7 +160,47 @@ const OF_WORKER: Sql = Sql::both(
     &[Kind::Int],
 );
 
+// On SQLite, where the number is written with the rows that bear it.
+const NEWEST: Sql = Sql::both("SELECT value FROM counters WHERE name = 'attempt'", &[]);
+
+const FATES: Sql = Sql::both(
+    "SELECT id, outcome, log_bytes FROM attempts WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
+/// What matters of an attempt to who keeps its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Whether it is over.
+    pub has_ended: bool,
+    /// Bytes of output that it printed, once it is over.
+    pub log_bytes: i64,
+}
+
 impl Reader {
+    /// The attempts that there ever were since the last restore, be they gone: behind the first of these up to the second.
+    /// Numbers of before may be those of the state that was moved aside. Of a store that is a SQLite file.
+    pub async fn attempts_since_restore(&self) -> Result<(AttemptId, AttemptId)> {
+        let row = self.db.optional(&NEWEST, &[]).await?;
+        let newest = row.map_or(Ok(0), |row| row.get(0))?;
+        Ok((AttemptId(ids::of_restore(newest)), AttemptId(newest)))
+    }
+
+    /// What became of those attempts that are still known, in any order.
+    pub async fn fates(&self, attempts: &[AttemptId]) -> Result<Vec<Fate>> {
+        let read = |row: &Row| {
+            Ok(Fate {
+                attempt: AttemptId(row.get(0)?),
+                has_ended: row.optional_text(1)?.is_some(),
+                log_bytes: row.get(2)?,
+            })
+        };
+        let ids = page::numbers(Some(attempts), |id| id.0);
+        self.db.rows(&FATES, &args![ids]).await?.iter().map(read).collect()
+    }
+
     /// Attempts that have not ended, of `worker` and of those that are gone, behind the id `after`.
     pub async fn open_attempts(
         &self,
@@ -218,7 +259,7 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&SPAWNED, &OPEN, &OF_JOBS, &LAST_OF_JOBS, &BY_ID, &BY_NUMBER, &OF_WORKER];
+    &[&SPAWNED, &OPEN, &OF_JOBS, &LAST_OF_JOBS, &BY_ID, &BY_NUMBER, &OF_WORKER, &NEWEST, &FATES];
 
 #[cfg(test)]
 mod tests {

@@ -98,6 +98,12 @@ const MOVE: Sql = Sql::each_row(
     &[Kind::Int],
 );
 
+// Nothing of its first attempt ever began: the job has not started.
+const UNSTART: Sql = Sql::both(
+    "UPDATE jobs SET started_at_us = NULL WHERE id = $1 AND attempt_count = 1 AND finished_at_us IS NULL",
+    &[Kind::Int],
+);
+
 /// Records the end of an attempt and what it means for the job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EndAttempt {
@@ -226,6 +232,9 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
     let now = batch.now.0;
     let changed = batch.tx.execute_each(&MOVE, moves, &args![now]).await?;
     assert!(changed == count, "a job moved that was locked");
+    for ending in endings.iter().filter(|ending| ending.end.ended.is_unbegun) {
+        batch.tx.execute(&UNSTART, &args![ending.job.id.0]).await?;
+    }
     Ok(())
 }
 
@@ -387,4 +396,4 @@ impl Ending<'_> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &OPEN, &FINISH, &MOVE];
+pub(super) const STATEMENTS: &[&Sql] = &[&LOCK, &OPEN, &FINISH, &MOVE, &UNSTART];

@@ -3,7 +3,11 @@
 //! On SQLite the one writer remembers the last number and writes it back in the transaction that uses it.
 //! On PostgreSQL several daemons draw from sequences, ids in blocks.
 
-use super::db::{Kind, Sql, Tx};
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::db::{Db, Kind, Sql, Tx};
 use super::fault::{Fault, Result};
 use crate::args;
 
@@ -43,7 +47,8 @@ const KINDS: [Numbered; 9] = [
 ];
 
 impl Numbered {
-    fn name(self) -> &'static str {
+    /// As the table of counters has it.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Numbered::Job => "job",
             Numbered::Attempt => "attempt",
@@ -93,8 +98,37 @@ const CONTINUE: Sql = Sql::each(
 
 /// Sets the sequences of PostgreSQL behind the counters that came from SQLite. A rollback does not undo it.
 pub(super) async fn continue_sequences(tx: &mut Tx) -> Result<()> {
-    let names = serde_json::json!(KINDS.map(Numbered::name)).to_string();
+    let names = json!(KINDS.map(Numbered::name)).to_string();
     tx.rows(&CONTINUE, &args![names]).await.map(drop)
+}
+
+const ALL_LAST: Sql = Sql::both("SELECT name, value FROM counters", &[]);
+
+/// Numbers that a restored store leaves free.
+const RESTORE_STEP: i64 = 1_000_000_000;
+
+/// The last number that the restore left free behind which this one was given; zero when there was none.
+pub(super) fn of_restore(number: i64) -> i64 {
+    number / RESTORE_STEP * RESTORE_STEP
+}
+
+/// The last number of each kind in a file.
+pub(super) async fn last_numbers(db: &Db) -> Result<HashMap<String, i64>> {
+    let rows = db.rows(&ALL_LAST, &[]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Goes on at the next thousand million above every number that was given, `given` included, so that none is ever given
+/// to something else. Events go on without a hole: the store's new name tells their cursors apart.
+pub(super) async fn skip_ahead(tx: &mut Tx, given: &HashMap<String, i64>) -> Result<()> {
+    let mut rows = Vec::new();
+    for kind in KINDS.into_iter().filter(|kind| *kind != Numbered::Event) {
+        let row = tx.optional(&LAST, &args![kind.name()]).await?;
+        let own = row.map_or(Ok(0), |row| row.get::<i64>(0))?;
+        let last = own.max(given.get(kind.name()).copied().unwrap_or(0));
+        rows.push(json!({"name": kind.name(), "value": (last / RESTORE_STEP + 1) * RESTORE_STEP}));
+    }
+    tx.execute(&KEEP, &args![Value::Array(rows).to_string()]).await.map(drop)
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -145,15 +179,13 @@ impl Ids {
         }
         let drawn = KINDS.into_iter().filter(|kind| self.is_drawn[*kind as usize]);
         let rows: Vec<_> = drawn
-            .map(
-                |kind| serde_json::json!({"name": kind.name(), "value": self.blocks[kind as usize].next - 1}),
-            )
+            .map(|kind| json!({"name": kind.name(), "value": self.blocks[kind as usize].next - 1}))
             .collect();
-        tx.execute(&KEEP, &args![serde_json::Value::Array(rows).to_string()]).await?;
+        tx.execute(&KEEP, &args![Value::Array(rows).to_string()]).await?;
         self.is_drawn = [false; KINDS.len()];
         Ok(())
     }
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LAST, &KEEP, &DRAW, &CONTINUE];
+pub(super) const STATEMENTS: &[&Sql] = &[&LAST, &ALL_LAST, &KEEP, &DRAW, &CONTINUE];

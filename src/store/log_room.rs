@@ -66,9 +66,32 @@ const OLDEST: Sql = Sql::both(
     &[Kind::Int],
 );
 
+// From one attempt to the next by the indexes: how long a log is does not matter. PostgreSQL needs no such walk, for
+// state and logs are one database there.
+const ATTEMPTS: Sql = Sql::each(
+    "WITH RECURSIVE walked (attempt_id) AS (
+         SELECT CAST($1 AS BIGINT)
+         UNION ALL
+         SELECT min((SELECT coalesce(min(log_chunks.attempt_id), $2 + 1) FROM log_chunks
+                     WHERE log_chunks.attempt_id > walked.attempt_id),
+                    (SELECT coalesce(min(log_ends.attempt_id), $2 + 1) FROM log_ends
+                     WHERE log_ends.attempt_id > walked.attempt_id))
+         FROM walked
+         WHERE walked.attempt_id < $2
+         -- The first one is where it begins.
+         LIMIT $3 + 1)
+     SELECT attempt_id FROM walked WHERE attempt_id > $1 AND attempt_id <= $2",
+    "SELECT attempt_id FROM log_chunks WHERE attempt_id > $1 AND attempt_id <= $2
+     UNION
+     SELECT attempt_id FROM log_ends WHERE attempt_id > $1 AND attempt_id <= $2
+     ORDER BY attempt_id
+     LIMIT $3",
+    &[Kind::Int, Kind::Int, Kind::Int],
+);
+
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&DELETE_CHUNKS, &DELETE_ENDS, &MARK, &TOTAL, &WEIGHT, &FILE, &GIVE_BACK, &OLDEST];
+    &[&DELETE_CHUNKS, &DELETE_ENDS, &MARK, &TOTAL, &WEIGHT, &FILE, &GIVE_BACK, &OLDEST, &ATTEMPTS];
 
 impl Logs {
     /// Removes the logs of attempts that are gone, and every trace of them.
@@ -106,6 +129,12 @@ impl Logs {
     pub async fn oldest(&self, limit: usize) -> Result<Vec<(AttemptId, i64)>> {
         let rows = self.db.rows(&OLDEST, &args![i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
         rows.iter().map(|row| Ok((AttemptId(row.get(0)?), row.get(1)?))).collect()
+    }
+
+    /// The attempts of which there is a line or an end, behind `after` and up to `last`, in order; at most `limit`.
+    pub async fn attempts(&self, after: AttemptId, last: AttemptId, limit: usize) -> Result<Vec<AttemptId>> {
+        let values = args![after.0, last.0, i64::try_from(limit).unwrap_or(i64::MAX - 1)];
+        self.db.rows(&ATTEMPTS, &values).await?.iter().map(|row| row.get(0).map(AttemptId)).collect()
     }
 
     /// Gives some of the file's free space above `limit_bytes` back to the system; whether there is more to give.

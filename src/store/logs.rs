@@ -2,7 +2,7 @@
 //!
 //! Trouble here never fails or holds up a job: what cannot be kept is counted as dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -151,6 +151,15 @@ impl LogEnd {
     }
 }
 
+/// A log that nobody writes any more, and that has no end yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Unended {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Bytes of output in all, as far as they were counted; zero when nobody knows.
+    pub byte_count: i64,
+}
+
 /// What one turn of the recorder writes.
 #[derive(Debug, Default)]
 pub struct LogTurn {
@@ -166,6 +175,27 @@ impl LogTurn {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.dropped.is_empty() && self.ends.is_empty()
+    }
+
+    /// Adds the end of a log of which so much is kept and so many bytes were printed, with a remark of the gap.
+    fn finish(&mut self, kept: LogEnd, printed_bytes: i64, now: Timestamp) {
+        let gap = printed_bytes - kept.byte_count;
+        if gap <= 0 {
+            self.ends.push(kept);
+            return;
+        }
+        self.chunks.push(NewChunk {
+            attempt: kept.attempt,
+            first_line: kept.line_count,
+            lines: Arc::new(vec![gap_remark(gap, now)]),
+            dropped_before: gap,
+        });
+        self.ends.push(LogEnd {
+            line_count: kept.line_count + 1,
+            byte_count: printed_bytes,
+            dropped_bytes: kept.dropped_bytes + gap,
+            ..kept
+        });
     }
 }
 
@@ -203,6 +233,32 @@ impl Logs {
     /// Writes what a turn gathered, in one transaction. Only the recorder calls this.
     pub async fn write(&self, turn: &LogTurn, now: Timestamp) -> Result<()> {
         self.guard.admit()?;
+        self.write_and_note(turn, now).await
+    }
+
+    /// Ends logs with what is kept of them: what was printed and is not there is told behind the last line. One that has
+    /// an end keeps it. Gives the ends of all, in any order.
+    pub async fn finish(&self, left: &[Unended], now: Timestamp) -> Result<Vec<LogEnd>> {
+        self.guard.admit_ends()?;
+        let all: Vec<AttemptId> = left.iter().map(|one| one.attempt).collect();
+        let mut ends = self.ends(&all).await?;
+        let ended: HashSet<AttemptId> = ends.iter().map(|end| end.attempt).collect();
+        let left = left.iter().filter(|one| !ended.contains(&one.attempt));
+        let printed: HashMap<AttemptId, i64> = left.map(|one| (one.attempt, one.byte_count)).collect();
+        if printed.is_empty() {
+            return Ok(ends);
+        }
+        let open: Vec<AttemptId> = printed.keys().copied().collect();
+        let mut turn = LogTurn::default();
+        for kept in self.kept(&open).await? {
+            turn.finish(kept, printed[&kept.attempt], now);
+        }
+        self.write_and_note(&turn, now).await?;
+        ends.extend(turn.ends);
+        Ok(ends)
+    }
+
+    async fn write_and_note(&self, turn: &LogTurn, now: Timestamp) -> Result<()> {
         let mut written = self.try_write(turn, now).await;
         // Rows that were on their way into the rest when their day was made are refused by PostgreSQL: all was undone.
         if self.is_in_days() && written.as_ref().is_err_and(|fault| fault.kind == FaultKind::Constraint) {
@@ -367,4 +423,10 @@ pub fn line_bytes(line: &NewLine) -> usize {
         return 0;
     }
     line.bytes.len() + usize::from(line.is_line_end)
+}
+
+/// The remark behind the last line of a log that so many bytes are missing there.
+pub fn gap_remark(bytes: i64, now: Timestamp) -> NewLine {
+    let bytes = format!("{bytes} bytes of output were not kept").into_bytes();
+    NewLine { at: now, stream: LogStream::System, bytes, is_line_end: false }
 }

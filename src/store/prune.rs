@@ -119,11 +119,27 @@ macro_rules! is_told {
     };
 }
 
+// The first event that is not later than the newest one: what stands before it was told by a clock that was ahead.
+macro_rules! first_by_time {
+    () => {
+        "(SELECT seq, at_us FROM events
+          WHERE at_us <= (SELECT at_us FROM events ORDER BY seq DESC LIMIT 1)
+          ORDER BY seq LIMIT 1)"
+    };
+}
+
+// From the beginning on and without a hole, whatever clock told them: who stands in the feed behind what is gone must
+// notice it by the oldest number.
 const DELETE_EVENTS: Sql = Sql::both(
     concat!(
         "DELETE FROM events WHERE seq IN (
-             SELECT seq FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $3) AS oldest
-             WHERE at_us < $2 AND ",
+             SELECT seq FROM (SELECT seq FROM events ORDER BY seq LIMIT $3) AS oldest
+             WHERE (seq <= (SELECT max(seq) FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $3) AS head
+                            WHERE at_us < $2)
+                    OR seq <= (SELECT seq FROM ",
+        first_by_time!(),
+        " AS first WHERE at_us < $2))
+               AND ",
         is_told!(),
         ")"
     ),
@@ -249,13 +265,8 @@ const FIND_OLD_SUCCESSES: Sql = Sql::both(old_successes!(), &[Kind::Int, Kind::I
 
 const FIND_OLD_FAILURES: Sql = Sql::both(old_failures!(), &[Kind::Int, Kind::Int, Kind::Int]);
 
-const OLDEST_EVENT_AT: Sql = Sql::both(
-    concat!(
-        "SELECT at_us FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT 1) AS oldest WHERE ",
-        is_told!()
-    ),
-    &[Kind::Int],
-);
+const OLDEST_EVENT_AT: Sql =
+    Sql::both(concat!("SELECT at_us FROM ", first_by_time!(), " AS oldest WHERE ", is_told!()), &[Kind::Int]);
 
 const OLDEST_TICK_AT: Sql =
     Sql::both("SELECT recorded_at_us FROM ticks ORDER BY recorded_at_us LIMIT 1", &[]);

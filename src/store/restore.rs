@@ -4,6 +4,7 @@
 //! a new name in cursors, so that an old cursor is refused as expired, and it goes on numbering far above whatever
 //! was given before.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use super::backup::{self, Existing, FORMAT, LOGS_NAME, MANIFEST_NAME, Manifest, 
 use super::beside::{self, Depth, named, parent};
 use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
+use super::ids::{self, Numbered};
 use super::migrations::{self, Set};
 use super::open::{self, UNFINISHED};
-use super::upgrade::{BACKUPS, file_time};
+use super::upgrade::{self, BACKUPS, file_time};
 use crate::args;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::points;
@@ -32,13 +34,7 @@ const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 const RENAME: Sql = Sql::both("UPDATE meta SET value = $1 WHERE name = 'epoch'", &[Kind::Text]);
 
-// The next multiple of a thousand million: an id that was given after the backup is never given to something else.
-// Events go on without a hole; the new name tells their cursors apart.
-const SKIP_AHEAD: Sql = Sql::both(
-    "UPDATE counters SET value = (value / 1000000000 + 1) * 1000000000
-     WHERE name NOT IN ('event', 'probe') AND value > 0",
-    &[],
-);
+const LAST_WITH_LOG: Sql = Sql::both("SELECT max(attempt_id) FROM log_chunks", &[]);
 
 // Not ours to kill: beside a daemon that is alive its own processes would be found by these.
 const FORGET_PROCESSES: Sql = Sql::both(
@@ -91,8 +87,11 @@ async fn put_back(
     (now, random): (Timestamp, &dyn Random),
 ) -> Result<Restored> {
     let drafts = data_dir.join(DRAFTS);
-    let source = Source::unpack(file, &drafts)?;
+    let mut source = Source::unpack(file, &drafts)?;
     let is_own = source.is_of(file, data_dir);
+    if is_own && !source.names.contains(&LOGS_NAME) && !logs_can_stay(data_dir).await {
+        source.take_logs_of_upgrade(data_dir).await?;
+    }
     let aside = source.displaces(is_own);
     let standing: Vec<PathBuf> =
         aside.iter().map(|name| data_dir.join(name)).filter(|path| path.exists()).collect();
@@ -107,7 +106,8 @@ async fn put_back(
         let set = if *name == STATE_NAME { &migrations::STATE_FILE } else { &migrations::LOGS_FILE };
         check(&drafts.join(name), set).await.map_err(|fault| named(fault, file))?;
     }
-    begin_anew(&drafts.join(STATE_NAME), is_own, random).await?;
+    let given = given(data_dir).await;
+    begin_anew(&drafts.join(STATE_NAME), is_own, &given, random).await?;
     points::reach("restore.checked");
     place((&source.names, &aside), data_dir, file, now).map(|(placed, moved)| Restored {
         manifest: source.manifest,
@@ -116,10 +116,47 @@ async fn put_back(
     })
 }
 
+/// Whether this version can go on with the logs that stand in the directory; also when there are none.
+async fn logs_can_stay(data_dir: &Path) -> bool {
+    let path = data_dir.join(LOGS_NAME);
+    if !path.exists() {
+        return true;
+    }
+    let Ok(db) = Db::open_beside(&path).await else { return false };
+    let unapplied = migrations::unapplied(&db, &migrations::LOGS_FILE).await;
+    db.close().await;
+    unapplied.is_ok()
+}
+
+/// The last numbers that were given in the directory, as far as its files can tell. What cannot be read says nothing, for
+/// it may be why somebody restores.
+async fn given(data_dir: &Path) -> HashMap<String, i64> {
+    let (state, logs) = (data_dir.join(STATE_NAME), data_dir.join(LOGS_NAME));
+    let mut given = HashMap::new();
+    if state.exists()
+        && let Ok(db) = Db::open_beside(&state).await
+    {
+        given = ids::last_numbers(&db).await.unwrap_or_default();
+        db.close().await;
+    }
+    if logs.exists()
+        && let Ok(db) = Db::open_beside(&logs).await
+    {
+        let row = db.optional(&LAST_WITH_LOG, &[]).await.ok().flatten();
+        let last = row.and_then(|row| row.get::<Option<i64>>(0).ok().flatten()).unwrap_or(0);
+        let attempt = given.entry(Numbered::Attempt.name().to_owned()).or_insert(0);
+        *attempt = last.max(*attempt);
+        db.close().await;
+    }
+    given
+}
+
 /// What a backup gave.
 struct Source {
     names: Vec<&'static str>,
     manifest: Option<Manifest>,
+    /// Whether the logs that stand there are of a newer version.
+    outdates_logs: bool,
 }
 
 impl Source {
@@ -132,7 +169,7 @@ impl Source {
         file.rewind().map_err(cannot)?;
         if first == SQLITE_MAGIC {
             backup::unpack(file, &drafts.join(STATE_NAME))?;
-            return Ok(Source { names: vec![STATE_NAME], manifest: None });
+            return Ok(Source { names: vec![STATE_NAME], manifest: None, outdates_logs: false });
         }
         let no_backup = |why: &str| {
             let message = format!("{} is no whole backup: {why}; nothing was touched", path.display());
@@ -168,13 +205,33 @@ impl Source {
         Ok(Source {
             names: [STATE_NAME, LOGS_NAME].into_iter().filter(is_in).collect(),
             manifest: Some(manifest),
+            outdates_logs: false,
         })
+    }
+
+    /// Where a newer version has migrated the logs too: takes the newest copy of them that was made before, which this
+    /// version can read. Without one the logs are begun anew.
+    async fn take_logs_of_upgrade(&mut self, data_dir: &Path) -> Result<()> {
+        let draft = data_dir.join(DRAFTS).join(LOGS_NAME);
+        self.outdates_logs = true;
+        for copy in upgrade::copies_of_logs(data_dir)? {
+            let file = File::open(&copy).map_err(|error| beside::io("read", &copy, &error))?;
+            backup::unpack(file, &draft)?;
+            if check(&draft, &migrations::LOGS_FILE).await.is_ok() {
+                self.names.push(LOGS_NAME);
+                break;
+            }
+            std::fs::remove_file(&draft).map_err(|error| beside::io("removed", &draft, &error))?;
+        }
+        Ok(())
     }
 
     /// The files that make room for it. Logs of another store would be taken for those of the jobs in it: its attempts
     /// have the same numbers.
     fn displaces(&self, is_own: bool) -> Vec<&'static str> {
-        let is_displaced = |name: &&'static str| !is_own || self.names.contains(name);
+        let is_displaced = |name: &&'static str| {
+            !is_own || self.names.contains(name) || (self.outdates_logs && *name == LOGS_NAME)
+        };
         [STATE_NAME, LOGS_NAME].into_iter().filter(is_displaced).collect()
     }
 
@@ -197,7 +254,11 @@ async fn check(path: &Path, set: &Set) -> Result<()> {
             return Err(Fault::new(FaultKind::Damaged, format!("it is damaged: {damage}")));
         }
         // Names what a newer Beadle wrote.
-        migrations::unapplied(&db, set).await.map(|_| ())
+        if migrations::unapplied(&db, set).await?.len() == set.migrations.len() {
+            let message = format!("it is no copy of {}", set.what);
+            return Err(Fault::new(FaultKind::Damaged, message));
+        }
+        Ok(())
     };
     let checked = checked.await;
     db.close().await;
@@ -205,12 +266,17 @@ async fn check(path: &Path, set: &Set) -> Result<()> {
 }
 
 /// Makes the state another one than that which was backed up.
-async fn begin_anew(path: &Path, is_own: bool, random: &dyn Random) -> Result<()> {
+async fn begin_anew(
+    path: &Path,
+    is_own: bool,
+    given: &HashMap<String, i64>,
+    random: &dyn Random,
+) -> Result<()> {
     let db = Db::open_sqlite(path, Durability::Full).await?;
     let changed = async {
         let mut tx = db.begin().await?;
         tx.execute(&RENAME, &args![random.hex(4)]).await?;
-        tx.execute(&SKIP_AHEAD, &[]).await?;
+        ids::skip_ahead(&mut tx, given).await?;
         if !is_own {
             tx.execute(&FORGET_PROCESSES, &[]).await?;
         }
@@ -280,4 +346,6 @@ pub fn unfinished(data_dir: &Path) -> Option<String> {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&RENAME, &SKIP_AHEAD, &FORGET_PROCESSES];
+pub(super) const STATEMENTS: &[&Sql] = &[&RENAME, &FORGET_PROCESSES];
+/// Those over the logs.
+pub(super) const OF_LOGS: &[&Sql] = &[&LAST_WITH_LOG];

@@ -137,9 +137,11 @@ pub struct PutSchedule {
 }
 
 impl Change for PutSchedule {
-    type Answer = ScheduleId;
+    /// Its id. Nothing while a due time has passed that is not settled yet: then nothing is changed, and it is to be
+    /// settled as the old rule says before this is asked again.
+    type Answer = Option<ScheduleId>;
 
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<ScheduleId> {
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Option<ScheduleId>> {
         let put = &self.schedule;
         let task = tasks::find(batch, &put.task).await?.filter(|task| task.archived_at.is_none());
         let Some(task) = task else {
@@ -159,7 +161,10 @@ impl Change for PutSchedule {
         if same.is_some_and(|old| old.task_id == task.id)
             && let Some(old) = &old
         {
-            return Ok(old.id);
+            return Ok(Some(old.id));
+        }
+        if old.as_ref().is_some_and(|old| is_unsettled(old, now)) {
+            return Ok(None);
         }
         let (next_due_at, settled_until) = match same {
             Some(old) => (old.next_due_at, old.settled_until),
@@ -188,8 +193,14 @@ impl Change for PutSchedule {
         write(batch, &schedule).await?;
         let data = json!({"action": "PUT", "name": schedule.name, "task": task.name});
         batch.emit(changed(id, &self.actor, EventType::ScheduleChanged, data));
-        Ok(id)
+        Ok(Some(id))
     }
+}
+
+/// Whether a due time has passed that nobody has dealt with. A rule that can no longer be read is never settled, and only
+/// another one helps: it does not stand in its way.
+fn is_unsettled(schedule: &Schedule, now: Timestamp) -> bool {
+    schedule.next_due_at.is_some_and(|due| due <= now) && schedule.definition.compile(&schedule.name).is_ok()
 }
 
 /// The first due time of a new rule, and from where on it holds. What was settled stays so, also when the clock went
@@ -339,13 +350,15 @@ impl Reader {
     }
 }
 
+// Those that have waited longest come first: by their numbers, those behind the first page would never have their turn
+// while the others are due again by then.
 const DUE: Sql = Sql::both(
     concat!(
         "SELECT ",
         schedule_columns!(),
         " FROM schedules
          WHERE next_due_us <= $1 OR paused_until_us <= $1
-         ORDER BY id
+         ORDER BY CASE WHEN next_due_us IS NULL OR paused_until_us < next_due_us THEN paused_until_us ELSE next_due_us END, id
          LIMIT $2"
     ),
     &[Kind::Int, Kind::Int],
@@ -358,7 +371,7 @@ const NEXT: Sql = Sql::both(
 );
 
 impl Reader {
-    /// Schedules with something to settle at `now`, at most `limit`.
+    /// Schedules with something to settle at `now`, at most `limit`: those that have waited longest.
     pub async fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>> {
         let values = args![now.0, i64::try_from(limit).unwrap_or(i64::MAX)];
         self.db.rows(&DUE, &values).await?.iter().map(schedule_from).collect()

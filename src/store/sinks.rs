@@ -1,12 +1,15 @@
 //! Owns the sink rows: how far each sink has been told the feed, and the dead letters. The feed itself is the outbox.
 //! A position moves only from where its mover believes it is: of two daemons one is told that it is late.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
 use super::page::{self, Page};
+use super::workers::millis;
 use super::writer::{Batch, Change, Outcome};
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -19,22 +22,59 @@ use crate::domain::scalars::BigInt;
 use crate::domain::sink::{DeadLetter, Sink, letter, read_letter};
 
 const PUT: Sql = Sql::both(
-    "INSERT INTO sinks (name, kind, position, delivered_count, dropped_count, updated_at_us)
-     SELECT r.value ->> 'name', r.value ->> 'kind', $2, 0, 0, $3 FROM jsonb_each($1) AS r WHERE TRUE
-     ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, retired_at_us = NULL",
-    &[Kind::Text, Kind::Int, Kind::Int],
+    "INSERT INTO sinks (name, kind, position, delivered_count, dropped_count, updated_at_us, worker_id)
+     SELECT r.value ->> 'name', r.value ->> 'kind', $2, 0, 0, $3, $4 FROM jsonb_each($1) AS r WHERE TRUE
+     ON CONFLICT (name) DO UPDATE
+     SET kind = excluded.kind, retired_at_us = NULL,
+         -- One that is there holds it from here on: nobody takes it for a sink that no settings name.
+         worker_id = CASE WHEN EXISTS (
+             SELECT 1 FROM workers WHERE workers.id = sinks.worker_id AND workers.stopped_at_us IS NULL)
+             THEN sinks.worker_id ELSE excluded.worker_id END",
+    &[Kind::Text, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const RETIRE: Sql = Sql::both(
     "UPDATE sinks SET retired_at_us = $2
      WHERE retired_at_us IS NULL AND name NOT IN (SELECT r.value ->> 'name' FROM jsonb_each($1) AS r)
-       -- Another worker may know it.
-       AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id <> $3 AND workers.stopped_at_us IS NULL)",
-    &[Kind::Text, Kind::Int, Kind::Int],
+       -- Another worker that has it in its settings tells it, or takes it soon after whoever told it has stopped.
+       AND (NOT EXISTS (SELECT 1 FROM workers WHERE workers.id <> $3 AND workers.stopped_at_us IS NULL)
+            OR NOT EXISTS (
+                SELECT 1 FROM workers
+                WHERE workers.id = sinks.worker_id
+                  AND (workers.stopped_at_us IS NULL OR workers.stopped_at_us > $4)))",
+    &[Kind::Text, Kind::Int, Kind::Int, Kind::Int],
 );
 
-/// Makes the rows be those of the settings: a new sink begins at the end of the feed, one that is gone is retired, and
-/// one that comes back goes on where it stood.
+/// For so long a sink may stand between one worker that told it and the next: several times the longest poll interval.
+const BETWEEN: Duration = Duration::from_mins(5);
+
+/// Retires the sinks that are in nobody's settings: from here on the feed keeps nothing for them.
+#[derive(Debug)]
+pub struct RetireSinks {
+    /// The sinks of the worker's own settings.
+    pub listed: Vec<String>,
+    /// Whose settings they are.
+    pub worker: WorkerId,
+}
+
+impl Change for RetireSinks {
+    type Answer = ();
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
+        let rows = self.listed.iter().map(|name| json!({ "name": name }));
+        let rows = serde_json::Value::Array(rows.collect()).to_string();
+        retire(batch, &rows, self.worker).await
+    }
+}
+
+async fn retire(batch: &mut Batch<'_>, listed: &str, worker: WorkerId) -> Outcome<()> {
+    let since = batch.now.plus_millis(-millis(BETWEEN)).0;
+    batch.tx.execute(&RETIRE, &args![listed, batch.now.0, worker.0, since]).await?;
+    Ok(())
+}
+
+/// Makes the rows be those of the settings: a new sink begins at the end of the feed, one that is in nobody's settings is
+/// retired, and one that comes back goes on where it stood.
 #[derive(Debug)]
 pub struct ListSinks {
     /// Name and kind of each.
@@ -51,15 +91,16 @@ impl Change for ListSinks {
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<()> {
         let rows = self.sinks.iter().map(|(name, kind)| json!({"name": name, "kind": kind.word()}));
         let rows = serde_json::Value::Array(rows.collect()).to_string();
+        retire(batch, &rows, self.worker).await?;
         let now = batch.now.0;
-        batch.tx.execute(&RETIRE, &args![&rows, now, self.worker.0]).await?;
-        batch.tx.execute(&PUT, &args![rows, self.newest, now]).await?;
+        batch.tx.execute(&PUT, &args![rows, self.newest, now, self.worker.0]).await?;
         Ok(())
     }
 }
 
 const HOLD: Sql = Sql::both(
-    "UPDATE sinks SET worker_id = $2
+    // Whoever takes it has it in its settings. After a lapse it may find it retired.
+    "UPDATE sinks SET worker_id = $2, retired_at_us = NULL
      WHERE name = $1
        AND (worker_id IS NULL OR worker_id = $2 OR NOT EXISTS (
             SELECT 1 FROM workers WHERE workers.id = sinks.worker_id AND workers.stopped_at_us IS NULL))",

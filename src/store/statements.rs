@@ -72,6 +72,12 @@ pub fn of_lists() -> impl Iterator<Item = &'static Sql> {
 
 /// Every statement over the logs.
 pub fn logs() -> Vec<&'static Sql> {
-    let own = [logs::STATEMENTS, log_room::STATEMENTS, log_days::STATEMENTS, &[&doctor::LOG_ENDS]].concat();
-    own.into_iter().chain(moving::statements(moving::Home::Logs)).collect()
+    let own = [
+        logs::STATEMENTS,
+        log_room::STATEMENTS,
+        log_days::STATEMENTS,
+        restore::OF_LOGS,
+        &[&doctor::LOG_ENDS],
+    ];
+    own.concat().into_iter().chain(moving::statements(moving::Home::Logs)).collect()
 }

@@ -164,6 +164,10 @@ impl Change for Settle {
     type Answer = Vec<JobId>;
     const NEEDS_ROOM: bool = true;
 
+    fn size(&self) -> usize {
+        self.ticks.iter().filter(|tick| tick.job.is_some()).count()
+    }
+
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Vec<JobId>> {
         let seen = &self.expected;
         let values = args![

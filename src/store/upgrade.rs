@@ -11,6 +11,8 @@ use crate::base::points;
 
 /// The directory of the copies, in the data directory.
 pub const BACKUPS: &str = "backups";
+/// How the names of copies of the log store begin.
+const LOGS_START: &str = "logs-before-";
 /// Copies of each file that stay.
 pub const KEPT_COPIES: usize = 3;
 
@@ -77,12 +79,21 @@ pub fn forget_surplus(data_dir: &Path) -> Result<()> {
     if !backups.exists() {
         return Ok(());
     }
-    let starts = ["beadle-before-", "logs-before-"];
+    let starts = ["beadle-before-", LOGS_START];
     starts.map(|start| forget_old(&backups, start)).into_iter().collect()
 }
 
-/// Removes all but the newest copies whose names begin so.
-fn forget_old(backups: &Path, start: &str) -> Result<()> {
+/// The copies of the log store in a data directory, the newest first.
+pub(super) fn copies_of_logs(data_dir: &Path) -> Result<Vec<PathBuf>> {
+    let backups = data_dir.join(BACKUPS);
+    if !backups.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(copies(&backups, LOGS_START)?.into_iter().rev().collect())
+}
+
+/// The copies whose names begin so, the oldest first.
+fn copies(backups: &Path, start: &str) -> Result<Vec<PathBuf>> {
     let unreadable = |error: std::io::Error| beside::io("read", backups, &error);
     let mut copies = Vec::new();
     for entry in std::fs::read_dir(backups).map_err(unreadable)? {
@@ -93,9 +104,15 @@ fn forget_old(backups: &Path, start: &str) -> Result<()> {
         }
     }
     copies.sort();
+    Ok(copies.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Removes all but the newest copies whose names begin so.
+fn forget_old(backups: &Path, start: &str) -> Result<()> {
+    let copies = copies(backups, start)?;
     let surplus = copies.len().saturating_sub(KEPT_COPIES);
     let remove = |path: PathBuf| std::fs::remove_file(&path).err().map(|error| (path, error));
-    let left: Vec<_> = copies.into_iter().take(surplus).filter_map(|(_, path)| remove(path)).collect();
+    let left: Vec<_> = copies.into_iter().take(surplus).filter_map(remove).collect();
     let Some((path, error)) = left.first() else { return Ok(()) };
     let fault = beside::io("removed", path, error);
     Err(Fault::new(fault.kind, format!("{} copies too many are kept: {fault}", left.len())))

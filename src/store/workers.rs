@@ -53,9 +53,12 @@ const DRAIN: Sql = Sql::both(
 );
 
 // One daemon owns a SQLite file, so whoever is still listed there has died. Several share PostgreSQL: of these only the
-// one before us in our own data directory is known to be dead.
-const BURY_ALL: Sql = Sql::both(
+// one before us in our own data directory is known to be dead, and who never had a lease: it was moved here with the
+// file that it owned.
+const BURY_DEAD: Sql = Sql::each(
     "UPDATE workers SET stopped_at_us = $2 WHERE id <> $1 AND stopped_at_us IS NULL",
+    "UPDATE workers SET stopped_at_us = $2
+     WHERE id <> $1 AND stopped_at_us IS NULL AND lease_until_us IS NULL",
     &[Kind::Int, Kind::Int],
 );
 
@@ -103,10 +106,7 @@ impl Change for StartWorker {
         let (now, lease) = (batch.now.0, self.lease.map(millis));
         let values = args![id.0, &self.name, &self.version, self.slots, text(&self.labels), now, lease];
         batch.tx.execute(&INSERT, &values).await?;
-        if batch.tx.is_sqlite() {
-            // It has the store for itself: all that were before it have ended.
-            batch.tx.execute(&BURY_ALL, &args![id.0, now]).await?;
-        }
+        batch.tx.execute(&BURY_DEAD, &args![id.0, now]).await?;
         batch.emit(changed(id, &self.name, "ONLINE"));
         Ok(id)
     }
@@ -264,4 +264,4 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&INSERT, &STOP, &DRAIN, &BURY_ALL, &BURY, &BURY_LAPSED, &REVIVE, &LIST];
+    &[&INSERT, &STOP, &DRAIN, &BURY_DEAD, &BURY, &BURY_LAPSED, &REVIVE, &LIST];

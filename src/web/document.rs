@@ -1,5 +1,6 @@
 //! Owns what is known of a document from its text alone, before the executor walks it: how far its fragments expand,
-//! which operation is meant, which root fields it touches, which variables it takes.
+//! which operation is meant, which root fields it touches, which variables it takes. What comes out holds that one
+//! operation, and no fragment that has a name.
 //! Pure. It must never walk an expanded tree: every fragment is weighed once. It must never look at the values of
 //! variables: what it finds is kept for the next request with the same text.
 
@@ -11,21 +12,28 @@ use async_graphql::parser::types::{
 };
 use async_graphql::parser::{Error as SyntaxError, parse_query};
 use async_graphql::{Name, Positioned};
+use async_graphql_value::Value;
 
 use super::errors::{Code, Refusal};
 use super::lexical::scan;
 use super::limits::{
     ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
-    VARIABLES_MAX,
+    SELECTION_BYTES, VALUE_BYTES, VALUES_MAX, VARIABLES_MAX,
 };
 use super::merging::merges_selections;
+use super::spreads::{check_fragments, document_of};
 use super::subscription_root::lift_root;
 
 /// A document that may be handed to the executor.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// Parsed once; the executor does not see the text's brackets again.
+    /// The operation that will run, with its fragments written out. Parsed once; the executor does not see the text's
+    /// brackets again.
     pub document: ExecutableDocument,
+    /// Whether the text holds other operations.
+    pub has_others: bool,
+    /// What the operation takes in memory, by an estimate on the safe side.
+    pub bytes: u64,
     /// Kind of the operation that will run.
     pub operation_type: OperationType,
     /// Names of the root fields of that operation, also through fragments; without introspection, each once.
@@ -36,24 +44,48 @@ pub struct Checked {
     pub merges: bool,
 }
 
-/// Reads and judges a document in the order that keeps each step harmless: scan, parse, weigh, choose.
+/// Reads and judges a document in the order that keeps each step harmless: scan, parse, weigh, choose, write out.
 pub fn check(text: &str, operation_name: Option<&str>) -> Result<Checked, Refusal> {
-    scan(text)?;
-    let mut document = parse_query(text).map_err(syntax_refusal)?;
-    weigh(&document)?;
-    let operation = chosen(&document.operations, operation_name)?;
+    let (whole, weight) = read(text)?;
+    let (name, operation) = chosen(&whole.operations, operation_name)?;
+    let mut document = document_of(&whole, operation, name);
     let operation_type = operation.node.ty;
-    let roots = roots(&document, &operation.node.selection_set.node);
+    let roots = roots(only_set(&document));
     if operation_type == OperationType::Mutation && roots.count > MUTATIONS_MAX {
         return Err(too_large(format!("a mutation has at most {MUTATIONS_MAX} root fields")));
     }
     let variables = operation.node.variable_definitions.clone();
     let root_fields = roots.names.into_iter().map(str::to_owned).collect();
     if operation_type == OperationType::Subscription {
-        lift_root(&mut document, operation_name)?;
+        lift_root(&mut document)?;
     }
-    let merges = merges_selections(&document);
-    Ok(Checked { document, operation_type, root_fields, variables, merges })
+    let merges = merges_selections(only_set(&document));
+    let has_others = whole.operations.iter().len() > 1;
+    let bytes = weight.selections * SELECTION_BYTES + weight.values * VALUE_BYTES;
+    Ok(Checked { document, has_others, bytes, operation_type, root_fields, variables, merges })
+}
+
+/// The other operations of a document, each in a document of its own, with its variables: nobody runs them, but a
+/// document is good as a whole or not at all.
+pub fn others(text: &str, operation_name: Option<&str>) -> Result<Vec<ExecutableDocument>, Refusal> {
+    let (whole, _) = read(text)?;
+    let (chosen, _) = chosen(&whole.operations, operation_name)?;
+    let others = whole.operations.iter().filter(|(name, _)| *name != chosen);
+    Ok(others.map(|(name, operation)| document_of(&whole, operation, name)).collect())
+}
+
+fn read(text: &str) -> Result<(ExecutableDocument, Weight), Refusal> {
+    scan(text)?;
+    let document = parse_query(text).map_err(syntax_refusal)?;
+    let weight = weigh(&document)?;
+    check_fragments(&document)?;
+    Ok((document, weight))
+}
+
+/// The selections of the one operation of a document that was written out.
+pub fn only_set(document: &ExecutableDocument) -> &SelectionSet {
+    let (_, operation) = document.operations.iter().next().expect("it was made with one operation");
+    &operation.node.selection_set.node
 }
 
 fn too_large(message: String) -> Refusal {
@@ -78,12 +110,15 @@ fn syntax_refusal(error: SyntaxError) -> Refusal {
 struct Weight {
     selections: u64,
     aliases: u64,
+    /// Of arguments, those inside lists and objects too.
+    values: u64,
 }
 
 impl Weight {
     fn add(&mut self, other: Weight) {
         self.selections = self.selections.saturating_add(other.selections);
         self.aliases = self.aliases.saturating_add(other.aliases);
+        self.values = self.values.saturating_add(other.values);
     }
 }
 
@@ -93,7 +128,8 @@ struct Scales<'a> {
     open: Vec<&'a str>,
 }
 
-fn weigh(document: &ExecutableDocument) -> Result<(), Refusal> {
+/// What a document weighs when its fragments are written out.
+fn weigh(document: &ExecutableDocument) -> Result<Weight, Refusal> {
     let operations = document.operations.iter().len();
     if operations > OPERATIONS_MAX {
         return Err(too_large(format!("a document has at most {OPERATIONS_MAX} operations")));
@@ -124,7 +160,23 @@ fn weigh(document: &ExecutableDocument) -> Result<(), Refusal> {
     if total.aliases > ALIASES_MAX {
         return Err(too_large(format!("the document has more than {ALIASES_MAX} aliases")));
     }
-    Ok(())
+    if total.values > VALUES_MAX {
+        return Err(too_large(format!(
+            "the document gives more than {VALUES_MAX} values once its fragments are written out"
+        )));
+    }
+    Ok(total)
+}
+
+fn values(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
+    fn count(value: &Value) -> u64 {
+        1 + match value {
+            Value::List(items) => items.iter().map(count).sum(),
+            Value::Object(fields) => fields.values().map(count).sum(),
+            _ => 0,
+        }
+    }
+    arguments.iter().map(|(_, value)| count(&value.node)).sum()
 }
 
 fn few_directives(count: usize) -> Result<(), Refusal> {
@@ -140,11 +192,16 @@ impl<'a> Scales<'a> {
     fn set(&mut self, set: &'a SelectionSet) -> Result<Weight, Refusal> {
         let mut weight = Weight::default();
         for selection in &set.items {
-            few_directives(selection.node.directives().len())?;
+            let directives = selection.node.directives();
+            few_directives(directives.len())?;
             weight.selections = weight.selections.saturating_add(1);
+            for directive in directives {
+                weight.values = weight.values.saturating_add(values(&directive.node.arguments));
+            }
             let inner = match &selection.node {
                 Selection::Field(field) => {
                     weight.aliases = weight.aliases.saturating_add(u64::from(field.node.alias.is_some()));
+                    weight.values = weight.values.saturating_add(values(&field.node.arguments));
                     self.set(&field.node.selection_set.node)?
                 }
                 Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
@@ -182,15 +239,16 @@ impl<'a> Scales<'a> {
 fn chosen<'a>(
     operations: &'a DocumentOperations,
     name: Option<&str>,
-) -> Result<&'a Positioned<OperationDefinition>, Refusal> {
+) -> Result<(Option<&'a Name>, &'a Positioned<OperationDefinition>), Refusal> {
     match (operations, name) {
-        (DocumentOperations::Single(operation), None) => Ok(operation),
-        (DocumentOperations::Multiple(named), Some(name)) => {
-            named.get(name).ok_or_else(|| unknown_operation(name))
-        }
+        (DocumentOperations::Single(operation), None) => Ok((None, operation)),
+        (DocumentOperations::Multiple(named), Some(name)) => named
+            .get_key_value(name)
+            .map(|(name, operation)| (Some(name), operation))
+            .ok_or_else(|| unknown_operation(name)),
         (DocumentOperations::Single(_), Some(name)) => Err(unknown_operation(name)),
-        (DocumentOperations::Multiple(named), None) => match named.values().next() {
-            Some(operation) if named.len() == 1 => Ok(operation),
+        (DocumentOperations::Multiple(named), None) => match named.iter().next() {
+            Some((name, operation)) if named.len() == 1 => Ok((Some(name), operation)),
             _ => Err(Refusal::new(
                 Code::BadRequest,
                 "the document has several operations: say which one in `operationName`",
@@ -209,10 +267,9 @@ struct Roots<'a> {
     count: usize,
 }
 
-/// The root fields of an operation. Each fragment is entered once, so the count of a fragment that is spread
-/// twice is what the executor makes of it too: equal response keys are merged.
-fn roots<'a>(document: &'a ExecutableDocument, set: &'a SelectionSet) -> Roots<'a> {
-    let (mut keys, mut names, mut entered) = (HashSet::new(), Vec::new(), HashSet::new());
+/// The root fields of an operation. Equal response keys are merged, so they count once.
+fn roots(set: &SelectionSet) -> Roots<'_> {
+    let (mut keys, mut names) = (HashSet::new(), Vec::new());
     let mut waiting = vec![set];
     while let Some(set) = waiting.pop() {
         for selection in &set.items {
@@ -225,14 +282,8 @@ fn roots<'a>(document: &'a ExecutableDocument, set: &'a SelectionSet) -> Roots<'
                     }
                 }
                 Selection::InlineFragment(inline) => waiting.push(&inline.node.selection_set.node),
-                Selection::FragmentSpread(spread) => {
-                    let name: &Name = &spread.node.fragment_name.node;
-                    if let Some(fragment) = document.fragments.get(name)
-                        && entered.insert(name.as_str())
-                    {
-                        waiting.push(&fragment.node.selection_set.node);
-                    }
-                }
+                // An unknown one: the validation names it.
+                Selection::FragmentSpread(_) => {}
             }
         }
     }
@@ -266,6 +317,16 @@ mod tests {
         assert_eq!(read(&bomb(31)).unwrap_err(), Code::TooLarge);
         assert_eq!(read(&bomb(40)).unwrap_err(), Code::TooLarge);
         assert_eq!(read(&bomb(3)).unwrap().root_fields, ["a"]);
+    }
+
+    #[test]
+    fn values_are_counted_through_fragments() {
+        let spreads = "...F ".repeat(50);
+        let with = |count: usize| {
+            format!("{{ {spreads} }} fragment F on Query {{ a(l: [{}]) }}", "1 ".repeat(count))
+        };
+        assert!(read(&with(300)).is_ok());
+        assert_eq!(read(&with(400)).unwrap_err(), Code::TooLarge);
     }
 
     #[test]
@@ -305,13 +366,14 @@ mod tests {
             "query D { a }",
             "{ ... D { a } }",
             "{ ...F D } fragment F on Query { a }",
-            "{ ...F } fragment F on Query D { a }",
             "query ($v: Int D) { a }",
         ] {
             let with = |count: usize| place.replace('D', &"@d ".repeat(count));
             assert!(read(&with(8)).is_ok(), "{place}");
             assert_eq!(read(&with(9)).unwrap_err(), Code::TooLarge, "{place}");
         }
+        let defined = format!("{{ ...F }} fragment F on Query {} {{ a }}", "@d ".repeat(9));
+        assert_eq!(read(&defined).unwrap_err(), Code::TooLarge);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Owns the one way from parameters to answers that all transports share: check the document, ask for the
 //! grant, execute under a deadline, shape the errors. Nothing else may call the executor.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
-use async_graphql::{Executor, Request, Response, Variables};
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::{Executor, Name, Request, Response, Variables};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -16,20 +15,27 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::document::{Checked, check};
+use super::document::{Checked, check, others};
 use super::errors::{Answer, Code, Refusal};
 use super::guard::{Gate, unauthenticated};
 use super::known::Known;
 use super::logins::Logins;
+use super::merging::repeats_keys;
+use super::outputs::Outputs;
+use super::overlap::check_overlaps;
 use super::request::Parameters;
+use super::seats::{Seat, Seats};
+use super::spreads::{STAND_IN, drop_arguments, judged_without, not_run};
 use super::topics::{Opened, Ticket, Topics};
 use super::topics_line::Line;
 use super::turns::{Turn, Turns};
-use super::variables::{Inputs, samples};
+use super::usage::check_usages;
+use super::variables::{Inputs, complete, samples, samples_of_nobody};
 use super::{Asked, Backend, DoorConfig, Limits, Sent, Unsure};
 use crate::base::asker::{Asker, working_for};
 use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::domain::resume::LastEventId;
+use crate::graphql::logs::LogBudget;
 use crate::graphql::rows::ReadyJson;
 
 /// A token is looked up again this long after it expired, so that the look is not too early.
@@ -59,6 +65,8 @@ pub struct Door<B> {
     known: Known,
     /// Read when the first variable comes.
     inputs: OnceLock<Inputs>,
+    /// Read when the first document comes that needs them to be judged.
+    outputs: OnceLock<Outputs>,
 }
 
 /// Which operations a transport takes.
@@ -114,13 +122,21 @@ impl<V> Caller<V> {
 pub struct Admitted {
     request: Request,
     /// The document, unless it was judged good before.
-    unjudged: Option<Arc<Checked>>,
+    unjudged: Option<Unjudged>,
     /// What will run.
     pub operation_type: OperationType,
     token_key: i64,
     asker: Arc<Asker>,
     /// How it may be shared.
     ticket: Option<Ticket>,
+}
+
+/// A document that nobody has judged yet.
+#[derive(Debug)]
+struct Unjudged {
+    checked: Arc<Checked>,
+    /// Its variables that have no value.
+    absent: Vec<Name>,
 }
 
 impl<B: Backend> Door<B> {
@@ -138,6 +154,7 @@ impl<B: Backend> Door<B> {
             topics: Topics::default(),
             known: Known::default(),
             inputs: OnceLock::new(),
+            outputs: OnceLock::new(),
         }
     }
 
@@ -199,13 +216,14 @@ impl<B: Backend> Door<B> {
         taken: Taken,
         resume: Option<LastEventId>,
     ) -> Result<Admitted, Refusal> {
-        let Parameters { query, operation_name, variables } = parameters;
+        let Parameters { query, operation_name, mut variables } = parameters;
         let known = self.known.find(&query, operation_name.as_deref());
         let is_known = known.is_some();
         let checked = known.map_or_else(|| check(&query, operation_name.as_deref()).map(Arc::new), Ok)?;
         let Checked { document, operation_type, root_fields, .. } = &*checked;
         let operation_type = *operation_type;
         self.check_variables(&checked, &variables)?;
+        let absent = complete(&checked.variables, &mut variables);
         if taken == Taken::Queries && operation_type == OperationType::Mutation {
             let message = "a mutation needs a POST";
             return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::METHOD_NOT_ALLOWED));
@@ -247,9 +265,17 @@ impl<B: Backend> Door<B> {
         if !checked.merges {
             request = request.data(ReadyJson);
         }
-        request.set_parsed_query(document.clone());
+        // A subscription goes on: each of its answers is bounded by itself.
+        if operation_type != OperationType::Subscription {
+            request = request.data(LogBudget::default());
+        }
+        let mut document = document.clone();
+        if !absent.is_empty() {
+            drop_arguments(&mut document, &absent);
+        }
+        request.set_parsed_query(document);
         let token_key = self.backend.token_key(&caller.viewer);
-        let unjudged = (!is_known).then_some(checked);
+        let unjudged = (!is_known).then_some(Unjudged { checked, absent });
         Ok(Admitted { request, unjudged, operation_type, token_key, asker: Arc::new(asker), ticket })
     }
 
@@ -265,18 +291,66 @@ impl<B: Backend> Door<B> {
     /// Judges a document that is new by every rule, and remembers it when it is good; else the answer that says why it is
     /// not. The schema that serves checks only what depends on variables.
     fn judge(&self, admitted: &mut Admitted) -> Option<Answer> {
-        let checked = admitted.unjudged.take()?;
+        let Unjudged { checked, absent } = admitted.unjudged.take()?;
         let request = &admitted.request;
-        let mut trial =
-            Request::new(String::new()).variables(samples(&checked.variables, &request.variables));
-        trial.operation_name.clone_from(&request.operation_name);
-        trial.set_parsed_query(checked.document.clone());
+        let name = request.operation_name.as_deref();
+        let document = judged_without(&checked.document, &absent);
+        let bad = self
+            .verdict(document, samples(&checked.variables, &request.variables), name)
+            .or_else(|| self.own_verdict(&checked.document))
+            .or_else(|| if checked.has_others { self.judge_others(&request.query, name) } else { None });
+        if bad.is_none() {
+            self.known.note(&request.query, name, &checked);
+        }
+        bad
+    }
+
+    /// The other operations of a document: it is good as a whole or not at all.
+    fn judge_others(&self, text: &str, name: Option<&str>) -> Option<Answer> {
+        let others = match others(text, name) {
+            Ok(others) => others,
+            Err(refusal) => return Some(refusal.into()),
+        };
+        others.into_iter().find_map(|other| {
+            let (_, operation) = other.operations.iter().next()?;
+            let variables = samples_of_nobody(&operation.node.variable_definitions);
+            let bad = self.own_verdict(&other);
+            bad.or_else(|| self.verdict(not_run(other), variables, Some(STAND_IN)))
+        })
+    }
+
+    /// By the rules that the executor lacks.
+    fn own_verdict(&self, document: &ExecutableDocument) -> Option<Answer> {
+        let (_, operation) = document.operations.iter().next()?;
+        let has_variables = !operation.node.variable_definitions.is_empty();
+        let repeats_keys = repeats_keys(&operation.node.selection_set.node);
+        if !has_variables && !repeats_keys {
+            return None;
+        }
+        let outputs = self.outputs.get_or_init(|| Outputs::of(&self.backend.schema_sdl()));
+        let mut good = Ok(());
+        if has_variables {
+            good = check_usages(document, outputs);
+        }
+        if good.is_ok() && repeats_keys {
+            good = check_overlaps(document, outputs);
+        }
+        good.err().map(Answer::from)
+    }
+
+    /// Why a document is not good.
+    fn verdict(
+        &self,
+        document: ExecutableDocument,
+        variables: Variables,
+        name: Option<&str>,
+    ) -> Option<Answer> {
+        let mut trial = Request::new(String::new()).variables(variables);
+        trial.operation_name = name.map(str::to_owned);
+        trial.set_parsed_query(document);
         let judging = AssertUnwindSafe(self.backend.judge().execute(trial)).catch_unwind();
         match judging.now_or_never().expect("a judge runs nothing, so it waits for nothing") {
-            Ok(verdict) if verdict.is_ok() => {
-                self.known.note(&request.query, request.operation_name.as_deref(), &checked);
-                None
-            }
+            Ok(verdict) if verdict.is_ok() => None,
             Ok(verdict) => Some(Answer::shape(verdict)),
             Err(panic) => Some(Answer::fault("a judgement panicked", &words(panic.as_ref()))),
         }
@@ -308,7 +382,7 @@ impl<B: Backend> Door<B> {
 
     /// Seats of all tokens that are taken.
     pub fn seats_taken(&self) -> usize {
-        self.seats.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.seats.taken()
     }
 
     /// A query's turn, so that however many come, the answers of mutations are read soon, and those of other tokens too.
@@ -387,56 +461,4 @@ impl<B: Backend> Door<B> {
 pub(super) fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
-}
-
-/// Subscriptions at once, by token.
-#[derive(Debug, Clone, Default)]
-struct Seats(Arc<Mutex<HashMap<i64, usize>>>);
-
-impl Seats {
-    fn take(&self, key: i64, most: usize) -> Result<Seat, Refusal> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(key).or_default();
-        if *count >= most {
-            let message = format!("this token has {most} subscriptions already: end one first");
-            return Err(Refusal::new(Code::TooMany, message));
-        }
-        *count += 1;
-        Ok(Seat { seats: self.clone(), key })
-    }
-}
-
-/// One subscription of a token; given back when dropped.
-#[derive(Debug)]
-pub struct Seat {
-    seats: Seats,
-    key: i64,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.key) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                taken.remove(&self.key);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod seat_tests {
-    use super::*;
-
-    #[test]
-    fn seats_are_counted_by_token_and_given_back() {
-        let seats = Seats::default();
-        let held: Vec<Seat> = (0..3).map(|_| seats.take(1, 3).expect("there are three")).collect();
-        assert_eq!(seats.take(1, 3).unwrap_err().code, Code::TooMany);
-        assert!(seats.take(2, 3).is_ok());
-        drop(held);
-        assert!(seats.take(1, 3).is_ok());
-        assert!(seats.0.lock().unwrap().is_empty());
-    }
 }

@@ -2,7 +2,7 @@
 //! origin, content type, token. Allow lists only: what is not known to be ours is refused. It must never look
 //! at the body and never answer differently for a path.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::errors::{Code, Refusal};
 use super::limits::TOKEN_BYTES_MAX;
@@ -69,12 +69,20 @@ impl Gate {
         };
         // Following a link to a page is the one thing another site may make a browser do.
         let is_link = is_page(uri.path()) && !headers.contains_key(header::ORIGIN);
-        let site = headers.get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         match site {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) if listed || is_link => Ok(()),
             Some(_) => Err(foreign()),
         }
+    }
+}
+
+impl Gate {
+    /// The origin of a page elsewhere that may ask us, as it sent it.
+    pub fn listed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = only(headers, header::ORIGIN)?.to_ascii_lowercase();
+        self.listed_origins.contains(&origin).then(|| headers.get(header::ORIGIN)).flatten()
     }
 }
 
@@ -129,8 +137,6 @@ pub fn unauthenticated() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -76,6 +76,11 @@ pub const TOKENS_MAX: usize = 4_000;
 pub const NESTING_MAX: usize = 32;
 /// Selections after every fragment has been written out where it is spread.
 pub const EXPANDED_MAX: u64 = 5_000;
+/// Values of arguments after every fragment has been written out.
+pub const VALUES_MAX: u64 = 20_000;
+/// Steps of the look for fields that are answered under one key. A selection takes at most two; only what is selected
+/// from an interface or a union takes more, as it is joined with every object that stands beside it.
+pub const OVERLAP_STEPS_MAX: u64 = 20 * EXPANDED_MAX;
 /// Aliases after every fragment has been written out.
 pub const ALIASES_MAX: u64 = 100;
 /// Root fields of one mutation, after every fragment has been written out.
@@ -96,6 +101,10 @@ pub const KNOWN_TEXT_BYTES_MAX: usize = 16 * 1024;
 pub const KNOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a parsed document takes for each byte of its text.
 pub const PARSED_BYTES_PER_BYTE: usize = 32;
+/// What a selection takes whose fragment was written out.
+pub const SELECTION_BYTES: u64 = 384;
+/// What a value of an argument takes there.
+pub const VALUE_BYTES: u64 = 96;
 /// Documents that are remembered as having come once.
 pub const ONCE_MAX: usize = 4_096;
 /// Errors in one answer.

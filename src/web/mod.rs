@@ -17,10 +17,14 @@ mod media;
 mod merging;
 mod metrics;
 mod operation;
+mod outputs;
+mod overlap;
 mod pages;
 mod pipe;
 mod request;
+mod seats;
 mod socket;
+mod spreads;
 mod sse;
 mod stall;
 mod subscription_root;
@@ -31,6 +35,7 @@ mod topics_member;
 mod topics_ring;
 mod transport;
 mod turns;
+mod usage;
 mod variables;
 
 #[cfg(test)]

@@ -31,8 +31,10 @@ use super::pipe::Pipe;
 use super::request::Parameters;
 use super::topics::Opened;
 use super::topics_line::Line;
-use crate::base::clock::{sleep, within};
+use crate::base::clock::{Clock as _, SystemClock, sleep, within};
 
+/// During such a write no ping goes out, so its peer owed no sign of life but that it took the bytes.
+const LONG_WRITE: Duration = Duration::from_secs(1);
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Bytes of a close frame's reason, set by RFC 6455.
 const REASON_BYTES_MAX: usize = 123;
@@ -166,9 +168,15 @@ impl<B: Backend> Conversation<B> {
                     socket.send(Message::Ping(axum::body::Bytes::new())).await.ok()?;
                 }
                 () = self.pipe.cut() => socket.flush().await.ok()?,
-                Some(first) = self.outgoing.recv() => self.write(socket, first).await.ok()?,
+                Some(first) = self.outgoing.recv() => {
+                    if self.write(socket, first).await.ok()? > LONG_WRITE {
+                        silence.set(sleep(limits.silence));
+                    }
+                }
                 Some(first) = self.shared.next(), if !self.shared.is_empty() => {
-                    self.write(socket, first).await.ok()?;
+                    if self.write(socket, first).await.ok()? > LONG_WRITE {
+                        silence.set(sleep(limits.silence));
+                    }
                 }
                 incoming = socket.recv() => {
                     silence.set(sleep(limits.silence));
@@ -202,8 +210,10 @@ impl<B: Backend> Conversation<B> {
         self.caller.as_ref().map_or(self.door.limits.heartbeat, |caller| self.door.next_look(caller))
     }
 
-    /// Writes what waits, in one flush. Messages of operations that the client has completed are dropped.
-    async fn write(&mut self, socket: &mut WebSocket, first: Outgoing) -> Result<(), axum::Error> {
+    /// Writes what waits, in one flush, and says how long that took. Messages of operations that the client has completed
+    /// are dropped.
+    async fn write(&mut self, socket: &mut WebSocket, first: Outgoing) -> Result<Duration, axum::Error> {
+        let begun = SystemClock.monotonic();
         let pipe = Arc::clone(&self.pipe);
         let _hold = pipe.hold();
         let mut next = Some(first);
@@ -222,7 +232,8 @@ impl<B: Backend> Conversation<B> {
                 Err(_) => self.shared.next().now_or_never().flatten(),
             };
         }
-        socket.flush().await
+        socket.flush().await?;
+        Ok(SystemClock.monotonic().saturating_duration_since(begun))
     }
 
     async fn take(&mut self, incoming: Result<Message, axum::Error>) -> Result<Option<Utf8Bytes>, Closing> {

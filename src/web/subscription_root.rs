@@ -2,8 +2,6 @@
 //! subscription and overlooks those inside fragments. Here the root's fragments are written out and its one
 //! field is merged. It must only move selections, never add or lose one.
 
-use std::collections::HashSet;
-
 use async_graphql::Positioned;
 use async_graphql::parser::types::{
     Directive, DocumentOperations, ExecutableDocument, OperationDefinition, Selection, SelectionSet,
@@ -14,14 +12,14 @@ use super::errors::{Code, Refusal};
 /// The type that fragments at the root of a subscription are on.
 const ROOT_TYPE: &str = "Subscription";
 
-/// Writes out the fragments at the root of the chosen subscription. Refuses when not exactly one field is
-/// left. The document must have been weighed: no cycles, bounded expansion.
-pub fn lift_root(document: &mut ExecutableDocument, operation_name: Option<&str>) -> Result<(), Refusal> {
-    let operation = chosen(&mut document.operations, operation_name);
+/// Takes the selections out of the fragments at the root of a document's only operation. Refuses when not exactly one
+/// field is left. Fragments with names must have been written out.
+pub fn lift_root(document: &mut ExecutableDocument) -> Result<(), Refusal> {
+    let operation = only(&mut document.operations);
     let position = operation.pos;
     let set = std::mem::take(&mut operation.node.selection_set.node);
-    let (mut items, mut lifted) = (Vec::new(), HashSet::new());
-    write_out(document, &set, &[], &mut items, &mut lifted);
+    let mut items = Vec::new();
+    lift(set, &[], &mut items);
     let items = merged(items);
     let is_one = match items.as_slice() {
         [only] => match &only.node {
@@ -35,66 +33,34 @@ pub fn lift_root(document: &mut ExecutableDocument, operation_name: Option<&str>
         let message = "a subscription selects exactly one root field";
         return Err(Refusal::new(Code::ValidationFailed, message).at(position));
     }
-    chosen(&mut document.operations, operation_name).node.selection_set.node = SelectionSet { items };
-    // A fragment that was used at the root only would now be refused as unused.
-    let used = used_fragments(document);
-    document.fragments.retain(|name, _| used.contains(name.as_str()) || !lifted.contains(name.as_str()));
+    only(&mut document.operations).node.selection_set.node = SelectionSet { items };
     Ok(())
 }
 
-fn chosen<'a>(
-    operations: &'a mut DocumentOperations,
-    name: Option<&str>,
-) -> &'a mut Positioned<OperationDefinition> {
+fn only(operations: &mut DocumentOperations) -> &mut Positioned<OperationDefinition> {
     match operations {
         DocumentOperations::Single(operation) => operation,
-        DocumentOperations::Multiple(named) => match name {
-            Some(name) => named.get_mut(name),
-            None => named.values_mut().next(),
+        DocumentOperations::Multiple(named) => {
+            named.values_mut().next().expect("it was made with one operation")
         }
-        .expect("the operation was chosen by this name before"),
     }
 }
 
-fn write_out(
-    document: &ExecutableDocument,
-    set: &SelectionSet,
-    inherited: &[Positioned<Directive>],
-    items: &mut Vec<Positioned<Selection>>,
-    lifted: &mut HashSet<String>,
-) {
-    for selection in &set.items {
+fn lift(set: SelectionSet, inherited: &[Positioned<Directive>], items: &mut Vec<Positioned<Selection>>) {
+    for mut selection in set.items {
         let directives = [inherited, selection.node.directives()].concat();
-        if let Some((inner, name)) = at_root(document, &selection.node) {
-            lifted.extend(name.map(str::to_owned));
-            write_out(document, inner, &directives, items, lifted);
-        } else {
-            let mut kept = selection.clone();
-            *kept.node.directives_mut() = directives;
-            items.push(kept);
+        match selection.node {
+            Selection::InlineFragment(inline)
+                if inline.node.type_condition.as_ref().is_none_or(|on| on.node.on.node == ROOT_TYPE) =>
+            {
+                lift(inline.node.selection_set.node, &directives, items);
+            }
+            _ => {
+                *selection.node.directives_mut() = directives;
+                items.push(selection);
+            }
         }
     }
-}
-
-/// The selections of a fragment that is on the root type, with its name unless it is inline.
-fn at_root<'a>(
-    document: &'a ExecutableDocument,
-    selection: &'a Selection,
-) -> Option<(&'a SelectionSet, Option<&'a str>)> {
-    let (on, set, name) = match selection {
-        Selection::Field(_) => return None,
-        Selection::InlineFragment(inline) => {
-            let on = inline.node.type_condition.as_ref();
-            (on, &inline.node.selection_set.node, None)
-        }
-        Selection::FragmentSpread(spread) => {
-            let name = &spread.node.fragment_name.node;
-            let fragment = document.fragments.get(name)?;
-            let on = Some(&fragment.node.type_condition);
-            (on, &fragment.node.selection_set.node, Some(name.as_str()))
-        }
-    };
-    on.is_none_or(|on| on.node.on.node == ROOT_TYPE).then_some((set, name))
 }
 
 /// Joins equal root fields, as execution would: one stream, all sub-selections.
@@ -123,40 +89,13 @@ fn merged(items: Vec<Positioned<Selection>>) -> Vec<Positioned<Selection>> {
     kept
 }
 
-/// Names of the fragments that some operation still spreads, directly or through others.
-fn used_fragments(document: &ExecutableDocument) -> HashSet<String> {
-    let mut used = HashSet::new();
-    let mut waiting: Vec<&SelectionSet> =
-        document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node).collect();
-    while let Some(set) = waiting.pop() {
-        for selection in &set.items {
-            match &selection.node {
-                Selection::Field(field) => waiting.push(&field.node.selection_set.node),
-                Selection::InlineFragment(inline) => waiting.push(&inline.node.selection_set.node),
-                Selection::FragmentSpread(spread) => {
-                    let name = &spread.node.fragment_name.node;
-                    if let Some(fragment) = document.fragments.get(name)
-                        && used.insert(name.to_string())
-                    {
-                        waiting.push(&fragment.node.selection_set.node);
-                    }
-                }
-            }
-        }
-    }
-    used
-}
-
 #[cfg(test)]
 mod tests {
-    use async_graphql::parser::parse_query;
-
+    use super::super::document::check;
     use super::*;
 
     fn lifted(text: &str) -> Result<ExecutableDocument, Code> {
-        let mut document = parse_query(text).expect("the test's document is GraphQL");
-        lift_root(&mut document, None).map_err(|refusal| refusal.code)?;
-        Ok(document)
+        check(text, None).map(|checked| checked.document).map_err(|refusal| refusal.code)
     }
 
     fn shape(document: &ExecutableDocument) -> String {
@@ -167,8 +106,7 @@ mod tests {
                 .iter()
                 .map(|item| match &item.node {
                     Selection::Field(field) => field.node.name.node.to_string(),
-                    Selection::FragmentSpread(spread) => format!("...{}", spread.node.fragment_name.node),
-                    Selection::InlineFragment(_) => "...".to_owned(),
+                    _ => "...".to_owned(),
                 })
                 .collect::<Vec<_>>()
                 .join(" ")
@@ -201,8 +139,7 @@ mod tests {
         let document =
             lifted("subscription { ...F } fragment F on Subscription { e { ...E } } fragment E on E { a }")
                 .expect("it has one root field");
-        assert_eq!(shape(&document), "e { ...E }");
-        assert_eq!(document.fragments.len(), 1);
+        assert_eq!(shape(&document), "e { ... }");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::toy::{ADMIN, Open, READER, open, open_with};
+use super::toy::{ADMIN, LISTED_ORIGIN, Open, READER, open, open_with};
 use crate::base::clock::{Clock as _, SystemClock, within};
 use crate::base::task;
 
@@ -432,4 +432,44 @@ async fn connections_are_capped_and_places_come_back() {
         }
     };
     assert!(within(Duration::from_secs(10), again).await.is_some());
+}
+
+#[tokio::test]
+async fn a_page_of_a_listed_origin_may_ask_and_read_and_no_other() {
+    let door = open().await;
+    let preflight = |origin: &str| {
+        format!(
+            "OPTIONS /graphql HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\norigin: {origin}\r\n\
+             sec-fetch-site: cross-site\r\naccess-control-request-method: POST\r\n\
+             access-control-request-headers: authorization, content-type\r\ncontent-length: 0\r\n\r\n"
+        )
+    };
+    let reply = door.raw(&preflight(LISTED_ORIGIN)).await;
+    assert_eq!(reply.status, 204, "{}", reply.head);
+    for line in [
+        "access-control-allow-origin: https://ui.example",
+        "access-control-allow-methods: get, post",
+        "access-control-allow-headers: authorization, content-type, last-event-id, traceparent",
+        "vary: origin",
+    ] {
+        assert!(reply.head.contains(line), "{line}: {}", reply.head);
+    }
+    let headers = |origin: &str, token: &str| {
+        format!(
+            "origin: {origin}\r\nsec-fetch-site: cross-site\r\ncontent-type: application/json\r\n\
+             authorization: Bearer {token}\r\n"
+        )
+    };
+    let query = r#"{"query":"{ double(n: 2) }"}"#;
+    for (token, status) in [(ADMIN, 200), ("nobody", 401)] {
+        let reply = door.post(&headers(LISTED_ORIGIN, token), query).await;
+        assert_eq!(reply.status, status, "{}", reply.head);
+        assert!(reply.head.contains("access-control-allow-origin: https://ui.example\r\n"), "{}", reply.head);
+    }
+    for origin in ["https://evil.example", "https://ui.example.evil.example", "null"] {
+        for reply in [door.raw(&preflight(origin)).await, door.post(&headers(origin, ADMIN), query).await] {
+            assert!(reply.status == 403 && !reply.head.contains("access-control"), "{}", reply.head);
+        }
+    }
+    assert!(!door.ask("application/json", "{ double(n: 2) }").await.head.contains("access-control"));
 }

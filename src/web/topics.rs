@@ -12,8 +12,9 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use tokio::task::AbortHandle;
 
 use super::errors::Answer;
-use super::execute::{Door, Seat, words};
+use super::execute::{Door, words};
 use super::limits::TOPICS_MAX;
+use super::seats::Seat;
 use super::topics_frame::Frame;
 use super::topics_line::Line;
 use super::topics_member::{Member, Piece};

@@ -8,8 +8,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::errors::Answer;
-use super::execute::Seat;
 use super::limits::TOPIC_SLOW_AFTER;
+use super::seats::Seat;
 use super::topics::Topic;
 use super::topics_frame::Frame;
 use super::topics_line::Line;

@@ -29,6 +29,8 @@ use crate::graphql::judge::Judge;
 
 /// A token that may do everything.
 pub const ADMIN: &str = "admin-token";
+/// A page elsewhere that may ask.
+pub const LISTED_ORIGIN: &str = "https://ui.example";
 /// A token that may only query.
 pub const READER: &str = "reader-token";
 
@@ -452,7 +454,7 @@ pub async fn open_with(change: impl FnOnce(&mut Limits)) -> Open {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
     let address = listener.local_addr().expect("it is bound");
     let (toy, shutdown) = (Toy::new(), CancellationToken::new());
-    let mut config = DoorConfig::default();
+    let mut config = DoorConfig { allowed_origins: vec![LISTED_ORIGIN.to_owned()], ..DoorConfig::default() };
     change(&mut config.limits);
     let mut door = Entrance::new(listener, toy.clone(), config, shutdown.clone());
     let served = task::spawn(async move { door.serve().await });

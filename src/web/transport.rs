@@ -123,8 +123,36 @@ async fn schema<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) 
 /// The path that all questions come by. Requests on it need no router.
 pub const GRAPHQL_PATH: &str = "/graphql";
 
-/// Answers a request on [`GRAPHQL_PATH`].
+/// How long a browser may remember what a page elsewhere may send, in seconds.
+const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("600");
+
+/// Answers a request on [`GRAPHQL_PATH`]. A page of a listed origin may read the answer; others never come so far.
 pub async fn graphql<B: Backend>(State(door): State<Arc<Door<B>>>, request: Request) -> Response {
+    let Some(origin) = door.gate.listed_origin(request.headers()).cloned() else {
+        return answered(door, request).await;
+    };
+    let mut response =
+        if request.method() == Method::OPTIONS { preflight() } else { answered(door, request).await };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+/// What a page elsewhere may send.
+fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    let allowed = HeaderValue::from_static("authorization, content-type, last-event-id, traceparent");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+    response
+}
+
+async fn answered<B: Backend>(door: Arc<Door<B>>, request: Request) -> Response {
     if socket::is_upgrade(request.headers()) {
         return match socket::upgrade(door, request).await {
             Ok(response) => response,

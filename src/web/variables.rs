@@ -178,6 +178,22 @@ impl Wrong {
     }
 }
 
+/// Fills in the defaults, and gives the variables that have no value even so.
+pub fn complete(definitions: &[Positioned<VariableDefinition>], variables: &mut Variables) -> Vec<Name> {
+    let mut absent = Vec::new();
+    for definition in definitions {
+        let VariableDefinition { name, default_value, .. } = &definition.node;
+        match (variables.contains_key(&name.node), default_value) {
+            (true, _) => {}
+            (false, Some(default)) => {
+                variables.insert(name.node.clone(), default.node.clone());
+            }
+            (false, None) => absent.push(name.node.clone()),
+        }
+    }
+    absent
+}
+
 /// Values for a judge that must not stumble over them: what was given, else the default, else null. Where a default
 /// stands for what must not be null, a null that was given is left to the field that reads it.
 pub fn samples(definitions: &[Positioned<VariableDefinition>], variables: &Variables) -> Variables {
@@ -187,6 +203,20 @@ pub fn samples(definitions: &[Positioned<VariableDefinition>], variables: &Varia
         let given = variables.get(&name.node).filter(|value| **value != Value::Null);
         let default = default_value.as_ref().map(|value| &value.node);
         samples.insert(name.node.clone(), given.or(default).cloned().unwrap_or_default());
+    }
+    samples
+}
+
+/// The same for an operation that nobody runs: a number stands for every `Int`, for lists cost by one.
+pub fn samples_of_nobody(definitions: &[Positioned<VariableDefinition>]) -> Variables {
+    let mut samples = samples(definitions, &Variables::default());
+    for definition in definitions {
+        let VariableDefinition { name, var_type, .. } = &definition.node;
+        if samples[&name.node] == Value::Null
+            && matches!(&var_type.node.base, BaseType::Named(kind) if kind == "Int")
+        {
+            samples.insert(name.node.clone(), Value::from(1));
+        }
     }
     samples
 }

@@ -146,7 +146,7 @@ fn toml_value(value: &toml::Spanned<DeValue>, text: &str) -> Result<Node, Slip> 
         }
         DeValue::Table(table) => Data::Table(toml_table(table, text)?),
     };
-    let written = data.is_plain().then(|| text[value.span()].to_owned()).unwrap_or_default();
+    let written = if data.is_plain() { text[value.span()].to_owned() } else { String::new() };
     Ok(Node { line, data, written })
 }
 

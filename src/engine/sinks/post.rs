@@ -25,9 +25,10 @@ use crate::engine::{Engine, supervisor};
 use crate::notify::Told;
 use crate::notify::delivery::{Answer, Blame};
 use crate::store::Fault;
-use crate::store::sinks::{MoveSink, Postponed};
+use crate::store::sinks::MoveSink;
 use crate::store::writer::Refusal;
 
+mod again;
 mod hold;
 
 /// The position is written at most this often.
@@ -41,10 +42,6 @@ const PAUSE_LAST_MILLIS: i64 = 300_000;
 const DEGRADED_AFTER: u32 = 3;
 /// Tries that are answered with an error before the next event is tried in place of this one.
 const SICK_TRIES: u32 = 5;
-/// Dead letters that are put back in one go.
-const AGAIN_MAX: usize = 50;
-/// Dead letters of which it is remembered how often they were tried in vain since they were put back.
-const AGAIN_KNOWN_MAX: usize = 10_000;
 /// Pause of a part that cannot write its position.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,6 +50,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 enum Halt {
     /// The daemon stops.
     Stopping,
+    /// Another daemon tells the sink, or may: where it stands is asked anew.
+    Late,
     /// The store failed.
     Fault(Fault),
 }
@@ -72,7 +71,7 @@ pub(super) async fn run(engine: Engine, outlet: Arc<Outlet>) -> Result<(), Strin
     // What was told is written, so that it is not told again.
     let _ = post.save_once().await;
     match ended {
-        Ok(()) | Err(Halt::Stopping) => Ok(()),
+        Ok(()) | Err(Halt::Stopping | Halt::Late) => Ok(()),
         Err(Halt::Fault(fault)) => Err(fault.to_string()),
     }
 }
@@ -166,6 +165,20 @@ impl Post {
     }
 
     async fn work(&mut self) -> Step<()> {
+        loop {
+            match self.follow().await {
+                Err(Halt::Late) => {
+                    tracing::info!(sink = self.outlet.name, "another daemon may tell this sink too");
+                    self.term = None;
+                    self.reload().await?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Tells the feed as long as it is ours to tell.
+    async fn follow(&mut self) -> Step<()> {
         let mut news = self.engine.writer.newest();
         loop {
             news.borrow_and_update();
@@ -218,7 +231,9 @@ impl Post {
     /// Tells these events, however long it takes; or makes dead letters of them.
     async fn tell(&mut self, events: &[Event]) -> Step<()> {
         let (mut tries, mut answered) = (0u32, 0u32);
+        let mut looked = events.last().map_or(0, |event| event.cursor.seq);
         loop {
+            self.keep_turn().await?;
             if matches!(events, [one] if self.ahead == Some(one.cursor.seq)) {
                 self.ahead = None;
                 return self.done(events);
@@ -238,7 +253,7 @@ impl Post {
                 if events.len() > 1 {
                     return self.tell_singly(events).await;
                 }
-                if self.next_goes(events).await? {
+                if self.next_goes(events, &mut looked).await? {
                     return self.refused(events, &why, tries + 2).await;
                 }
             }
@@ -280,15 +295,9 @@ impl Post {
         });
     }
 
-    /// Whether the sink takes the next event while it still does not take this one.
-    async fn next_goes(&mut self, events: &[Event]) -> Step<bool> {
-        let [event] = events else { return Ok(false) };
-        let newest = self.newest().await?;
-        let filter = EventFilter { types: self.outlet.filter.types(), ..EventFilter::default() };
-        let page = self.engine.own.events_after(event.cursor.seq, newest, &filter, EVENT_PAGE_MAX).await?;
-        let Some(next) = page.events.into_iter().find(|event| self.outlet.filter.wants(event)) else {
-            return Ok(false);
-        };
+    /// Whether the sink takes the next event, which is behind `looked`, while it still does not take this one.
+    async fn next_goes(&mut self, events: &[Event], looked: &mut i64) -> Step<bool> {
+        let Some(next) = self.next_wanted(looked).await? else { return Ok(false) };
         if self.send(std::slice::from_ref(&next)).await? != Answer::Delivered {
             return Ok(false);
         }
@@ -298,58 +307,23 @@ impl Post {
         Ok(self.send(events).await? != Answer::Delivered)
     }
 
-    /// Tells what somebody put back and is due, at most once in a while. One that is answered with an error waits for its
-    /// own next try and holds up no other.
-    async fn tell_again(&mut self) -> Step<()> {
-        if self.engine.clock.monotonic() < self.again_at {
-            return Ok(());
-        }
-        let (mut rest, mut failed_count) = (SAVE_EVERY, 0);
-        let due =
-            self.engine.own.letters_again(&self.outlet.name, self.engine.clock.now(), AGAIN_MAX).await?;
-        for letter in due {
-            let seq = letter.event.cursor.seq;
-            match self.send(std::slice::from_ref(&letter.event)).await? {
-                Answer::Delivered => {
-                    self.again_vain.remove(&seq);
-                    self.unsaved.redelivered.push(seq);
-                    self.count_delivered(1);
-                }
-                Answer::Refused { why } => {
-                    self.again_vain.remove(&seq);
-                    self.bury(letter.event, &why, 1);
-                }
-                Answer::Later { why, after, blame: Blame::Message } => {
-                    self.postpone(seq, why, after);
-                    failed_count += 1;
-                }
-                Answer::Later { why, after, blame: Blame::Sink } => {
-                    self.failed(&why).await?;
-                    rest = self.rest(after);
-                    break;
-                }
+    /// The first event behind `looked` that is wanted, however far off it is; `looked` moves over those that are not.
+    async fn next_wanted(&self, looked: &mut i64) -> Step<Option<Event>> {
+        let newest = self.engine.own.newest_event().await?;
+        let filter = EventFilter { types: self.outlet.filter.types(), ..EventFilter::default() };
+        loop {
+            let page = self.engine.own.events_after(*looked, newest, &filter, EVENT_PAGE_MAX).await?;
+            if let Some(next) = page.events.into_iter().find(|event| self.outlet.filter.wants(event)) {
+                return Ok(Some(next));
             }
-            self.save().await?;
-            // The feed's own way must not wait for many of them.
-            if failed_count >= SICK_TRIES {
-                break;
+            *looked = page.seen;
+            if !page.has_more {
+                return Ok(None);
+            }
+            if self.engine.shutdown.is_begun() {
+                return Err(Halt::Stopping);
             }
         }
-        self.again_at = self.engine.clock.monotonic() + rest;
-        Ok(())
-    }
-
-    /// Gives a dead letter its next try.
-    fn postpone(&mut self, seq: i64, failure: String, asked: Option<Duration>) {
-        // Those that were given up meanwhile are in it for ever: no more than there may be letters.
-        if self.again_vain.len() > AGAIN_KNOWN_MAX {
-            self.again_vain.clear();
-        }
-        let vain = self.again_vain.entry(seq).or_default();
-        *vain = vain.saturating_add(1);
-        let vain = *vain;
-        let at = self.engine.clock.now().plus(self.pause_after(vain, asked));
-        self.unsaved.postponed.push(Postponed { seq, failure, at });
     }
 
     /// One try. A shutdown does not wait for it: what was not seen to be taken is told again by the next daemon.
@@ -462,26 +436,30 @@ impl Post {
 
     /// Writes what is new. While the store cannot, nothing more is told: it would be told again and again.
     async fn save(&mut self) -> Step<()> {
-        while let Err(fault) = self.save_once().await {
-            tracing::warn!(sink = self.outlet.name, "the position cannot be written: {fault}");
-            self.pause(STORE_PAUSE).await?;
+        loop {
+            match self.save_once().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Halt::Late),
+                Err(fault) => {
+                    tracing::warn!(sink = self.outlet.name, "the position cannot be written: {fault}");
+                    self.pause(STORE_PAUSE).await?;
+                }
+            }
         }
-        Ok(())
     }
 
-    async fn save_once(&mut self) -> Result<(), Fault> {
+    /// Gives false when the position was not where it was believed to be: another daemon has moved it.
+    async fn save_once(&mut self) -> Result<bool, Fault> {
         self.unsaved.to = self.seen;
         self.saved_at = self.engine.clock.monotonic();
         let failing = self.unsaved.failing.clone();
         match self.engine.writer.apply(self.unsaved.clone()).await {
-            Ok(committed) if committed.answer => {
-                let (name, from) = (self.unsaved.name.clone(), self.seen);
-                self.unsaved = MoveSink { name, from, to: from, failing, ..MoveSink::default() };
-                Ok(())
-            }
-            Ok(_) => {
-                tracing::info!(sink = self.outlet.name, "another daemon tells this sink too");
-                self.reload().await
+            Ok(committed) => {
+                if committed.answer {
+                    let (name, from) = (self.unsaved.name.clone(), self.seen);
+                    self.unsaved = MoveSink { name, from, to: from, failing, ..MoveSink::default() };
+                }
+                Ok(committed.answer)
             }
             Err(Refusal::Fault(fault)) => Err(fault),
             Err(Refusal::Rejected(rejection)) => Err(Fault::bug(rejection.message)),

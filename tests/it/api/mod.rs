@@ -3,6 +3,7 @@
 mod attacks;
 mod audit;
 mod clients;
+mod documents;
 mod download;
 mod fast_paths;
 mod filters;

@@ -304,6 +304,32 @@ fn a_backup_without_logs_does_not_get_those_of_another_store() {
 }
 
 #[test]
+fn a_number_that_was_given_behind_a_backup_is_never_given_again() {
+    let mut daemon = Daemon::start();
+    let file = daemon.directory().join("b.tar");
+    // Of a store in which nothing ran yet.
+    done(&offline(&daemon.data(), &["backup", name(&file), "--without-logs"]));
+    let mut given = BTreeSet::new();
+    let attempts = "query ($id: ID!) { job(id: $id) { attempts { nodes { id } } } }";
+    for round in 0..3 {
+        let id = daemon.enqueue(&["/bin/echo", &format!("of round {round}")]);
+        daemon.wait_final(&id);
+        let job = daemon.graphql(attempts, json!({ "id": id }));
+        let attempt = string(&job["job"]["attempts"]["nodes"][0]["id"]);
+        let lines = daemon.graphql(JOB, json!({ "id": id }))["job"]["log"]["lines"].take();
+        assert_eq!(lines, json!([{ "text": format!("of round {round}") }]), "{id}, {attempt}");
+        assert!(
+            given.insert(id.clone()) && given.insert(attempt),
+            "a number again in round {round}: {given:?}"
+        );
+        daemon.terminate();
+        let said = done(&offline(&daemon.data(), &["restore", name(&file), "--force"]));
+        assert!(!said.contains("logs.db"), "the logs stay: {said}");
+        daemon.restart();
+    }
+}
+
+#[test]
 fn a_restore_that_is_cut_off_keeps_the_daemon_from_beginning_an_empty_store() {
     let (mut daemon, id) = store_of_one();
     let file = daemon.directory().join("b.tar");

@@ -27,7 +27,7 @@ fn file(daemon: &Daemon, name: &str, text: &str) -> String {
 }
 
 fn revision(daemon: &Daemon, task: &str) -> Value {
-    let query = "query ($name: String) { task(ref: { name: $name }) { revision archivedAt } }";
+    let query = "query ($name: String!) { task(ref: { name: $name }) { revision archivedAt } }";
     daemon.graphql(query, json!({ "name": task }))["task"].clone()
 }
 

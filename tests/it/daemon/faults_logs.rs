@@ -1,5 +1,5 @@
 //! A log store that is removed, locked or damaged: jobs go on and end as they would, output that cannot be kept is
-//! counted, and the log store is back by itself.
+//! counted and told in the log, and the log store is back by itself.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -111,4 +111,54 @@ fn a_log_store_that_is_damaged_is_set_aside_and_output_goes_on_in_a_new_one() {
     assert_eq!(status(&daemon, "store"), "OK", "the state is not touched");
     println!("log store damaged: set aside as {}, back within {} ms", aside().unwrap(), back.as_millis());
     assert!(string(&row(&daemon, "logs").unwrap()["message"]).is_empty());
+}
+
+/// The lines of the job's log as they are in the store.
+fn lines(daemon: &Daemon, id: &str) -> Vec<String> {
+    let query = "query ($id: ID!) { job(id: $id) { log(first: 10) { lines { text } } } }";
+    let answer = daemon.graphql(query, json!({ "id": id }));
+    let lines = answer["job"]["log"]["lines"].as_array().cloned().unwrap_or_default();
+    lines.iter().map(|line| string(&line["text"])).collect()
+}
+
+/// A job that is over while the log store is locked: neither its last line nor the end of its log could be written.
+fn cut_off(daemon: &Daemon) -> (String, ForeignLock) {
+    let gate = daemon.directory().join("gate");
+    let script =
+        format!("echo kept; until [ -e {} ]; do sleep 0.05; done; echo lost; exit 6", gate.display());
+    let id = daemon.enqueue(&["/bin/sh", "-c", &script]);
+    until("its first line to be kept", PATIENCE, || (lines(daemon, &id) == ["kept"]).then_some(()));
+    let lock = ForeignLock::take(&daemon.data().join("logs.db"));
+    fs::write(&gate, "").expect("our own directory");
+    let (bytes, dropped) = ended(daemon, &id);
+    assert!(bytes == 10 && dropped >= 5, "{dropped} of {bytes}");
+    assert_eq!(lines(daemon, &id), ["kept"]);
+    (id, lock)
+}
+
+/// The log has its end, which tells the gap.
+fn until_told(daemon: &Daemon, id: &str) {
+    until("the gap to be told behind the last line", PATIENCE, || {
+        (lines(daemon, id) == ["kept", "5 bytes of output were not kept"]).then_some(())
+    });
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+}
+
+#[test]
+fn the_end_of_a_log_that_could_not_be_written_is_written_once_the_log_store_is_back() {
+    let daemon = Daemon::start();
+    let (id, lock) = cut_off(&daemon);
+    drop(lock);
+    // Nothing else is printed: it is tried again by itself.
+    until_told(&daemon, &id);
+}
+
+#[test]
+fn a_log_that_a_killed_daemon_left_without_an_end_gets_one_after_the_next_start() {
+    let mut daemon = Daemon::start();
+    let (id, lock) = cut_off(&daemon);
+    daemon.kill9();
+    drop(lock);
+    daemon.restart();
+    until_told(&daemon, &id);
 }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, string};
+use crate::support::postgres::skips_on_postgres;
 use crate::support::program::shown;
 use crate::support::sse::End;
 use crate::support::wait::{PATIENCE, until};
@@ -217,6 +218,34 @@ fn an_old_log_makes_room_and_says_so() {
         let length = std::fs::metadata(daemon.data().join("logs.db")).expect("the file is there").len();
         (length <= 1024 * 1024 + 64 * 1024).then_some(())
     });
+}
+
+#[test]
+fn output_of_a_forgotten_job_goes_though_the_daemon_died_between_the_two() {
+    if skips_on_postgres("there state and logs are one database, and output goes with its day") {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    let bytes =
+        |daemon: &Daemon| number(&daemon.graphql("{ daemon { logBytes } }", json!({}))["daemon"]["logBytes"]);
+    let large = sh(&daemon, "head -c 3000000 /dev/urandom | base64");
+    let failed = daemon.enqueue(&["/bin/sh", "-c", "echo small; exit 1"]);
+    assert_eq!(daemon.wait_final(&failed).job["state"], "FAILED");
+    assert!(bytes(&daemon) > 3_000_000, "{}", bytes(&daemon));
+    daemon.terminate();
+    let died = [
+        ("BEADLE_RETENTION_SUCCEEDED", "1s"),
+        // The job is gone from the state, and its output is not gone from the logs yet.
+        ("BEADLE_TEST_POINTS", "prune.committed:1:abort"),
+    ];
+    if daemon.try_start(&died).is_ok() {
+        until("the daemon to die while it forgets", PATIENCE, || daemon.has_ended());
+    }
+    daemon.restart();
+    let answer = daemon.graphql("query ($id: ID!) { job(id: $id) { state } }", json!({ "id": large }));
+    assert_eq!(answer["job"], Value::Null);
+    until("its output to go too", PATIENCE, || (bytes(&daemon) < 1024 * 1024).then_some(()));
+    assert_eq!(texts(&log(&daemon, &json!({ "id": failed }))), ["small"], "what is known stays");
 }
 
 #[test]

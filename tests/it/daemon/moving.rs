@@ -287,6 +287,13 @@ fn a_daemon_goes_on_over_postgresql_with_what_was_moved() {
     assert!(incidents["incidents"]["nodes"].get(0).is_some(), "the incident is open there: {incidents}");
     let done = daemon.enqueue(&["/bin/true"]);
     assert_eq!(daemon.wait_final_state(&done), "SUCCEEDED");
+    // What ran when the old daemon died has ended with it, and gave its place back.
+    let lost = r#"{ jobs(first: 5, filter: {queues: ["slow"]}) { nodes { state failure { outcome } } } }"#;
+    let lost = daemon.graphql(lost, json!({}));
+    assert_eq!(lost["jobs"]["nodes"], json!([{ "state": "FAILED", "failure": { "outcome": "LOST" } }]));
+    let workers = daemon.graphql("{ workers(first: 9) { nodes { status } } }", json!({}));
+    let online = workers["workers"]["nodes"].as_array().into_iter().flatten();
+    assert_eq!(online.filter(|worker| worker["status"] != "OFFLINE").count(), 1, "{workers}");
     daemon.terminate();
 }
 

@@ -1,12 +1,16 @@
-//! Schedules over restarts: each due time once, and one job for all that were missed.
+//! Schedules over restarts and over a disk without room: each due time once, and one job for all that were missed.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use beadle::base::clock::Timestamp;
+use beadle::base::clock::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
+use super::faults::{has, until_down};
 use crate::support::daemon::{Daemon, string};
+use crate::support::postgres::is_on_postgres;
 use crate::support::wait::{PATIENCE, span, until};
 
 /// The schedule's interval, in microseconds.
@@ -147,4 +151,66 @@ fn a_paused_schedule_makes_nothing_until_it_is_resumed_and_a_trigger_always_does
     let resume = r#"mutation { scheduleResume(input: {ref: {name: "beat"}}) { schedule { isPaused } } }"#;
     daemon.graphql(resume, json!({}));
     watch(&daemon, 1);
+}
+
+/// The small disk hides what stood below it: the token is carried over.
+const MOUNT: &str = "token=$(cat \"$1/admin.token\") && mount -t tmpfs -o size=24m none \"$1\" && chmod 700 \"$1\" && \
+(umask 077 && echo \"$token\" > \"$1/admin.token\") && shift && exec \"$@\"";
+
+/// Bytes that are left on the small disk: less than its twentieth, which is kept free, and enough for what is no new work.
+const LEFT_BYTES: u64 = 1_000_000;
+
+/// A daemon whose data directory is a small disk of its own, with a file on it that will take its room. `None`: not
+/// possible here.
+fn on_small_disk() -> Option<(Daemon, PathBuf)> {
+    // PostgreSQL has its files elsewhere.
+    if is_on_postgres() || !has(&["unshare", "--map-root-user", "--mount", "true"]) {
+        return None;
+    }
+    let mut daemon = Daemon::prepared(&[]);
+    fs::create_dir(daemon.data()).expect("an empty directory");
+    fs::write(daemon.data().join("admin.token"), "0123456789abcdef0123456789abcdef\n").expect("a small file");
+    daemon.wrap(&["unshare", "--map-root-user", "--mount", "/bin/sh", "-c", MOUNT, "sh", "DATA"]);
+    daemon.start_or_words().unwrap_or_else(|words| panic!("{words}"));
+    let filling = format!("/proc/{}/root{}/filling", daemon.pid(), daemon.data().display());
+    Some((daemon, PathBuf::from(filling)))
+}
+
+#[test]
+fn due_times_that_wait_for_room_are_not_lost_by_a_new_rule_or_a_pause() {
+    let Some((daemon, filling)) = on_small_disk() else { return };
+    put(&daemon);
+    watch(&daemon, 1);
+    fs::write(&filling, "").expect("the disk is not full yet");
+    let disk = rustix::fs::statvfs(&filling).expect("the disk can be asked");
+    let size = usize::try_from(disk.f_bavail * disk.f_frsize - LEFT_BYTES).expect("a small disk");
+    fs::write(&filling, vec![1; size]).expect("there is room for so much");
+    until_down(&daemon, "disk", "bytes left");
+    let held = until("two due times to be held", PATIENCE, || {
+        let answer = daemon.graphql("{ schedule(ref: {name: \"beat\"}) { nextDueAt } }", json!({}));
+        let due = Timestamp::parse(&string(&answer["schedule"]["nextDueAt"])).expect("an instant").micros();
+        (due + EVERY_US <= SystemClock.now().micros()).then_some(due)
+    });
+    for change in [
+        r#"schedulePut(input: {name: "beat", task: {name: "beat"}, timing: {every: "3s"}})"#,
+        r#"schedulePut(input: {name: "beat", task: {name: "beat"}, timing: {every: "2s"}, isPaused: true})"#,
+        r#"schedulePause(input: {ref: {name: "beat"}})"#,
+    ] {
+        let query = format!("mutation {{ {change} {{ userErrors {{ message }} }} }}");
+        let answer = daemon.send(&query, &json!({})).expect("an answer");
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], json!("UNAVAILABLE"), "{change}: {answer:#}");
+        assert_eq!(extensions["reason"], json!("STORE_FULL"), "{change}: {answer:#}");
+        assert_eq!(extensions["mayBeDone"], json!(false), "{change}: {answer:#}");
+    }
+    // An equal one changes nothing, and loses nothing.
+    put(&daemon);
+    fs::remove_file(&filling).expect("the filling is there");
+    until("what was held to be made good", PATIENCE, || {
+        let late = ticks(&daemon).into_iter().find(|tick| tick.due_us >= held)?;
+        assert_eq!((late.outcome.as_str(), late.job.is_some()), ("CAUGHT_UP", true), "{late:?}");
+        Some(())
+    });
+    let pause = r#"mutation { schedulePause(input: {ref: {name: "beat"}}) { schedule { isPaused } } }"#;
+    assert_eq!(daemon.graphql(pause, json!({}))["schedulePause"]["schedule"], json!({"isPaused": true}));
 }

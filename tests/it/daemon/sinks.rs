@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use crate::support::daemon::{Daemon, string};
 use crate::support::length::sized;
+use crate::support::postgres::skips_on_postgres;
 use crate::support::receiver::{Received, Receiver, Reply};
 use crate::support::wait::{PATIENCE, now, until};
 
@@ -304,13 +305,18 @@ fn an_endless_answer_is_cut() {
     println!("of 2 answers of 1 GiB {sent} bytes left the receiver");
 }
 
+/// It answers so to the ends of jobs that failed, and takes everything else.
+fn refuse_failures(receiver: &Receiver, status: u16) {
+    receiver.behave(move |request| match request.json()["data"]["data"]["to"].as_str() {
+        Some("FAILED") => Reply::Status(status, ""),
+        _ => Reply::Status(200, ""),
+    });
+}
+
 #[test]
 fn what_is_refused_for_good_is_a_dead_letter_that_can_be_put_back_or_given_up() {
     let receiver = Receiver::start();
-    receiver.behave(|request| match request.json()["data"]["data"]["to"].as_str() {
-        Some("FAILED") => Reply::Status(422, ""),
-        _ => Reply::Status(200, ""),
-    });
+    refuse_failures(&receiver, 422);
     let daemon = Daemon::start_with_file(&hook(&receiver));
     let bad: Vec<String> = (0..3).map(|_| daemon.enqueue(&["/bin/false"])).collect();
     for id in &bad {
@@ -354,10 +360,7 @@ fn what_is_refused_for_good_is_a_dead_letter_that_can_be_put_back_or_given_up() 
 #[test]
 fn one_event_that_always_fails_does_not_hold_up_the_others() {
     let receiver = Receiver::start();
-    receiver.behave(|request| match request.json()["data"]["data"]["to"].as_str() {
-        Some("FAILED") => Reply::Status(500, ""),
-        _ => Reply::Status(200, ""),
-    });
+    refuse_failures(&receiver, 500);
     let daemon = Daemon::start_with_file(&hook(&receiver));
     let bad = daemon.enqueue(&["/bin/false"]);
     daemon.wait_final(&bad);
@@ -367,6 +370,35 @@ fn one_event_that_always_fails_does_not_hold_up_the_others() {
     assert_eq!(row["deadLetters"]["nodes"][0]["event"]["jobId"], json!(bad));
     let told = receiver.received().iter().filter(|request| good.contains(&job_of(request))).count();
     assert_eq!(told, 3, "each of the others once");
+}
+
+#[test]
+fn one_event_that_always_fails_does_not_hold_up_one_that_comes_long_after_it() {
+    if skips_on_postgres("it writes into the SQLite file") {
+        return;
+    }
+    let receiver = Receiver::start();
+    refuse_failures(&receiver, 500);
+    let mut daemon = Daemon::start_with_file(&hook(&receiver));
+    let bad = daemon.enqueue(&["/bin/false"]);
+    daemon.wait_final(&bad);
+    receiver.wait_for(1);
+    assert!(daemon.terminate().success());
+    // Between them stand more numbers than one look goes over, and more that is not wanted than a page holds.
+    let unwanted = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+        INSERT INTO events (seq, kind, at_us, actor, data)
+        SELECT value + 30000 + i, 'JOB_STATE_CHANGED', (SELECT max(at_us) FROM events), 'test', '{\"to\":\"CANCELLED\"}'
+        FROM n, counters WHERE name = 'event'";
+    assert_eq!(execute(&daemon, unwanted), 500);
+    execute(&daemon, "UPDATE counters SET value = value + 40000 WHERE name = 'event'");
+    daemon.restart();
+    let good = run_jobs(&daemon, 1).remove(0);
+    let row = wait_until(&daemon, "what comes after it to be told", |row| {
+        row["deliveredCount"] == json!("1") && row["deadLetterCount"] == json!("1")
+    });
+    assert_eq!(row["deadLetters"]["nodes"][0]["event"]["jobId"], json!(bad));
+    let told = receiver.received().iter().filter(|request| job_of(request) == good).count();
+    assert_eq!((told, &row["droppedCount"]), (1, &json!("0")));
 }
 
 #[test]

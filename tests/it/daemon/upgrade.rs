@@ -238,6 +238,42 @@ fn the_copy_of_an_older_store_can_be_restored_and_the_newest_three_stay() {
 }
 
 #[test]
+fn the_way_back_takes_the_logs_back_too_where_a_newer_version_migrated_them() {
+    let all = migrations("logs").len();
+    let mut daemon = Daemon::start_on(|data| make_directory(data, 1, all));
+    daemon.terminate();
+    let data = daemon.data();
+    let logs = data.join("logs.db");
+    // What a newer version leaves: its migration, and the copies that it made before.
+    let copy = data.join("backups/logs-before-9999_new-20300101T000000Z.db");
+    make_old(&copy, "logs", all, "");
+    let older = data.join("backups/logs-before-9998_newer-20290101T000000Z.db");
+    make_old(&older, "logs", 1, "INSERT INTO migrations VALUES ('logs/9998_unknown', 1);");
+    execute(&logs, "INSERT INTO migrations VALUES ('logs/9999_new', 1)");
+    let state =
+        copies(&data).into_iter().find(|name| name.starts_with("beadle")).expect("the copy of the start");
+    let restore = |daemon: &Daemon, name: &str| {
+        let copy = data.join("backups").join(name);
+        daemon.cli(&["restore", copy.to_str().unwrap(), "--force", "--data-dir", data.to_str().unwrap()])
+    };
+    let refused = restore(&daemon, "logs-before-9999_new-20300101T000000Z.db");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("it is no copy of the store"), "{}", shown(&refused));
+    let output = restore(&daemon, &state);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(applied(&logs).len(), all, "those of before: {}", shown(&output));
+    daemon.restart();
+    daemon.terminate();
+    // Without a copy that can be read they are begun anew.
+    execute(&logs, "INSERT INTO migrations VALUES ('logs/9999_new', 1)");
+    fs::remove_file(&copy).unwrap();
+    let output = restore(&daemon, &state);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(!logs.exists(), "{}", shown(&output));
+    daemon.restart();
+}
+
+#[test]
 fn a_crash_in_the_middle_of_an_upgrade_leaves_the_old_store_or_the_new_one() {
     let all = |set: &str| -> Vec<String> { migrations(set).into_iter().map(|(name, _)| name).collect() };
     let (mut old, mut new) = (0, 0);

@@ -1,10 +1,15 @@
-//! Room for logs: the oldest whole ones go first, what is gone says so, and the file gets smaller.
+//! Room for logs: the oldest whole ones go first, what is gone says so, the file gets smaller, and what belongs to nobody
+//! can be found.
 
+use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::id::AttemptId;
 use beadle::domain::log::{LogCursor, LogFilter, LogStream, NewLine};
+use beadle::store::attempts::Fate;
 use beadle::store::logs::{LogEnd, LogTurn, Logs, NewChunk};
+use beadle::store::statements;
 
-use super::stage::{Stage, T0, on_both, on_sqlite};
+use super::plan::{plan, statement};
+use super::stage::{Stage, T0, new_job, on_both, on_sqlite};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -114,5 +119,67 @@ fn the_weight_falls_at_once_and_the_file_follows_down_to_the_limit() {
         let slack = i64::try_from(4 * MEBIBYTE).unwrap();
         assert!((size - slack..=size).contains(&file), "{file}: what is free below the limit is kept");
         assert_eq!(lines(&logs, 4).await, 2, "a page of half a mebibyte");
+    });
+}
+
+#[test]
+fn all_that_have_a_line_or_an_end_are_met_in_order_and_page_by_page() {
+    on_both(async |stage| {
+        for (attempt, is_whole) in [(7, false), (1, true), (4, false)] {
+            write(&stage, attempt, 300 * 1024, is_whole).await;
+        }
+        let logs = write(&stage, 2, 1_000, true).await;
+        // Its lines are gone, its end stays.
+        logs.forget(&[AttemptId(2)], T0).await.unwrap();
+        let met = async |after: i64, last: i64, limit: usize| {
+            let met = logs.attempts(AttemptId(after), AttemptId(last), limit).await.unwrap();
+            met.iter().map(|attempt| attempt.0).collect::<Vec<_>>()
+        };
+        assert_eq!(met(0, 99, 99).await, [1, 2, 4, 7]);
+        assert_eq!(met(0, 99, 3).await, [1, 2, 4]);
+        assert_eq!(met(4, 99, 3).await, [7]);
+        assert_eq!(met(0, 4, 99).await, [1, 2, 4], "no further than it was told");
+        assert_eq!(met(1, 3, 1).await, [2]);
+        for (after, last) in [(7, 99), (0, 0), (4, 6), (99, 7)] {
+            assert!(met(after, last, 9).await.is_empty(), "{after} to {last}");
+        }
+    });
+}
+
+#[test]
+fn the_way_from_log_to_log_leads_over_the_indexes_alone() {
+    on_sqlite(async |stage| {
+        let sql = statement(statements::logs(), &["WITH RECURSIVE walked"]);
+        let plan = plan(&stage, "logs.db", sql).await.join("\n");
+        assert!(plan.contains("SEARCH log_chunks USING COVERING INDEX"), "{plan}");
+        assert!(plan.contains("SEARCH log_ends USING INTEGER PRIMARY KEY"), "{plan}");
+        assert!(!plan.contains("SCAN log_"), "{plan}");
+    });
+}
+
+#[test]
+fn the_state_tells_of_attempts_that_are_over_that_run_and_that_are_gone() {
+    on_both(async |stage| {
+        if stage.is_sqlite() {
+            let range = stage.reader().attempts_since_restore().await.unwrap();
+            assert_eq!(range, (AttemptId(0), AttemptId(0)));
+        }
+        let over = stage.running(new_job()).await;
+        stage.end(&over, AttemptOutcome::Succeeded).await;
+        let runs = stage.running(new_job()).await;
+        let asked = [runs.attempt, AttemptId(999_999), over.attempt];
+        let mut fates = stage.reader().fates(&asked).await.unwrap();
+        fates.sort_by_key(|fate| fate.attempt);
+        let fate = |attempt, has_ended| Fate { attempt, has_ended, log_bytes: 0 };
+        assert_eq!(fates, [fate(over.attempt, true), fate(runs.attempt, false)]);
+        stage.execute("DELETE FROM attempts").await;
+        assert_eq!(stage.reader().fates(&asked).await.unwrap(), []);
+        if stage.is_sqlite() {
+            let range = stage.reader().attempts_since_restore().await.unwrap();
+            assert_eq!(range, (AttemptId(0), runs.attempt), "what is gone was there");
+            stage.execute("UPDATE counters SET value = 3000000007 WHERE name = 'attempt'").await;
+            let range = stage.reader().attempts_since_restore().await.unwrap();
+            assert_eq!(range, (AttemptId(3_000_000_000), AttemptId(3_000_000_007)));
+        }
     });
 }

@@ -3,7 +3,8 @@
 use beadle::domain::id::AttemptId;
 use beadle::domain::limits::LOG_PAGE_BYTES_MAX;
 use beadle::domain::log::{LogCursor, LogFilter, LogStream, NewLine};
-use beadle::store::logs::{DroppedChunk, LogEnd, LogRead, LogTurn, Logs, NewChunk};
+use beadle::store::logs::{DroppedChunk, LogEnd, LogRead, LogTurn, Logs, NewChunk, Unended};
+use beadle::store::{Fault, FaultKind};
 
 use super::stage::{Stage, T0, on_both};
 
@@ -242,6 +243,36 @@ fn an_end_is_kept_as_it_was_told_first() {
             stage.hand.store().logs().read(at(0), &LogFilter::default(), 9).await.unwrap().lines.len(),
             3
         );
+    });
+}
+
+#[test]
+fn a_log_that_was_left_gets_its_end_and_the_gap_behind_its_last_line_is_told() {
+    on_both(async |stage| {
+        let gap = NewChunk { dropped_before: 30, ..chunk(5, 5) };
+        let uncounted = NewChunk { attempt: AttemptId(8), ..chunk(0, 2) };
+        let logs = write(&stage, vec![chunk(0, 5), gap, uncounted]).await;
+        // A disk that is nearly full takes no output, but ends: else nothing could make room.
+        logs.look(Some(Fault::new(FaultKind::Full, "the disk is nearly full")));
+        let more = LogTurn { chunks: vec![chunk(10, 1)], ..LogTurn::default() };
+        assert!(logs.write(&more, T0).await.is_err());
+        let left = Unended { attempt: ATTEMPT, byte_count: 10 * 7 + 30 + 9 };
+        let end = logs.finish(&[left], T0).await.unwrap().remove(0);
+        assert_eq!((end.line_count, end.byte_count, end.dropped_bytes), (11, 109, 39));
+        assert_eq!(logs.end(ATTEMPT).await.unwrap(), Some(end));
+        let read = logs.read(at(0), &LogFilter::default(), 100).await.unwrap();
+        assert_eq!((read.lines.len(), read.dropped_bytes), (11, 39));
+        assert_eq!(texts(&read)[10], "9 bytes of output were not kept");
+        // It is done once.
+        let again = logs.finish(&[Unended { byte_count: 1_000, ..left }], T0).await.unwrap();
+        assert_eq!((again, logs.end(ATTEMPT).await.unwrap()), (vec![end], Some(end)));
+        let others = [8, 9].map(|number| Unended { attempt: AttemptId(number), byte_count: 0 });
+        assert_eq!(logs.finish(&others, T0).await.unwrap().len(), 2);
+        let uncounted = logs.end(AttemptId(8)).await.unwrap().unwrap();
+        assert_eq!((uncounted.line_count, uncounted.byte_count, uncounted.dropped_bytes), (2, 14, 0));
+        assert_eq!(logs.end(AttemptId(9)).await.unwrap(), Some(LogEnd::of_nothing(AttemptId(9))));
+        let oldest = logs.oldest(9).await.unwrap();
+        assert_eq!(oldest.iter().map(|(attempt, _)| attempt.0).collect::<Vec<_>>(), [7, 8]);
     });
 }
 

@@ -139,12 +139,15 @@ fn workers_come_and_go_and_a_dead_one_is_buried_by_the_next() {
             labels: vec![label("gpu", "a100")],
             ..start_worker(name)
         };
+        // One without a lease was moved here with the file that it owned, and has ended with it.
+        let moved = stage.apply(StartWorker { lease: None, ..start("moved") }).await;
         let first = stage.apply(start("one")).await;
         stage.pass_millis(5);
         let second = stage.apply(start("two")).await;
         let worker = async |id: WorkerId| stage.reader().worker(id).await.unwrap().unwrap();
         let buried = stage.is_sqlite().then(|| T0.plus_millis(5));
         assert_eq!(worker(first).await.stopped_at, buried, "several live on PostgreSQL, one on a file");
+        assert_eq!(worker(moved).await.stopped_at, Some(T0));
         let live = worker(second).await;
         assert_eq!((live.name.as_str(), live.version.as_str(), live.slots), ("two", "1.2", 3));
         assert_eq!(live.labels, [label("gpu", "a100")]);
@@ -158,11 +161,11 @@ fn workers_come_and_go_and_a_dead_one_is_buried_by_the_next() {
         let filter = EventFilter { types: Some(vec![EventType::WorkerChanged]), ..EventFilter::default() };
         let told: Vec<_> =
             stage.events(&filter).await.iter().map(|event| event.data.0["status"].clone()).collect();
-        assert_eq!(told, ["ONLINE", "ONLINE", "DRAINING", "OFFLINE"]);
+        assert_eq!(told, ["ONLINE", "ONLINE", "ONLINE", "DRAINING", "OFFLINE"]);
         let page = stage.reader().workers(i64::MAX, 1).await.unwrap();
         assert_eq!((page.rows[0].1.id, page.has_more), (second, true), "the newest first");
         let rest = stage.reader().workers(second.0, 5).await.unwrap();
-        assert_eq!((rest.rows.len(), rest.rows[0].1.id), (1, first));
+        assert_eq!((rest.rows.len(), rest.rows[0].1.id), (2, first));
         assert!(stage.reader().worker(WorkerId(404)).await.unwrap().is_none());
     });
 }

@@ -170,6 +170,41 @@ fn old_events_go_and_their_numbers_go_on() {
 }
 
 #[test]
+fn events_of_a_clock_that_was_ahead_go_in_their_turn_and_leave_no_hole() {
+    on_both(async |stage| {
+        for _ in 0..3 {
+            stage.enqueue(new_job()).await;
+        }
+        let in_turn = stage.events(&EventFilter::default()).await;
+        let (first, second) = (in_turn[0].cursor.seq, in_turn[1].cursor.seq);
+        stage.pass_millis(1_000);
+        stage.enqueue(new_job()).await;
+        let has_old = async || stage.reader().has_old_rows(before(1_000, 1_000)).await.unwrap();
+        let ahead = |from: i64, to: i64| {
+            format!("UPDATE events SET at_us = at_us + 100000000000 WHERE seq BETWEEN {from} AND {to}")
+        };
+        // One in the middle: it goes with those around it.
+        stage.execute(&ahead(second, second)).await;
+        assert!(has_old().await);
+        stage.apply(Prune { horizon: before(1_000, 1_000) }).await;
+        assert_eq!(stage.events(&EventFilter::default()).await.len(), 1);
+        // More than one batch at the beginning, with an old one behind.
+        let left = stage.reader().newest_event().await.unwrap();
+        for _ in 0..600 {
+            stage.enqueue(new_job()).await;
+        }
+        let newest = stage.reader().newest_event().await.unwrap();
+        stage.execute(&ahead(left, newest - 1)).await;
+        stage.pass_millis(1_000);
+        stage.enqueue(new_job()).await;
+        assert!(first < left && stage.reader().has_old_rows(before(2_000, 2_000)).await.unwrap());
+        while stage.apply(Prune { horizon: before(2_000, 2_000) }).await.has_more {}
+        assert_eq!(stage.events(&EventFilter::default()).await.len(), 1);
+        assert_eq!(stage.reader().oldest_event().await.unwrap(), newest + 1);
+    });
+}
+
+#[test]
 fn events_stay_as_long_as_the_longest_lived_jobs() {
     on_both(async |stage| {
         let (failed, _) = ended(&stage, new_job(), AttemptOutcome::Exited).await;

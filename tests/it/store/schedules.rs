@@ -16,9 +16,12 @@ use beadle::domain::timing::Timing;
 use beadle::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction};
 use beadle::store::tasks::{ArchiveTask, PutTask};
 use beadle::store::ticks::{NewTick, Settle, Trigger};
+use beadle::store::writer::{Batch, Change, Outcome};
 
 use super::stage::{QUEUED_MAX, Stage, T0, new_job, new_job_in, on_both};
 use super::tasks::task_put;
+
+mod due;
 
 /// A rule that is due every so many seconds.
 pub fn every(seconds: i64) -> ScheduleDefinition {
@@ -33,11 +36,36 @@ pub fn every(seconds: i64) -> ScheduleDefinition {
     }
 }
 
+/// A schedule to be put, none of whose due times waits to be settled.
+#[derive(Debug)]
+pub struct Put {
+    /// What it shall be.
+    pub schedule: SchedulePut,
+    /// Who asks.
+    pub actor: String,
+}
+
+impl Put {
+    /// The plain change, which also says when something waits to be settled.
+    pub fn plain(&self) -> PutSchedule {
+        PutSchedule { schedule: self.schedule.clone(), actor: self.actor.clone() }
+    }
+}
+
+impl Change for Put {
+    type Answer = ScheduleId;
+
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<ScheduleId> {
+        let put = self.plain();
+        Ok(put.apply(batch).await?.expect("no due time waits to be settled"))
+    }
+}
+
 /// A schedule of the task `t` to be put.
-pub fn put(name: &str, definition: ScheduleDefinition, is_paused: Option<bool>) -> PutSchedule {
+pub fn put(name: &str, definition: ScheduleDefinition, is_paused: Option<bool>) -> Put {
     let task = TaskRef::Name("t".to_owned());
     let schedule = SchedulePut { name: name.to_owned(), task, definition, is_paused };
-    PutSchedule { schedule, actor: "tester".to_owned() }
+    Put { schedule, actor: "tester".to_owned() }
 }
 
 /// A change by a tester.
@@ -116,6 +144,7 @@ fn an_equal_put_goes_on_where_the_schedule_stands_and_a_changed_one_begins_anew(
         assert_eq!(stage.apply(put("s", every(10), None)).await, id);
         let same = schedule(&stage, id).await;
         assert_eq!((same.next_due_at, same.settled_until), (made.next_due_at, T0), "no due time is lost");
+        stage.apply(settle(&same, 25_000, vec![])).await;
         assert_eq!(stage.apply(put("s", every(60), None)).await, id);
         let other = schedule(&stage, id).await;
         assert_eq!(other.settled_until, T0.plus_millis(25_000));

@@ -1,6 +1,8 @@
 //! Sinks in the store: a position moves only from where it is, the feed waits for those that were not told, dead letters
 //! are kept and bounded.
 
+use std::time::Duration;
+
 use beadle::base::clock::Timestamp;
 use beadle::base::settings::sinks::SinkKind;
 use beadle::domain::event::{Event, EventType};
@@ -10,14 +12,20 @@ use beadle::domain::limits::{DEAD_LETTERS_MAX, SINK_BACKLOG_MAX};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::sink::{DeadLetter, Sink};
 use beadle::store::prune::{Horizon, Prune};
-use beadle::store::sinks::{ChangeLetters, LetterAction, ListSinks, MoveSink, Postponed};
+use beadle::store::sinks::{
+    ChangeLetters, HoldSink, LetterAction, ListSinks, MoveSink, Postponed, RetireSinks,
+};
+use beadle::store::workers::{RetireWorker, StartWorker};
 
-use super::stage::{Stage, T0, new_job, on_both};
+use super::stage::{Stage, T0, new_job, on_both, on_postgres, start_worker};
 
 async fn list(stage: &Stage, names: &[&str]) {
+    list_by(stage, WorkerId(0), names).await;
+}
+
+async fn list_by(stage: &Stage, worker: WorkerId, names: &[&str]) {
     let sinks = names.iter().map(|name| ((*name).to_owned(), SinkKind::Webhook)).collect();
     let newest = stage.reader().newest_event().await.expect("the store can be read");
-    let worker = WorkerId(0);
     stage.apply(ListSinks { sinks, newest, worker }).await;
 }
 
@@ -82,6 +90,41 @@ fn a_new_sink_begins_at_the_end_and_one_that_comes_back_goes_on() {
         let back = sink(&stage, "s").await;
         assert_eq!((back.retired_at, back.position), (None, begin.position));
         assert_eq!(stage.reader().sinks().await.unwrap().len(), 2, "one that is gone stays listed");
+    });
+}
+
+#[test]
+fn of_several_workers_none_that_is_there_has_a_sink_that_is_retired() {
+    on_postgres(async |stage| {
+        let begin = async |name: &'static str| {
+            stage.apply(StartWorker { lease: Some(Duration::from_hours(1)), ..start_worker(name) }).await
+        };
+        let gone = async |id| {
+            stage.apply(RetireWorker { id, name: String::new(), is_gone: true }).await;
+        };
+        let hold = async |worker| stage.apply(HoldSink { name: "s".to_owned(), worker }).await;
+        let (first, second, third) = (begin("first").await, begin("second").await, begin("third").await);
+        list_by(&stage, first, &["s"]).await;
+        list_by(&stage, second, &["s"]).await;
+        assert!(!hold(second).await, "the first one tells it");
+        // The settings change, and one worker after the other is started anew.
+        let other = begin("other").await;
+        let is_retired = async || {
+            stage.apply(RetireSinks { listed: Vec::new(), worker: other }).await;
+            sink(&stage, "s").await.retired_at.is_some()
+        };
+        list_by(&stage, other, &[]).await;
+        gone(first).await;
+        assert!(!is_retired().await, "the second one has not taken it yet");
+        assert!(hold(second).await);
+        stage.pass_millis(3_600_000);
+        assert!(!is_retired().await, "the second one tells it");
+        gone(second).await;
+        assert!(!is_retired().await, "a third one may have it");
+        stage.pass_millis(3_600_000);
+        assert!(is_retired().await, "nobody has it");
+        assert!(hold(third).await);
+        assert!(!is_retired().await, "one that had it came back");
     });
 }
 

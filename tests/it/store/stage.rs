@@ -2,6 +2,7 @@
 //! It must never hide what the store answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use beadle::base::clock::{Clock, FakeClock, Timestamp};
 use beadle::base::random::{Random, SeededRandom};
@@ -321,10 +322,10 @@ pub fn enqueue(jobs: Vec<NewJob>) -> Enqueue {
     Enqueue { jobs: jobs.into(), queued_max: QUEUED_MAX }
 }
 
-/// A worker that begins and needs no lease.
+/// A worker that begins and is there for as long as any test.
 pub fn start_worker(name: &str) -> StartWorker {
     let (name, version) = (name.to_owned(), "0".to_owned());
-    StartWorker { name, version, slots: 4, labels: Vec::new(), lease: None }
+    StartWorker { name, version, slots: 4, labels: Vec::new(), lease: Some(Duration::from_hours(1)) }
 }
 
 /// A plain job in the default queue.

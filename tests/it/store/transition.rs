@@ -1,5 +1,6 @@
 //! Where a job goes when something ends it, and what can no longer move it.
 
+use beadle::base::clock::Clock as _;
 use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned, Usage};
 use beadle::domain::duration::Span;
 use beadle::domain::event::{Event, EventType};
@@ -289,12 +290,27 @@ fn a_result_that_waited_for_the_store_ended_when_it_ended() {
 #[test]
 fn what_never_began_goes_back_to_its_queue_whatever_it_is() {
     on_both(async |stage| {
-        let claimed = stage.running(NewJob { is_restartable: false, ..tried(1) }).await;
+        let worker = stage.worker().await;
+        let start_by = Some(stage.clock.now().plus_millis(1_000));
+        let claimed = stage.running(NewJob { is_restartable: false, start_by, ..tried(1) }).await;
         let lost = Ended::without_process(AttemptOutcome::Interrupted, "the answer was lost");
-        let settled = stage.apply(end_of(&claimed, Ended { is_unbegun: true, ..lost })).await;
+        let unbegun = Ended { is_unbegun: true, ..lost };
+        let settled = stage.apply(end_of(&claimed, unbegun.clone())).await;
         assert_eq!(settled, Settled::Job(JobState::Queued));
-        let job = stage.job(claimed.job.id).await;
-        assert_eq!((job.try_count, job.finished_at), (0, None));
+        let id = claimed.job.id;
+        let job = stage.job(id).await;
+        assert_eq!((job.try_count, job.finished_at, job.started_at), (0, None, None));
+        // It has not started, so it is not started late either.
+        stage.pass_millis(1_001);
+        assert!(stage.hand.claim(worker, 1).await.is_empty());
+        assert_eq!(stage.state(id).await, JobState::Expired);
+        // One that was tried before has started.
+        let claimed = stage.running(tried(2)).await;
+        stage.end(&claimed, AttemptOutcome::Exited).await;
+        stage.pass_millis(60_000);
+        let again = stage.hand.claim(worker, 1).await.remove(0);
+        stage.apply(end_of(&again, unbegun)).await;
+        assert!(stage.job(again.job.id).await.started_at.is_some());
     });
 }
 

@@ -52,6 +52,16 @@ impl Sse {
     ///
     /// `Err` tells what came instead: no connection, or another status with its body.
     pub fn open(address: &str, token: &str, query: &str, variables: &Value) -> Result<Sse, String> {
+        Sse::open_behind(address, token, (query, variables), "")
+    }
+
+    /// The same as a client that comes back, behind the id of the last message that it saw; the beginning when empty.
+    pub fn open_behind(
+        address: &str,
+        token: &str,
+        (query, variables): (&str, &Value),
+        last_event_id: &str,
+    ) -> Result<Sse, String> {
         let broken = |why: io::Error| why.to_string();
         let mut socket = TcpStream::connect(address).map_err(broken)?;
         socket.set_nodelay(true).map_err(broken)?;
@@ -59,7 +69,8 @@ impl Sse {
         let body = json!({"query": query, "variables": variables}).to_string();
         let request = format!(
             "POST /graphql HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-             Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             Accept: text/event-stream\r\nContent-Type: application/json\r\nLast-Event-ID: {last_event_id}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         socket.write_all(request.as_bytes()).map_err(broken)?;

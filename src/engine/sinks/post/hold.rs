@@ -1,6 +1,7 @@
 //! Owns the question whose turn it is to tell a sink: of several workers over one store one does, as long as it is there.
 
-use super::{Post, Step};
+use super::{Halt, Post, Step};
+use crate::engine::lease::Term;
 use crate::store::sinks::HoldSink;
 
 impl Post {
@@ -20,5 +21,14 @@ impl Post {
             self.term = Some(term);
         }
         Ok(is_ours)
+    }
+
+    /// Goes on only while it is our turn. Else what was told is written when nobody has told it since.
+    pub(super) async fn keep_turn(&mut self) -> Step<()> {
+        if !self.term.as_ref().is_some_and(Term::is_over) {
+            return Ok(());
+        }
+        self.save().await?;
+        Err(Halt::Late)
     }
 }

@@ -1,0 +1,172 @@
+//! What is due when a rule changes or many schedules are due: it is settled first, the oldest before the others, and
+//! together.
+
+use std::sync::Arc;
+
+use beadle::base::clock::{FakeClock, within};
+use beadle::domain::access::Viewer;
+use beadle::domain::duration::Span;
+use beadle::domain::event::EventType;
+use beadle::domain::id::TokenId;
+use beadle::domain::schedule::{ScheduleDefinition, SchedulePutInput, TickOutcome, TimingInput};
+use beadle::domain::task::TaskRef;
+use beadle::engine::scheduler;
+use beadle::store::FaultKind;
+use beadle::store::writer::Refusal;
+use futures_util::poll;
+use tokio::task::yield_now;
+
+use super::super::clock_steps::engine;
+use super::super::group_commit::Gate;
+use super::super::stage::{Stage, T0, on_both};
+use super::{changes, every, ledger, pause, put, schedule, settle, with_task};
+use crate::support::wait::{PATIENCE, now};
+
+#[test]
+fn a_schedule_is_not_changed_before_what_was_due_is_settled() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let id = stage.apply(put("s", every(10), None)).await;
+        stage.pass_millis(10_000);
+        for other in [put("s", every(60), None), put("s", every(10), Some(true))] {
+            assert_eq!(stage.apply(other.plain()).await, None);
+        }
+        let stands = schedule(&stage, id).await;
+        assert_eq!(stands.definition, every(10));
+        assert_eq!((stands.paused_at, stands.settled_until), (None, T0));
+        assert_eq!(changes(&stage, EventType::ScheduleChanged).await, 1);
+        stage.apply(settle(&stands, 10_000, vec![])).await;
+        assert_eq!(stage.apply(put("s", every(60), None).plain()).await, Some(id));
+        // A rule that can no longer be read is never settled.
+        stage.execute("UPDATE schedules SET definition = replace(definition, 'UTC', 'Mars/Olympus')").await;
+        stage.pass_millis(600_000);
+        assert_eq!(stage.apply(put("s", every(10), None).plain()).await, Some(id));
+        assert_eq!(schedule(&stage, id).await.definition, every(10));
+    });
+}
+
+fn viewer() -> Viewer {
+    Viewer { token_id: TokenId(1), token_name: "me".to_owned(), grants: Vec::new(), expires_at: None }
+}
+
+/// The schedule `s` as a caller puts it.
+fn input(seconds: i64) -> SchedulePutInput {
+    let ScheduleDefinition { time_zone, jitter, misfire, misfire_window, overlap, parameters, .. } = every(1);
+    SchedulePutInput {
+        name: "s".to_owned(),
+        task: TaskRef::Name("t".to_owned()),
+        timing: TimingInput::Every(Span::from_secs(seconds)),
+        time_zone,
+        jitter,
+        misfire,
+        misfire_window,
+        overlap,
+        parameters,
+        is_paused: None,
+    }
+}
+
+/// Waits until so many changes wait for the writer, which is held.
+async fn until_waiting(stage: &Stage, count: usize) {
+    let all = async {
+        while stage.writer().waiting_count() < count {
+            yield_now().await;
+        }
+    };
+    within(PATIENCE, all).await.expect("they wait together");
+}
+
+#[test]
+fn a_due_time_that_passes_while_a_new_rule_waits_for_its_turn_is_settled_first() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let id = stage.apply(put("s", every(10), None)).await;
+        let engine = engine(&stage, &stage.hand).await;
+        stage.pass_millis(9_999);
+        let gate = Gate::new();
+        let mut held = Box::pin(stage.writer().apply(gate.clone()));
+        assert!(poll!(held.as_mut()).is_pending());
+        gate.entered.acquire().await.unwrap().forget();
+        let passing = async {
+            until_waiting(&stage, 1).await;
+            stage.pass_millis(2);
+            gate.open.add_permits(1);
+        };
+        let (person, rule) = (viewer(), input(60));
+        let (asked, ()) = tokio::join!(engine.put_schedule(&person, rule), passing);
+        assert_eq!(asked.expect("it can be put").0, id);
+        held.await.unwrap();
+        assert_eq!(ledger(&stage, id).await, [(10_000, TickOutcome::Started, true)]);
+        let stands = schedule(&stage, id).await;
+        assert_eq!((stands.definition, stands.settled_until), (every(60), T0.plus_millis(10_001)));
+    });
+}
+
+#[test]
+fn a_rule_whose_due_times_pass_faster_than_they_are_settled_stays() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let id = stage.apply(put("s", every(10), None)).await;
+        // To the engine, whose clock stands, none has passed whenever the store says so.
+        let clock = Arc::clone(&stage.clock);
+        let stage = Stage { clock: Arc::new(FakeClock::new(T0)), ..stage };
+        let engine = engine(&stage, &stage.hand).await;
+        clock.set(T0.plus_millis(10_001));
+        let Err(Refusal::Fault(fault)) = engine.put_schedule(&viewer(), input(60)).await else {
+            panic!("the rule was changed")
+        };
+        assert_eq!(fault.kind, FaultKind::Overloaded, "{fault}");
+        let stands = schedule(&stage, id).await;
+        assert_eq!((stands.definition, stands.settled_until), (every(10), T0));
+    });
+}
+
+#[test]
+fn what_has_waited_longest_is_settled_first() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let late = stage.apply(put("a", every(100), None)).await;
+        let early = stage.apply(put("b", every(10), None)).await;
+        let paused = stage.apply(put("c", every(3_600), None)).await;
+        stage.apply(pause(paused, Some(5_000))).await;
+        let due = async |limit| {
+            let due = stage.reader().due_schedules(T0.plus_millis(200_000), limit).await.unwrap();
+            due.iter().map(|schedule| schedule.id).collect::<Vec<_>>()
+        };
+        assert_eq!(due(9).await, [paused, early, late]);
+        assert_eq!(due(2).await, [paused, early]);
+        // One that is never due again still has a pause to end.
+        stage.execute(&format!("UPDATE schedules SET next_due_us = NULL WHERE id = {}", paused.0)).await;
+        assert_eq!(due(9).await, [paused, early, late]);
+    });
+}
+
+#[test]
+fn schedules_that_are_due_together_are_settled_in_one_turn_of_the_writer() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        let mut ids = Vec::new();
+        for name in ["a", "b", "c"] {
+            ids.push(stage.apply(put(name, every(10), None)).await);
+        }
+        let engine = engine(&stage, &stage.hand).await;
+        stage.pass_millis(10_001);
+        let begun = now();
+        let pulse = engine.health.pulse("scheduler", begun);
+        let gate = Gate::new();
+        let mut held = Box::pin(stage.writer().apply(gate.clone()));
+        assert!(poll!(held.as_mut()).is_pending());
+        gate.entered.acquire().await.unwrap().forget();
+        let together = async {
+            until_waiting(&stage, ids.len()).await;
+            gate.open.add_permits(1);
+        };
+        let (looked, ()) = tokio::join!(scheduler::look(&engine), together);
+        looked.expect("the store answers");
+        held.await.unwrap();
+        assert!(pulse.last() > begun, "a look of many pages is no standstill");
+        for id in ids {
+            assert_eq!(ledger(&stage, id).await, [(10_000, TickOutcome::Started, true)]);
+        }
+    });
+}
