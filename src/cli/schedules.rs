@@ -335,7 +335,7 @@ fn preview(context: &mut Context, args: PreviewArgs) -> Result<u8, Stop> {
     let PreviewArgs { name, every, cron, time_zone, jitter, called, limit } = args;
     let answer = if let Some(name) = name {
         let first = usize::try_from(limit).unwrap_or(usize::MAX);
-        operations::schedule_upcoming(&client, &name, first)?
+        operations::schedule_upcoming(&client, &name, first, None)?
     } else {
         let preview = SchedulePreview {
             timing: TimingArgs { every, cron }.timing(),

@@ -41,13 +41,19 @@ pub fn next(context: &mut Context, args: &NextArgs) -> Result<u8, Stop> {
     let (mut dues, mut after): (Vec<Due>, Option<String>) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let page = operations::next(&client, PAGE, after.as_deref(), times)?.value;
-        for schedule in &page.nodes {
-            let pause = schedule.paused_until.as_deref().and_then(Timestamp::parse);
-            for due in &schedule.upcoming {
+        for schedule in page.nodes {
+            let upcoming = match (schedule.is_paused, &schedule.paused_until) {
+                (false, _) => schedule.upcoming,
+                // One that does not end skips everything.
+                (true, None) => continue,
+                // What is due until it ends is skipped.
+                (true, Some(end)) => {
+                    operations::schedule_upcoming(&client, &schedule.name, times, Some(end))?.value
+                }
+            };
+            for due in &upcoming {
                 let Some(at) = Timestamp::parse(&due.at) else { continue };
-                // A pause that ends before does not matter, one that does not end skips everything.
-                let is_skipped = schedule.is_paused && pause.is_none_or(|end| at < end);
-                if is_skipped || until.is_some_and(|until| at > until) {
+                if until.is_some_and(|until| at > until) {
                     continue;
                 }
                 let note = due.note.clone().unwrap_or_default();

@@ -363,13 +363,15 @@ pub fn schedules(
     list(client, SCHEDULES, "schedules", page)
 }
 
-/// The next due times of a schedule.
+/// The next due times of a schedule; with `after` only later ones, RFC 3339.
 pub fn schedule_upcoming(
     client: &Client,
     name: &str,
     first: usize,
+    after: Option<&str>,
 ) -> Result<Answer<Vec<DueTime>>, ClientError> {
-    let variables = json!({ "ref": Ref::name(name), "first": first });
+    let mut variables = json!({ "ref": Ref::name(name), "first": first });
+    put(&mut variables, "after", after);
     inner(client, SCHEDULE_UPCOMING, ["schedule", "upcoming"], variables, &format!("schedule {name:?}"))
 }
 

@@ -242,6 +242,13 @@ pub struct SchedulePut {
     pub is_paused: Option<bool>,
 }
 
+impl Schedule {
+    /// Whether a due time, or the end of a pause, has passed that nobody has dealt with.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        [self.next_due_at, self.paused_until].into_iter().flatten().any(|at| at <= now)
+    }
+}
+
 impl SchedulePutInput {
     /// The schedule, or what is wrong with a field.
     pub fn check(self) -> Result<SchedulePut, Rejection> {

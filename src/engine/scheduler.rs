@@ -121,7 +121,7 @@ fn report(schedule: &Schedule, refusal: &Refusal) {
 /// While that cannot be done nothing may change: the due times would be lost.
 pub(super) async fn settle_before(engine: &Engine, schedule: &ScheduleRef) -> Result<(), Fault> {
     let Some(schedule) = engine.own.schedule(schedule).await? else { return Ok(()) };
-    if schedule.next_due_at.is_none_or(|due| due > engine.clock.now()) {
+    if !schedule.is_due(engine.clock.now()) {
         return Ok(());
     }
     let outcome = match plan(engine, &schedule).await {

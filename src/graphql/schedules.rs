@@ -57,10 +57,10 @@ fn preview(timing: &CompiledTiming, after: Timestamp, first: i32) -> async_graph
 }
 
 /// The next due times of a schedule. What was dealt with does not come again when a clock is set back.
-fn upcoming(schedule: &Schedule, now: Timestamp, first: i32) -> async_graphql::Result<Vec<DueTime>> {
+fn upcoming(schedule: &Schedule, after: Timestamp, first: i32) -> async_graphql::Result<Vec<DueTime>> {
     let timing = schedule.definition.compile(&schedule.name);
     let timing = timing.map_err(|rejection| async_graphql::Error::new(rejection.message))?;
-    preview(&timing, now.max(schedule.settled_until), first)
+    preview(&timing, after.max(schedule.settled_until), first)
 }
 
 #[ComplexObject]
@@ -96,8 +96,12 @@ impl Schedule {
         &self,
         ctx: &Context<'_>,
         #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
+        #[graphql(desc = "Only later than this, such as behind the end of a pause.")] after: Option<
+            Timestamp,
+        >,
     ) -> async_graphql::Result<Vec<DueTime>> {
-        upcoming(self, ctx.engine().clock.now(), first)
+        let now = ctx.engine().clock.now();
+        upcoming(self, after.map_or(now, |after| after.max(now)), first)
     }
 
     /// What became of each due time, newest first.

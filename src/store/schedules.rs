@@ -197,10 +197,10 @@ impl Change for PutSchedule {
     }
 }
 
-/// Whether a due time has passed that nobody has dealt with. A rule that can no longer be read is never settled, and only
-/// another one helps: it does not stand in its way.
+/// Whether it has to be settled first. A rule that can no longer be read is never settled, and only another one helps: it
+/// does not stand in its way.
 fn is_unsettled(schedule: &Schedule, now: Timestamp) -> bool {
-    schedule.next_due_at.is_some_and(|due| due <= now) && schedule.definition.compile(&schedule.name).is_ok()
+    schedule.is_due(now) && schedule.definition.compile(&schedule.name).is_ok()
 }
 
 /// The first due time of a new rule, and from where on it holds. What was settled stays so, also when the clock went
@@ -267,7 +267,8 @@ impl Change for ChangeSchedule {
             ScheduleAction::Resume if schedule.paused_at.is_none() => return Ok(id),
             ScheduleAction::Resume => {
                 // What fell into the pause is settled by the scheduler as SKIPPED_PAUSED; it knows the span.
-                schedule.paused_until = Some(batch.now);
+                // Not later than it had ended by itself.
+                schedule.paused_until = Some(schedule.paused_until.map_or(batch.now, |at| at.min(batch.now)));
                 write(batch, &schedule).await?;
                 json!({"action": "RESUME"})
             }

@@ -12,6 +12,7 @@ use beadle::domain::schedule::{ScheduleDefinition, SchedulePutInput, TickOutcome
 use beadle::domain::task::TaskRef;
 use beadle::engine::scheduler;
 use beadle::store::FaultKind;
+use beadle::store::schedules::ScheduleAction;
 use beadle::store::writer::Refusal;
 use futures_util::poll;
 use tokio::task::yield_now;
@@ -19,7 +20,7 @@ use tokio::task::yield_now;
 use super::super::clock_steps::engine;
 use super::super::group_commit::Gate;
 use super::super::stage::{Stage, T0, on_both};
-use super::{changes, every, ledger, pause, put, schedule, settle, with_task};
+use super::{change, changes, every, ledger, pause, put, schedule, settle, with_task};
 use crate::support::wait::{PATIENCE, now};
 
 #[test]
@@ -37,6 +38,15 @@ fn a_schedule_is_not_changed_before_what_was_due_is_settled() {
         assert_eq!(changes(&stage, EventType::ScheduleChanged).await, 1);
         stage.apply(settle(&stands, 10_000, vec![])).await;
         assert_eq!(stage.apply(put("s", every(60), None).plain()).await, Some(id));
+        // So is the end of a pause that has passed: what was due behind it is not skipped as paused.
+        stage.apply(pause(id, Some(70_000))).await;
+        stage.pass_millis(120_000);
+        assert_eq!(stage.apply(put("s", every(10), None).plain()).await, None);
+        stage.apply(change(id, ScheduleAction::Resume)).await;
+        assert_eq!(schedule(&stage, id).await.paused_until, Some(T0.plus_millis(70_000)));
+        let stands = schedule(&stage, id).await;
+        stage.apply(settle(&stands, 130_000, vec![])).await;
+        stage.execute("UPDATE schedules SET paused_at_us = NULL, paused_until_us = NULL").await;
         // A rule that can no longer be read is never settled.
         stage.execute("UPDATE schedules SET definition = replace(definition, 'UTC', 'Mars/Olympus')").await;
         stage.pass_millis(600_000);
