@@ -83,6 +83,10 @@ pub fn logs(context: &mut Context, args: &LogsArgs) -> Result<u8, Stop> {
         None => (Some(LOG_PAGE), None),
     };
     let part = LogPart { streams, grep: args.grep.clone(), first, last, ..LogPart::default() };
+    if args.follow && args.attempt.is_some() && args.tail.is_none() {
+        // From its beginning, and one that has not begun yet is waited for.
+        return follow(context, args, LogPart { first: None, ..part });
+    }
     let end = so_far(context, args, part.clone())?;
     if args.follow {
         // Also behind the end of an attempt: another one may come.

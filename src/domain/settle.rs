@@ -46,7 +46,8 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, now: Timestamp) -> P
     if let Some(paused_at) = schedule.paused_at {
         let until = pause_end.unwrap_or(now);
         // What was due before the pause and could not be dealt with until now is missed, not paused.
-        let began = paused_at.min(until);
+        // A clock that was ahead began the pause in the future: it holds all the same.
+        let began = if paused_at > now { from } else { paused_at.min(until) };
         settle_open(schedule, timing, (from, began), now, &mut ticks);
         from = from.max(began);
         let paused = timing.missed(from, until, 1);
@@ -295,8 +296,11 @@ mod tests {
         once.0.paused_until = Some(T0.plus_millis(41_000));
         let started = (TickOutcome::Started, 1, true);
         assert_eq!(outcomes(&once, 50_001), vec![late, skipped, started]);
-        // So is what counts as on time.
+        // A pause of a clock that was ahead makes no jobs either.
         once.0.paused_until = None;
+        once.0.paused_at = Some(T0.plus_millis(86_400_000));
+        assert_eq!(outcomes(&once, 47_000), vec![(TickOutcome::SkippedPaused, 4, false)]);
+        // So is what counts as on time.
         once.0.paused_at = Some(T0.plus_millis(11_000));
         assert_eq!(outcomes(&once, 15_000), vec![started]);
         assert_eq!(outcomes(&once, 15_001), vec![each]);

@@ -68,8 +68,9 @@ pub fn horizon(engine: &Engine, now: Timestamp) -> Horizon {
 
 /// One whole sweep: old rows, then logs beyond their room, then what belongs to nobody.
 async fn sweep(engine: &Engine, kept: &mut Kept) -> Result<(), String> {
-    let horizon = horizon(engine, engine.clock.now());
-    let mut has_more = engine.own.has_old_rows(horizon).await.map_err(|fault| fault.to_string())?;
+    let now = engine.clock.now();
+    let horizon = horizon(engine, now);
+    let mut has_more = engine.own.has_old_rows(horizon, now).await.map_err(|fault| fault.to_string())?;
     while has_more && !engine.shutdown.is_begun() {
         let pruned = match engine.writer.apply(Prune { horizon }).await {
             Ok(committed) => committed.answer,

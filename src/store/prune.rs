@@ -119,31 +119,26 @@ macro_rules! is_told {
     };
 }
 
-// The first event that is not later than the newest one: what stands before it was told by a clock that was ahead.
-macro_rules! first_by_time {
-    () => {
-        "(SELECT seq, at_us FROM events
-          WHERE at_us <= (SELECT at_us FROM events ORDER BY seq DESC LIMIT 1)
-          ORDER BY seq LIMIT 1)"
-    };
-}
-
 // From the beginning on and without a hole, whatever clock told them: who stands in the feed behind what is gone must
-// notice it by the oldest number.
+// notice it by the oldest number. So what is old goes with all that stands before it, but never past an event that is
+// young; one that is later than now was told by a clock that was ahead, and is neither.
 const DELETE_EVENTS: Sql = Sql::both(
     concat!(
-        "DELETE FROM events WHERE seq IN (
-             SELECT seq FROM (SELECT seq FROM events ORDER BY seq LIMIT $3) AS oldest
-             WHERE (seq <= (SELECT max(seq) FROM (SELECT seq, at_us FROM events ORDER BY seq LIMIT $3) AS head
-                            WHERE at_us < $2)
-                    OR seq <= (SELECT seq FROM ",
-        first_by_time!(),
-        " AS first WHERE at_us < $2))
+        "WITH head AS (SELECT seq, at_us FROM events ORDER BY seq LIMIT $3)
+         DELETE FROM events WHERE seq IN (
+             SELECT seq FROM head AS oldest
+             WHERE (seq <= (SELECT max(seq) FROM head
+                            WHERE at_us < $2
+                              AND seq < coalesce((SELECT min(seq) FROM head WHERE at_us BETWEEN $2 AND $4),
+                                                 9223372036854775807))
+                    OR seq <= (SELECT seq FROM (SELECT seq, at_us FROM events WHERE at_us <= $4
+                                                ORDER BY seq LIMIT 1) AS first
+                               WHERE at_us < $2))
                AND ",
         is_told!(),
         ")"
     ),
-    &[Kind::Int, Kind::Int, Kind::Int],
+    &[Kind::Int, Kind::Int, Kind::Int, Kind::Int],
 );
 
 const DELETE_KEYS: Sql = Sql::both(
@@ -242,8 +237,8 @@ impl Change for Prune {
         }
         // Events and ticks live as long as the longest-lived job, so that a job's history is whole.
         let oldest = succeeded.min(failed);
-        let events =
-            batch.tx.execute(&DELETE_EVENTS, &args![SINK_BACKLOG_MAX, oldest.0, PRUNE_BATCH]).await?;
+        let values = args![SINK_BACKLOG_MAX, oldest.0, PRUNE_BATCH, batch.now.0];
+        let events = batch.tx.execute(&DELETE_EVENTS, &values).await?;
         let ticks = batch.tx.execute(&DELETE_TICKS, &args![oldest.0, PRUNE_BATCH]).await?;
         let old_keys = batch.tx.execute(&DELETE_KEYS, &args![keys.0, PRUNE_BATCH]).await?;
         for deleted in [events, ticks, old_keys] {
@@ -265,15 +260,20 @@ const FIND_OLD_SUCCESSES: Sql = Sql::both(old_successes!(), &[Kind::Int, Kind::I
 
 const FIND_OLD_FAILURES: Sql = Sql::both(old_failures!(), &[Kind::Int, Kind::Int, Kind::Int]);
 
-const OLDEST_EVENT_AT: Sql =
-    Sql::both(concat!("SELECT at_us FROM ", first_by_time!(), " AS oldest WHERE ", is_told!()), &[Kind::Int]);
+const OLDEST_EVENT_AT: Sql = Sql::both(
+    concat!(
+        "SELECT at_us FROM (SELECT seq, at_us FROM events WHERE at_us <= $2 ORDER BY seq LIMIT 1) AS oldest WHERE ",
+        is_told!()
+    ),
+    &[Kind::Int, Kind::Int],
+);
 
 const OLDEST_TICK_AT: Sql =
     Sql::both("SELECT recorded_at_us FROM ticks ORDER BY recorded_at_us LIMIT 1", &[]);
 
 impl Reader {
     /// Whether a prune would find something, without writing.
-    pub async fn has_old_rows(&self, horizon: Horizon) -> Result<bool> {
+    pub async fn has_old_rows(&self, horizon: Horizon, now: Timestamp) -> Result<bool> {
         let Horizon { succeeded, failed, .. } = horizon;
         let old = self.db.optional(&FIND_OLD_SUCCESSES, &args![succeeded.0, 1_i64]).await?;
         if old.is_some() {
@@ -284,7 +284,7 @@ impl Reader {
             return Ok(true);
         }
         // A run of skips leaves a tick that is younger than its event.
-        let event = self.db.optional(&OLDEST_EVENT_AT, &args![SINK_BACKLOG_MAX]).await?;
+        let event = self.db.optional(&OLDEST_EVENT_AT, &args![SINK_BACKLOG_MAX, now.0]).await?;
         let tick = self.db.optional(&OLDEST_TICK_AT, &[]).await?;
         for row in [event, tick] {
             let oldest = row.map(|row| row.get::<i64>(0)).transpose()?;

@@ -17,8 +17,8 @@ use async_graphql_value::Value;
 use super::errors::{Code, Refusal};
 use super::lexical::scan;
 use super::limits::{
-    ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
-    SELECTION_BYTES, VALUE_BYTES, VALUES_MAX, VARIABLES_MAX,
+    ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, LITERAL_BYTES_MAX, MUTATIONS_MAX,
+    OPERATIONS_MAX, SELECTION_BYTES, VALUE_BYTES, VALUES_MAX, VARIABLES_MAX,
 };
 use super::merging::merges_selections;
 use super::spreads::{check_fragments, document_of};
@@ -61,7 +61,7 @@ pub fn check(text: &str, operation_name: Option<&str>) -> Result<Checked, Refusa
     }
     let merges = merges_selections(only_set(&document));
     let has_others = whole.operations.iter().len() > 1;
-    let bytes = weight.selections * SELECTION_BYTES + weight.values * VALUE_BYTES;
+    let bytes = weight.selections * SELECTION_BYTES + weight.values * VALUE_BYTES + weight.literal_bytes;
     Ok(Checked { document, has_others, bytes, operation_type, root_fields, variables, merges })
 }
 
@@ -112,6 +112,8 @@ struct Weight {
     aliases: u64,
     /// Of arguments, those inside lists and objects too.
     values: u64,
+    /// Bytes of the texts among them: each place has its own.
+    literal_bytes: u64,
 }
 
 impl Weight {
@@ -119,6 +121,25 @@ impl Weight {
         self.selections = self.selections.saturating_add(other.selections);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.values = self.values.saturating_add(other.values);
+        self.literal_bytes = self.literal_bytes.saturating_add(other.literal_bytes);
+    }
+
+    fn add_arguments(&mut self, arguments: &[(Positioned<Name>, Positioned<Value>)]) {
+        for (_, value) in arguments {
+            self.add_value(&value.node);
+        }
+    }
+
+    fn add_value(&mut self, value: &Value) {
+        self.values = self.values.saturating_add(1);
+        match value {
+            Value::List(items) => items.iter().for_each(|item| self.add_value(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.add_value(field)),
+            Value::String(text) => {
+                self.literal_bytes = self.literal_bytes.saturating_add(text.len() as u64);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -165,18 +186,12 @@ fn weigh(document: &ExecutableDocument) -> Result<Weight, Refusal> {
             "the document gives more than {VALUES_MAX} values once its fragments are written out"
         )));
     }
-    Ok(total)
-}
-
-fn values(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
-    fn count(value: &Value) -> u64 {
-        1 + match value {
-            Value::List(items) => items.iter().map(count).sum(),
-            Value::Object(fields) => fields.values().map(count).sum(),
-            _ => 0,
-        }
+    if total.literal_bytes > LITERAL_BYTES_MAX {
+        return Err(too_large(format!(
+            "the document gives texts of more than {LITERAL_BYTES_MAX} bytes once its fragments are written out"
+        )));
     }
-    arguments.iter().map(|(_, value)| count(&value.node)).sum()
+    Ok(total)
 }
 
 fn few_directives(count: usize) -> Result<(), Refusal> {
@@ -196,12 +211,12 @@ impl<'a> Scales<'a> {
             few_directives(directives.len())?;
             weight.selections = weight.selections.saturating_add(1);
             for directive in directives {
-                weight.values = weight.values.saturating_add(values(&directive.node.arguments));
+                weight.add_arguments(&directive.node.arguments);
             }
             let inner = match &selection.node {
                 Selection::Field(field) => {
                     weight.aliases = weight.aliases.saturating_add(u64::from(field.node.alias.is_some()));
-                    weight.values = weight.values.saturating_add(values(&field.node.arguments));
+                    weight.add_arguments(&field.node.arguments);
                     self.set(&field.node.selection_set.node)?
                 }
                 Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
@@ -325,8 +340,15 @@ mod tests {
         let with = |count: usize| {
             format!("{{ {spreads} }} fragment F on Query {{ a(l: [{}]) }}", "1 ".repeat(count))
         };
-        assert!(read(&with(300)).is_ok());
-        assert_eq!(read(&with(400)).unwrap_err(), Code::TooLarge);
+        assert!(read(&with(90)).is_ok());
+        assert_eq!(read(&with(110)).unwrap_err(), Code::TooLarge);
+        let texts = |bytes: usize| {
+            format!("{{ {spreads} }} fragment F on Query {{ a(l: [{{t: \"{}\"}}]) }}", "x".repeat(bytes))
+        };
+        assert!(read(&texts(5_000)).is_ok());
+        assert_eq!(read(&texts(6_000)).unwrap_err(), Code::TooLarge);
+        let directive = texts(6_000).replace("a(l: [{t: ", "a @d(t: ").replace("}])", ")");
+        assert_eq!(read(&directive).unwrap_err(), Code::TooLarge);
     }
 
     #[test]

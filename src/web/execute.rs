@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_graphql::parser::types::{ExecutableDocument, OperationType};
-use async_graphql::{Executor, Name, Request, Response, Variables};
+use async_graphql::parser::types::{ExecutableDocument, OperationType, VariableDefinition};
+use async_graphql::{Executor, Name, Positioned, Request, Response, Variables};
 use axum::http::StatusCode;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -319,6 +319,18 @@ impl<B: Backend> Door<B> {
         })
     }
 
+    /// Of variables without a value the executor may see none.
+    fn know_types(&self, definitions: &[Positioned<VariableDefinition>]) -> Result<(), Refusal> {
+        let inputs = self.inputs.get_or_init(|| Inputs::of(&self.backend.schema_sdl()));
+        match definitions.iter().find(|one| !inputs.know(&one.node.var_type.node)) {
+            None => Ok(()),
+            Some(one) => {
+                let message = format!("there is no input type `{}`", one.node.var_type.node);
+                Err(Refusal::new(Code::ValidationFailed, message).at(one.pos))
+            }
+        }
+    }
+
     /// By the rules that the executor lacks.
     fn own_verdict(&self, document: &ExecutableDocument) -> Option<Answer> {
         let (_, operation) = document.operations.iter().next()?;
@@ -330,7 +342,8 @@ impl<B: Backend> Door<B> {
         let outputs = self.outputs.get_or_init(|| Outputs::of(&self.backend.schema_sdl()));
         let mut good = Ok(());
         if has_variables {
-            good = check_usages(document, outputs);
+            good = self.know_types(&operation.node.variable_definitions);
+            good = good.and_then(|()| check_usages(document, outputs));
         }
         if good.is_ok() && repeats_keys {
             good = check_overlaps(document, outputs);

@@ -77,7 +77,9 @@ pub const NESTING_MAX: usize = 32;
 /// Selections after every fragment has been written out where it is spread.
 pub const EXPANDED_MAX: u64 = 5_000;
 /// Values of arguments after every fragment has been written out.
-pub const VALUES_MAX: u64 = 20_000;
+pub const VALUES_MAX: u64 = 5_000;
+/// Bytes of the texts among them.
+pub const LITERAL_BYTES_MAX: u64 = 256 * 1024;
 /// Steps of the look for fields that are answered under one key. A selection takes at most two; only what is selected
 /// from an interface or a union takes more, as it is joined with every object that stands beside it.
 pub const OVERLAP_STEPS_MAX: u64 = 20 * EXPANDED_MAX;

@@ -14,8 +14,8 @@ use async_graphql_value::Value;
 
 use super::errors::{Code, Refusal};
 
-/// The name of an operation that is run in the place of one that is only judged.
-pub const STAND_IN: &str = "Nothing";
+/// The name of an operation that is run in the place of one that is only judged. No document can have it.
+pub const STAND_IN: &str = "0";
 
 /// Refuses fragments that nobody spreads and directives where no fragment takes any. Written out, nobody would see them.
 pub fn check_fragments(document: &ExecutableDocument) -> Result<(), Refusal> {

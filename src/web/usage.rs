@@ -1,6 +1,7 @@
 //! Owns one rule of the specification (5.8.5): a variable stands only where its type is taken, as an argument, inside a
-//! list or an input object, or in a directive. The executor's own rule never refuses. It must never look at the values
-//! of variables, and overlooks what is unknown: the executor's validation names that.
+//! list or an input object, or in a directive. The executor's own rule never refuses. Arguments that the judge does not
+//! see, because their variable has no value, are looked at here: known, and given once. It must never look at the values
+//! of variables, and overlooks unknown fields and directives: the executor's validation names those.
 
 use std::collections::HashMap;
 
@@ -22,6 +23,9 @@ pub fn check_usages(document: &ExecutableDocument, outputs: &Outputs) -> Result<
         let variables: HashMap<_, _> = variables.map(|one| (one.name.node.as_str(), one)).collect();
         if variables.is_empty() {
             continue;
+        }
+        if variables.len() < operation.variable_definitions.len() {
+            return Err(Refusal::new(Code::ValidationFailed, "a variable is defined twice"));
         }
         let usages = Usages { outputs, variables };
         usages.directives(&operation.directives)?;
@@ -72,24 +76,34 @@ impl Usages<'_> {
     }
 
     fn field(&self, output: &Output, field: &Field) -> Result<(), Refusal> {
-        let mut arguments = field.arguments.iter();
-        arguments.try_for_each(|(name, value)| self.argument(&output.arguments, &name.node, value))
+        self.arguments(&output.arguments, &field.arguments)
     }
 
     fn directives(&self, directives: &[Positioned<Directive>]) -> Result<(), Refusal> {
         for directive in directives {
             let directive = &directive.node;
             let Some(known) = self.outputs.directive(&directive.name.node) else { continue };
-            for (name, value) in &directive.arguments {
-                self.argument(known, &name.node, value)?;
-            }
+            self.arguments(known, &directive.arguments)?;
         }
         Ok(())
     }
 
-    fn argument(&self, known: &Parameters, name: &Name, value: &Positioned<Value>) -> Result<(), Refusal> {
-        let Some(parameter) = known.get(name) else { return Ok(()) };
-        self.value(Spot::of(parameter, value.pos), &value.node)
+    fn arguments(
+        &self,
+        known: &Parameters,
+        given: &[(Positioned<Name>, Positioned<Value>)],
+    ) -> Result<(), Refusal> {
+        for (at, (name, value)) in given.iter().enumerate() {
+            let refused = |message: String| Err(Refusal::new(Code::ValidationFailed, message).at(name.pos));
+            let Some(parameter) = known.get(&name.node) else {
+                return refused(format!("there is no argument `{}` here", name.node));
+            };
+            if given[..at].iter().any(|(earlier, _)| earlier.node == name.node) {
+                return refused(format!("the argument `{}` is given twice", name.node));
+            }
+            self.value(Spot::of(parameter, value.pos), &value.node)?;
+        }
+        Ok(())
     }
 
     fn value(&self, spot: Spot<'_>, value: &Value) -> Result<(), Refusal> {
@@ -236,7 +250,7 @@ mod tests {
             "{ jobs(first: $v) { id } }",
             "query ($w: Int) { jobs(first: $v) { id } }",
             "query ($v: ID) { nothing(first: $v) { nothing(first: $v) } }",
-            "query ($v: ID) { jobs(first: 1, nothing: $v) @nothing(if: $v) { id @skip(nothing: $v) } }",
+            "query ($v: ID) { jobs(first: 1) @nothing(if: $v) { id } }",
             "query ($v: ID) { ... on Nothing { jobs(first: $v) { id } } ...Nothing }",
             "query ($v: ID) { count(range: {from: 1, nothing: $v}) }",
             "query ($v: ID) { count(range: [$v]) jobs(first: {from: $v}) { id } }",
@@ -244,6 +258,29 @@ mod tests {
             "mutation ($v: ID) { jobs(first: $v) { id } }",
         ] {
             assert!(refusal(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_the_judge_may_not_see_are_refused() {
+        for (text, expected) in [
+            (
+                "query ($v: Int!) { jobs(first: 1, nothing: $v) { id } }",
+                "there is no argument `nothing` here",
+            ),
+            (
+                "query ($v: Int!) { jobs(first: $v) { id @skip(nothing: $v) } }",
+                "there is no argument `nothing` here",
+            ),
+            ("query ($v: Int!) { jobs(first: $v, first: 1) { id } }", "the argument `first` is given twice"),
+            ("query ($v: Int!, $v: Int!) { jobs(first: $v) { id } }", "a variable is defined twice"),
+        ] {
+            let refusal = refusal(text).expect(text);
+            assert_eq!(
+                (refusal.code, refusal.message.as_str()),
+                (Code::ValidationFailed, expected),
+                "{text}"
+            );
         }
     }
 

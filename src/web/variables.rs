@@ -102,6 +102,17 @@ impl Inputs {
         Ok(())
     }
 
+    /// Whether a variable may have this type.
+    pub fn know(&self, kind: &Type) -> bool {
+        match &kind.base {
+            BaseType::List(inner) => self.know(inner),
+            BaseType::Named(name) => {
+                let is_built_in = matches!(name.as_str(), "Int" | "Float" | "String" | "Boolean" | "ID");
+                is_built_in || self.0.contains_key(name.as_str())
+            }
+        }
+    }
+
     fn fits(&self, kind: &Type, value: &Value) -> Result<(), Wrong> {
         match (&kind.base, value) {
             (_, Value::Null) if kind.nullable => Ok(()),
@@ -241,6 +252,22 @@ mod tests {
             assert_eq!((refusal.code, refusal.locations.len()), (Code::BadUserInput, 1));
             refusal.message
         })
+    }
+
+    #[test]
+    fn input_types_are_known() {
+        let inputs = Inputs::of(SDL);
+        for (kind, is_known) in [
+            ("Int!", true),
+            ("[[ID!]]", true),
+            ("When", true),
+            ("[State]", true),
+            ("Place!", true),
+            ("Nope", false),
+            ("[Query!]", false),
+        ] {
+            assert_eq!(inputs.know(&Type::new(kind).expect("a type")), is_known, "{kind}");
+        }
     }
 
     #[test]

@@ -193,6 +193,12 @@ fn a_log_is_followed_from_where_the_current_attempt_begins() {
     assert_eq!((ran.code, ran.out.as_str()), (0, "b\nc\n"));
     assert_eq!(daemon.seen()[0].variables(), &json!({ "id": "job_7", "first": 500 }));
     assert_eq!(daemon.seen()[1].variables(), &json!({ "id": "job_7", "after": "l2" }));
+
+    // One that has not begun yet is waited for.
+    let one = json!({ "data": { "jobLog": batch(&["x"], "l1", false) } });
+    let daemon = FakeDaemon::start(vec![Reply::stream(vec![one], End::Complete)]);
+    assert_eq!(beadle(&daemon, "logs 7 --attempt 2 --follow").out, "x\n");
+    assert_eq!(daemon.seen()[0].variables(), &json!({ "id": "job_7", "attempt": 2 }));
 }
 
 #[test]

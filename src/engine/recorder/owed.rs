@@ -1,5 +1,6 @@
 //! Owns the ends of logs that could not be written, until they are. It is bounded: what finds no room here is left to the
-//! hourly look for logs without an end (`engine::retention`). It must never hold up a line for long.
+//! hourly look for logs without an end (`engine::retention`), which there is on SQLite only; over PostgreSQL such a log goes
+//! with its job. It must never hold up a line for long.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -45,10 +46,20 @@ impl Owed {
         // Also when it panics there is a pause.
         self.try_at = Some(clock.monotonic() + TRY_EVERY);
         match logs.finish(&some, clock.now()).await {
-            Ok(_) => {}
-            // What the store would refuse for ever must not hold up what comes behind it.
+            Ok(_) => some.iter().for_each(|one| self.forget(one)),
+            // One of them is refused: the others must not go with it.
             Err(fault) if fault.is_replayable() => {
-                tracing::error!(logs = some.len(), "the ends of logs are not taken: {fault}");
+                for one in &some {
+                    match logs.finish(std::slice::from_ref(one), clock.now()).await {
+                        Ok(_) => {}
+                        // What the store would refuse for ever must not hold up what comes behind it.
+                        Err(fault) if fault.is_replayable() => {
+                            tracing::error!(attempt = %one.attempt, "the end of a log is not taken: {fault}");
+                        }
+                        Err(_) => return,
+                    }
+                    self.forget(one);
+                }
             }
             Err(fault) => {
                 tracing::debug!(logs = self.left.len(), "ends of logs are still owed: {fault}");
@@ -56,9 +67,10 @@ impl Owed {
             }
         }
         self.try_at = None;
-        for one in some {
-            self.left.remove(&one.attempt);
-        }
+    }
+
+    fn forget(&mut self, one: &Unended) {
+        self.left.remove(&one.attempt);
     }
 
     /// The oldest ones, as many as are written at once.

@@ -170,6 +170,11 @@ impl Post {
                 Err(Halt::Late) => {
                     tracing::info!(sink = self.outlet.name, "another daemon may tell this sink too");
                     self.term = None;
+                    // How it goes is the other one's to say.
+                    (self.vain_count, self.refused_count) = (0, 0);
+                    if std::mem::take(&mut self.is_degraded) {
+                        self.report(HealthStatus::Ok, self.lacking.clone());
+                    }
                     self.reload().await?;
                 }
                 ended => return ended,

@@ -159,6 +159,30 @@ fn an_operation_runs_beside_others_that_want_variables_of_their_own() {
 }
 
 #[test]
+fn what_is_wrong_in_a_document_does_not_depend_on_which_variables_it_was_first_given() {
+    let daemon = Daemon::start();
+    for query in [
+        "query ($x: Int) { jobs(first: 1, nope: $x) { nodes { id } } }",
+        "query ($x: Int) { jobs(first: $x, first: $x) { nodes { id } } }",
+        "query ($x: Nope) { jobs(first: $x) { nodes { id } } }",
+        "query ($x: Int, $x: Int) { jobs(first: $x) { nodes { id } } }",
+        "query ($x: Nope) { __schema { types { fields(includeDeprecated: $x) { name } } } }",
+    ] {
+        for variables in [json!({}), json!({}), json!({}), json!({"x": 1})] {
+            let answer = post(&daemon, &json!({ "query": query, "variables": variables }));
+            assert!(answer.get("data").is_none(), "{query} {variables}: {answer}");
+        }
+    }
+    let text = "query Nothing { nope } query B { viewer { tokenName } }";
+    let answer = post(&daemon, &json!({ "query": text, "operationName": "B" }));
+    assert_eq!(code(&answer), "GRAPHQL_VALIDATION_FAILED", "{answer}");
+    let deprecated =
+        "query ($x: Boolean) { __type(name: \"Job\") { fields(includeDeprecated: $x) { name } } }";
+    let answer = always(&daemon, &json!({ "query": deprecated }));
+    assert!(answer["data"]["__type"]["fields"].is_array(), "{answer}");
+}
+
+#[test]
 fn what_the_specification_calls_invalid_is_not_run() {
     let daemon = Daemon::start();
     for (query, variables) in [

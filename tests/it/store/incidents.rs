@@ -373,7 +373,10 @@ fn the_newest_failures_of_an_open_incident_outlive_retention_and_no_more() {
             left
         };
         assert_eq!(left().await, jobs[5..]);
-        assert!(!stage.reader().has_old_rows(horizon).await.unwrap(), "what is kept does not wake anybody");
+        assert!(
+            !stage.reader().has_old_rows(horizon, stage.clock.now()).await.unwrap(),
+            "what is kept does not wake anybody"
+        );
         let incident = only(&stage).await;
         assert_eq!(
             incident.occurrence_count,

@@ -1,5 +1,6 @@
 //! What one more due time of a schedule does to the jobs that are not final, how the ledger rolls up, and pauses.
 
+use beadle::base::clock::Clock as _;
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::concurrency::LimitKey;
 use beadle::domain::event::EventType;
@@ -267,8 +268,11 @@ fn a_row_that_counts_on_is_kept_as_long_as_its_newest_due_time() {
         stage.apply(Prune { horizon: before(15_000) }).await;
         assert_eq!(rows(&stage, id).await, [(10, 20, TickOutcome::SkippedPaused, 2)]);
         stage.execute("DELETE FROM events").await;
-        assert!(!stage.reader().has_old_rows(before(20_000)).await.unwrap());
-        assert!(stage.reader().has_old_rows(before(20_001)).await.unwrap(), "the tick alone is old");
+        assert!(!stage.reader().has_old_rows(before(20_000), stage.clock.now()).await.unwrap());
+        assert!(
+            stage.reader().has_old_rows(before(20_001), stage.clock.now()).await.unwrap(),
+            "the tick alone is old"
+        );
         stage.apply(Prune { horizon: before(20_001) }).await;
         assert_eq!(rows(&stage, id).await, []);
     });

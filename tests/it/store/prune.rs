@@ -1,6 +1,6 @@
 //! Forgetting: what is old enough goes whole, and its numbers never come back.
 
-use beadle::base::clock::Timestamp;
+use beadle::base::clock::{Clock as _, Timestamp};
 use beadle::domain::attempt::AttemptOutcome;
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{AttemptId, IncidentId, JobId, TokenId};
@@ -104,7 +104,7 @@ fn counts_and_labels_follow_the_jobs() {
 #[test]
 fn a_look_tells_whether_a_prune_would_find_something() {
     on_both(async |stage| {
-        let has = async |horizon| stage.reader().has_old_rows(horizon).await.unwrap();
+        let has = async |horizon| stage.reader().has_old_rows(horizon, stage.clock.now()).await.unwrap();
         assert!(!has(before(9_999, 9_999)).await, "an empty store has nothing old");
         ended(&stage, new_job(), AttemptOutcome::Exited).await;
         assert!(!has(before(0, 1_000)).await, "its incident is open");
@@ -179,7 +179,8 @@ fn events_of_a_clock_that_was_ahead_go_in_their_turn_and_leave_no_hole() {
         let (first, second) = (in_turn[0].cursor.seq, in_turn[1].cursor.seq);
         stage.pass_millis(1_000);
         stage.enqueue(new_job()).await;
-        let has_old = async || stage.reader().has_old_rows(before(1_000, 1_000)).await.unwrap();
+        let has_old =
+            async || stage.reader().has_old_rows(before(1_000, 1_000), stage.clock.now()).await.unwrap();
         let ahead = |from: i64, to: i64| {
             format!("UPDATE events SET at_us = at_us + 100000000000 WHERE seq BETWEEN {from} AND {to}")
         };
@@ -197,10 +198,34 @@ fn events_of_a_clock_that_was_ahead_go_in_their_turn_and_leave_no_hole() {
         stage.execute(&ahead(left, newest - 1)).await;
         stage.pass_millis(1_000);
         stage.enqueue(new_job()).await;
-        assert!(first < left && stage.reader().has_old_rows(before(2_000, 2_000)).await.unwrap());
+        assert!(
+            first < left
+                && stage.reader().has_old_rows(before(2_000, 2_000), stage.clock.now()).await.unwrap()
+        );
         while stage.apply(Prune { horizon: before(2_000, 2_000) }).await.has_more {}
         assert_eq!(stage.events(&EventFilter::default()).await.len(), 1);
         assert_eq!(stage.reader().oldest_event().await.unwrap(), newest + 1);
+    });
+}
+
+#[test]
+fn an_event_of_a_clock_that_was_behind_takes_no_young_one_with_it() {
+    on_both(async |stage| {
+        for _ in 0..20 {
+            stage.enqueue(new_job()).await;
+        }
+        let told = stage.events(&EventFilter::default()).await;
+        let behind = |seq: i64| format!("UPDATE events SET at_us = 5 WHERE seq = {seq}");
+        for at in [told[10].cursor.seq, told[told.len() - 1].cursor.seq] {
+            stage.execute(&behind(at)).await;
+            assert!(!stage.reader().has_old_rows(before(-1_000, -1_000), stage.clock.now()).await.unwrap());
+            stage.apply(Prune { horizon: before(-1_000, -1_000) }).await;
+            assert_eq!(stage.events(&EventFilter::default()).await.len(), told.len());
+        }
+        // At the beginning it goes alone; in the middle with those before it, when these are old too.
+        stage.execute(&behind(told[0].cursor.seq)).await;
+        stage.apply(Prune { horizon: before(-1_000, -1_000) }).await;
+        assert_eq!(stage.events(&EventFilter::default()).await.len(), told.len() - 1);
     });
 }
 

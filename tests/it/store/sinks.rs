@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use beadle::base::clock::Timestamp;
+use beadle::base::clock::{Clock as _, Timestamp};
 use beadle::base::settings::sinks::SinkKind;
 use beadle::domain::event::{Event, EventType};
 use beadle::domain::filter::EventFilter;
@@ -143,14 +143,17 @@ fn the_feed_keeps_what_a_sink_was_not_told_up_to_a_limit() {
         let kept = async || stage.number("SELECT count(*) FROM events").await;
         stage.apply(Prune { horizon }).await;
         assert_eq!(kept().await, 3, "the slowest one is waited for");
-        assert!(!stage.reader().has_old_rows(horizon).await.unwrap(), "a sweep would find nothing");
+        assert!(
+            !stage.reader().has_old_rows(horizon, stage.clock.now()).await.unwrap(),
+            "a sweep would find nothing"
+        );
         stage.apply(moved(begin, begin + 1)).await;
         stage.apply(Prune { horizon }).await;
         assert_eq!(kept().await, 2, "what it was told may go");
         // The limit is far: one event is moved beyond it.
         let far = format!("UPDATE events SET seq = seq + {SINK_BACKLOG_MAX} WHERE seq = {newest}");
         stage.execute(&far).await;
-        assert!(stage.reader().has_old_rows(horizon).await.unwrap());
+        assert!(stage.reader().has_old_rows(horizon, stage.clock.now()).await.unwrap());
         stage.apply(Prune { horizon }).await;
         assert_eq!(kept().await, 1, "beyond the limit the feed does not wait");
         list(&stage, &[]).await;

@@ -45,3 +45,43 @@ it('a row that is pushed off the first page goes on standing behind it', async (
   expect([shown(), more?.isPart]).toEqual(['1', false]);
   stop();
 });
+
+it('a row from behind that moved up and down again loses nobody, nor does a change while a page is brought', async () => {
+  let first = $state.raw(page('abcd', true));
+  let answer: ((page: Page<Row>) => void) | undefined;
+  let more: More<Row, Page<Row>> | undefined;
+  const stop = $effect.root(() => {
+    more = new More<Row, Page<Row>>({
+      first: () => first,
+      bring: () =>
+        new Promise((resolve) => {
+          answer = (data) => {
+            resolve({ data, problem: null });
+          };
+        }),
+      page: (data) => data,
+    });
+  });
+  const shown = () => {
+    flushSync();
+    return more?.rows.map((row) => row.id).join('');
+  };
+  expect(shown()).toBe('abcd');
+  const brought = more?.bring();
+  first = page('qabc', true);
+  expect(shown()).toBe('qabc');
+  answer?.(page('ef', true));
+  await brought;
+  expect(shown()).toBe('qabcdef');
+  for (const [now, all] of [
+    ['fqab', 'fqabcde'],
+    ['xfqa', 'xfqabcde'],
+    ['yxfq', 'yxfqabcde'],
+    ['zyxf', 'zyxfqabcde'],
+    ['wzyx', 'wzyxfqabcde'],
+  ] as const) {
+    first = page(now, true);
+    expect(shown()).toBe(all);
+  }
+  stop();
+});

@@ -56,6 +56,9 @@ export class More<Row extends { readonly id: string }, Data> {
   #meet(page: Page<Row> | undefined): void {
     const rows = page?.nodes ?? [];
     if (this.#last !== null) {
+      // What had moved up before is nothing that lies behind.
+      const before = new Set(this.#before.map((row) => row.id));
+      this.#behind = this.#behind.filter((row) => !before.has(row.id));
       const behind = this.#behind.map((row) => row.id);
       const ids = { before: this.#before.map((row) => row.id), now: rows.map((row) => row.id), behind };
       const pushed = page?.pageInfo.hasNextPage ? pushedOut(ids) : null;
@@ -83,13 +86,20 @@ export class More<Row extends { readonly id: string }, Data> {
     if (this.isBringing) return;
     const list = this.#lists;
     this.isBringing = true;
-    const { data, problem } = await this.#list.bring((this.#last ?? this.#list.first()?.pageInfo)?.endCursor ?? null);
+    const first = this.#list.first();
+    const { data, problem } = await this.#list.bring((this.#last ?? first?.pageInfo)?.endCursor ?? null);
     if (list !== this.#lists) return;
     this.isBringing = false;
     this.failure = problem?.message ?? null;
     if (data === null) return;
     const page = this.#list.page(data);
+    const isFirst = this.#last === null;
     this.#behind = [...this.#behind, ...page.nodes];
     this.#last = page.pageInfo;
+    // It was asked for behind that one.
+    if (isFirst) {
+      this.#before = first?.nodes ?? [];
+      this.#meet(this.#list.first());
+    }
   }
 }
