@@ -108,6 +108,9 @@ const OF_CRON: [&str; 8] = [
     "CONTENT_TRANSFER_ENCODING",
 ];
 
+/// A schedule has a day of jitter at most.
+const JITTER_MINUTES_MAX: u32 = 24 * 60;
+
 impl<'a> Reader<'a> {
     fn new(settings: &'a Settings) -> Reader<'a> {
         Reader {
@@ -160,6 +163,11 @@ impl<'a> Reader<'a> {
             )),
             "RANDOM_DELAY" if value.parse::<u32>().is_err() => {
                 Some(format!("RANDOM_DELAY={value} is left out: it is no number of minutes."))
+            }
+            "RANDOM_DELAY" if value.parse::<u32>().is_ok_and(|minutes| minutes > JITTER_MINUTES_MAX) => {
+                Some(format!(
+                    "RANDOM_DELAY={value} becomes `jitter = \"{JITTER_MINUTES_MAX}m\"`, the most that there is."
+                ))
             }
             "RANDOM_DELAY" => Some(format!(
                 "RANDOM_DELAY={value} becomes `jitter = \"{value}m\"`: a part of it that stays the same for each schedule, not a \
@@ -216,7 +224,9 @@ impl<'a> Reader<'a> {
                 .collect(),
             cron,
             time_zone: variable("CRON_TZ").unwrap_or_else(|| self.settings.time_zone.clone()),
-            jitter_minutes: variable("RANDOM_DELAY").and_then(|delay| delay.parse().ok()).unwrap_or(0),
+            jitter_minutes: variable("RANDOM_DELAY")
+                .and_then(|delay| delay.parse().ok())
+                .map_or(0, |minutes: u32| minutes.min(JITTER_MINUTES_MAX)),
         };
         self.translation.jobs.push(translated);
     }

@@ -45,8 +45,42 @@ pub fn json(flag: &str, text: &str) -> Result<Value, Stop> {
         }
         None => text.to_owned(),
     };
-    serde_json::from_str(&given)
-        .map_err(|error| Stop::new(exit::USAGE, format!("{flag} is no JSON: {error}")))
+    let value = serde_json::from_str(&given)
+        .map_err(|error| Stop::new(exit::USAGE, format!("{flag} is no JSON: {error}")))?;
+    match too_large(&given) {
+        None => Ok(value),
+        Some(number) => Err(Stop::new(exit::USAGE, format!("{flag}: {}", too_large_words(number)))),
+    }
+}
+
+/// A whole number in a JSON text that would come out as another one.
+fn too_large(json: &str) -> Option<&str> {
+    let mut rest = json;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        let token = &rest[at..];
+        let length = if let Some(text) = token.strip_prefix('"') {
+            let mut is_escaped = false;
+            let end = text.find(|c: char| {
+                let ends = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                ends
+            });
+            end.map_or(token.len(), |end| end + 2)
+        } else {
+            token.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(token.len())
+        };
+        let (token, behind) = token.split_at(length);
+        let is_whole = token.strip_prefix('-').unwrap_or(token).bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
+            return Some(token);
+        }
+        rest = behind;
+    }
+    None
+}
+
+fn too_large_words(number: &str) -> String {
+    format!("{number} is too large for a number in JSON here: write it as a text, \"{number}\" in quotes")
 }
 
 fn read(file: &str) -> io::Result<String> {
@@ -62,8 +96,10 @@ fn read(file: &str) -> io::Result<String> {
 fn parameter(text: &str) -> Result<(String, Value), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
-            let read = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-            Ok((name.to_owned(), read))
+            let Ok(read) = serde_json::from_str(value) else {
+                return Ok((name.to_owned(), Value::String(value.to_owned())));
+            };
+            too_large(value).map_or(Ok((name.to_owned(), read)), |number| Err(too_large_words(number)))
         }
         _ => Err("write name=value".to_owned()),
     }
@@ -89,5 +125,23 @@ mod tests {
             assert_eq!(parameter(text), Ok((name.to_owned(), value)), "{text}");
         }
         assert!(parameter("a").is_err() && parameter("=1").is_err());
+    }
+
+    #[test]
+    fn a_number_that_would_become_another_one_is_refused() {
+        for text in ["18446744073709551616", "-9223372036854775809", "[1, {\"a\": 123456789012345678901234}]"]
+        {
+            assert!(parameter(&format!("a={text}")).unwrap_err().contains("is too large"), "{text}");
+            assert!(json("--params", text).is_err(), "{text}");
+        }
+        for text in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e300",
+            "0.1",
+            "[\"123456789012345678901234 \\\" 1\", -0]",
+        ] {
+            assert!(json("--params", text).is_ok(), "{text}");
+        }
     }
 }

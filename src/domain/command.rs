@@ -227,7 +227,9 @@ fn check_environment(
     let mut kept = Vec::with_capacity(given.len());
     for (index, variable) in given.into_iter().enumerate() {
         check_variable_name(&format!("{path}.{index}.name"), &variable.name)?;
-        check_text(&format!("{path}.{index}.value"), &variable.value, limits::COMMAND_BYTES_MAX)?;
+        // The kernel takes it as one text, with its name and the `=`.
+        let bytes_max = limits::COMMAND_BYTES_MAX.saturating_sub(variable.name.len() + 1);
+        check_text(&format!("{path}.{index}.value"), &variable.value, bytes_max)?;
         let EnvironmentInput { name, value, is_secret } = variable;
         kept.push(EnvironmentVariable { name, value, is_secret });
     }

@@ -11,7 +11,7 @@ pub const PAGE_MAX: i32 = 200;
 /// Arguments of one command.
 pub const ARGV_MAX: usize = 1_000;
 /// Bytes of one command, all arguments or the script together.
-pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+pub const COMMAND_BYTES_MAX: usize = 128 * 1024 - 1;
 /// Handlers of one program.
 pub const HANDLERS_MAX: usize = 1_000;
 /// Environment variables of one command.

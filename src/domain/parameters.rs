@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_command_does_not_grow_beyond_its_bound() {
-        let long = object(&json!({ "a": "x".repeat(COMMAND_BYTES_MAX / 4) }));
+        let long = object(&json!({ "a": "x".repeat(COMMAND_BYTES_MAX / 4 + 1) }));
         assert!(fill(&command(&["cp", "{{a}}", "{{a}}", "{{a}}"]), &long).is_ok());
         assert!(fill(&command(&["cp", "{{a}}", "{{a}}", "{{a}}", "{{a}}"]), &long).is_err());
     }

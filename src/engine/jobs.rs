@@ -344,7 +344,11 @@ pub(super) fn like(
         idempotency,
         parameters: job.parameters.clone(),
         token_id: Some(viewer.token_id),
-        limit: job.limit_key.clone().map(|key| KeyLimit::again(key, task_now)),
+        // One that was made before its task had a limit is under it now.
+        limit: match job.limit_key.clone() {
+            Some(key) => Some(KeyLimit::again(key, task_now)),
+            None => KeyLimit::of(None, task_now),
+        },
         merges_output: job.merges_output,
         timeout_max: job.timeout_max,
         runs_on: job.runs_on.clone(),

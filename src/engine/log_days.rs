@@ -81,20 +81,44 @@ async fn tidy(engine: &Engine) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes room by the oldest day, when that is no more than is wanted, or leaves at least half of the limit. Whether
-/// it did.
-pub async fn make_room(engine: &Engine, excess: i64) -> Result<bool, String> {
+/// The oldest day that is over; none where output does not lie in days.
+pub async fn oldest(engine: &Engine) -> Result<Option<LogDay>, String> {
     if !engine.logs.is_in_days() {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(oldest) = over(engine).await?.first().copied() else { return Ok(false) };
+    Ok(over(engine).await?.first().copied())
+}
+
+/// How room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Some was made, by us or by another worker: what is wanted is to be seen anew.
+    Made,
+    /// Not by days: the logs go one by one.
+    ByLogs,
+    /// Another worker makes some: with the next sweep.
+    Later,
+}
+
+/// Makes room by the oldest day, when that is no more than is wanted, or leaves at least half of the limit.
+pub async fn make_room(engine: &Engine, day: Option<LogDay>, excess: i64) -> Result<Room, String> {
+    let Some(day) = day else { return Ok(Room::ByLogs) };
+    if oldest(engine).await? != Some(day) {
+        return Ok(Room::Made);
+    }
     // First what nobody would miss.
-    if engine.logs.remove_unknown(oldest).await.map_err(|fault| fault.to_string())? > 0 {
-        return Ok(true);
+    if engine.logs.remove_unknown(day).await.map_err(|fault| fault.to_string())? > 0 {
+        return Ok(Room::Made);
     }
-    let weight = engine.logs.weight_of(oldest).await.map_err(|fault| fault.to_string())?;
-    let limit = engine.settings.retention_log_bytes;
-    Ok(may_go_whole(weight, excess, limit) && forget(engine, oldest).await?)
+    let weight = engine.logs.weight_of(day).await.map_err(|fault| fault.to_string())?;
+    if !may_go_whole(weight, excess, engine.settings.retention_log_bytes) {
+        return Ok(Room::ByLogs);
+    }
+    Ok(match forget(engine, day).await? {
+        DayEnd::Gone => Room::Made,
+        DayEnd::Grows => Room::ByLogs,
+        DayEnd::Busy => Room::Later,
+    })
 }
 
 /// Whether a day of that weight goes whole where so much is more than the limit: else its logs go one by one, the oldest
@@ -110,12 +134,12 @@ async fn over(engine: &Engine) -> Result<Vec<LogDay>, String> {
     Ok(days.into_iter().filter(|day| day.ends_at() <= now).collect())
 }
 
-async fn forget(engine: &Engine, day: LogDay) -> Result<bool, String> {
+async fn forget(engine: &Engine, day: LogDay) -> Result<DayEnd, String> {
     let end = engine.logs.forget_day(day, engine.clock.now()).await.map_err(|fault| fault.to_string())?;
     if end == DayEnd::Gone {
         tracing::info!(day = %day.begins_at(), "a day of logs is gone");
     }
-    Ok(end == DayEnd::Gone)
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::log_days::{self, Days};
+use super::log_days::{self, Days, Room};
 use super::{Engine, incidents};
 use crate::base::clock::{self, Timestamp};
 use crate::base::points;
@@ -146,12 +146,20 @@ async fn end_left(engine: &Engine, mut fates: HashMap<AttemptId, Fate>) -> Resul
 async fn make_room(engine: &Engine) -> Result<(), String> {
     let (logs, limit) = (&engine.logs, engine.settings.retention_log_bytes);
     while !engine.shutdown.is_begun() {
+        // What they take on disk is no less than what they weigh, and told at once.
+        if logs.is_in_days() && logs.total_bytes().await.map_err(|fault| fault.to_string())? <= limit {
+            break;
+        }
+        // Before it is weighed: another worker may make room meanwhile.
+        let day = log_days::oldest(engine).await?;
         let excess = logs.weight_bytes().await.map_err(|fault| fault.to_string())? - limit;
         if excess <= 0 {
             break;
         }
-        if log_days::make_room(engine, excess).await? {
-            continue;
+        match log_days::make_room(engine, day, excess).await? {
+            Room::Made => continue,
+            Room::ByLogs => {}
+            Room::Later => break,
         }
         let oldest = logs.oldest(LOGS_MAX).await.map_err(|fault| fault.to_string())?;
         let gone = first_of(&oldest, excess.min(LOGS_BYTES_MAX));

@@ -149,7 +149,9 @@ fn postgres_kind(code: &str) -> FaultKind {
         "53" => FaultKind::Full,
         "XX" if code != "XX000" => FaultKind::Damaged,
         "25" if code == "25006" => FaultKind::ReadOnly,
-        "08" | "57" => FaultKind::Io,
+        // Its disk, and a door that does not let us in now: a failover may have begun. What waits, waits on.
+        "08" | "28" | "3D" | "57" | "58" => FaultKind::Io,
+        "25" if code == "25P03" => FaultKind::Io,
         "55" => FaultKind::Locked,
         _ => FaultKind::Bug,
     }
@@ -196,6 +198,9 @@ mod tests {
             ("53100", FaultKind::Full),
             ("53300", FaultKind::Io),
             ("08006", FaultKind::Io),
+            ("58030", FaultKind::Io),
+            ("28P01", FaultKind::Io),
+            ("25P03", FaultKind::Io),
             ("42601", FaultKind::Bug),
             ("", FaultKind::Bug),
         ] {

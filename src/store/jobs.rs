@@ -376,10 +376,13 @@ fn answer_key(key: &Idempotency, (digest, id): (String, JobId)) -> std::result::
     Err(Rejection::at(UserErrorCode::IdempotencyMismatch, "idempotencyKey", message))
 }
 
-// The keys of the jobs of a bulk lie behind the bulk's own; "0" is what follows "/".
+// The keys of the jobs of a bulk lie behind the bulk's own, by the jobs that they repeat; "0" is what follows "/". A caller
+// may have keys of that form too.
 const MADE_UNDER: Sql = Sql::both(
-    "SELECT job_id FROM idempotency_keys
-     WHERE token_id = $1 AND idempotency_key >= $2 || '/' AND idempotency_key < $2 || '0'",
+    "SELECT jobs.id FROM idempotency_keys AS made
+     JOIN jobs ON jobs.id = made.job_id
+     WHERE made.token_id = $1 AND made.idempotency_key >= $2 || '/' AND made.idempotency_key < $2 || '0'
+       AND made.idempotency_key = $2 || '/job_' || jobs.retry_of",
     &[Kind::Int, Kind::Text],
 );
 

@@ -127,10 +127,10 @@ keys! {
         |s, v| accept_count(last(v), 1..=100_000_000).map(|n| s.max_queued = n), |s| s.max_queued.to_string();
     "no_backup" Switch "Migrate the store of an older version without a copy of it first", "true or false",
         |s, v| accept_switch(last(v)).map(|on| s.no_backup = on), |s| s.no_backup.to_string();
-    "retention.succeeded" One "How long succeeded jobs are kept", "a length from 1s to 36500d, such as 7d",
+    "retention.succeeded" One "How long jobs are kept that did not fail: succeeded, cancelled and skipped ones", "a length from 1s to 36500d, such as 7d",
         |s, v| accept_length(last(v), 1_000..=3_153_600_000_000).map(|length| s.retention_succeeded = length),
         |s| show_length(s.retention_succeeded);
-    "retention.failed" One "How long jobs that did not succeed are kept", "a length from 1s to 36500d, such as 30d",
+    "retention.failed" One "How long jobs are kept that failed or expired", "a length from 1s to 36500d, such as 30d",
         |s, v| accept_length(last(v), 1_000..=3_153_600_000_000).map(|length| s.retention_failed = length),
         |s| show_length(s.retention_failed);
     "retention.log_bytes" One "Size of all logs together", "a size from 1MiB to 1PiB, such as 10GiB",

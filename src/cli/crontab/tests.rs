@@ -145,6 +145,7 @@ fn nothing_is_left_out_without_a_word() {
         ("TZ=Asia/Tokyo", "does not move the due times"),
         ("RANDOM_DELAY=10", "`jitter = \"10m\"`"),
         ("RANDOM_DELAY=x", "no number"),
+        ("RANDOM_DELAY=2000", "`jitter = \"1440m\"`, the most"),
         ("BEADLE_X=1", "set by the daemon"),
         ("\n0 0 */2 * 1 x", "2: left out, because cron runs it when"),
         ("0 25 * * * x", "\"25\" in the hour"),

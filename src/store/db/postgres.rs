@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres};
 
 use super::{ACQUIRE_TIMEOUT, STATEMENT_CACHE, Tx, Value, fill};
-use crate::base::clock;
+use crate::base::{clock, task};
 use crate::store::fault::{Fault, FaultKind, Result};
 
 /// Connections that are not for what clients read: the daemon's own two, three for transactions, one that listens.
@@ -25,11 +26,15 @@ const PLANS_MAX_USES: u32 = 64;
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
 /// How long a read may take: clients ask for much.
 const READ_MAX: Duration = Duration::from_secs(30);
-/// What each connection asks of the server: a daemon that stands still in the middle of a transaction holds up the others
+/// How long a connection may take to be ready for the next read.
+const RETURN_MAX: Duration = Duration::from_secs(5);
+/// What each connection asks of the server, whatever that has for others. Each statement sees what was committed before it:
+/// limits are counted behind the locks that they wait for. A daemon that stands still in the middle of a transaction holds up the others
 /// for a moment only, and one that is gone is noticed while it waits for a lock. Statistics of a queue are always late:
 /// they must not make the server read a table as a whole that was small when it last looked, or compile a plan for it,
 /// or collect what an index says of rows that are gone, where walking the index would clear it of them.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 7] = [
+    ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("client_connection_check_interval", "2s"),
     ("tcp_user_timeout", "10s"),
@@ -64,6 +69,16 @@ impl PostgresDatabase {
             .options(SESSION)
             .disable_statement_logging();
         let readers = connections.saturating_sub(NOT_FOR_READING).max(1);
+        let opened = pool(readers).connect_with(options.clone()).await?;
+        let commits: String =
+            answered(sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&opened)).await?;
+        if commits != "off" {
+            return Ok(PostgresDatabase { pool: opened, options, idle: Mutex::default() });
+        }
+        // An answer would be given before it is durable.
+        tracing::warn!("the server has synchronous_commit off; it is on for what this daemon writes");
+        opened.close().await;
+        let options = options.options([("synchronous_commit", "on")]);
         let pool = pool(readers).connect_with(options.clone()).await?;
         Ok(PostgresDatabase { pool, options, idle: Mutex::default() })
     }
@@ -84,21 +99,23 @@ impl PostgresDatabase {
         let mut tries_left = self.pool.options().get_max_connections() + 1;
         loop {
             tries_left -= 1;
-            let mut connection = self.pool.acquire().await?;
-            let reading = sqlx::query_with(text, fill(values)?).fetch_all(&mut *connection);
-            let read = clock::within(READ_MAX, reading).await;
-            let fault = match read {
-                Some(Ok(rows)) => return Ok(rows),
-                Some(Err(error)) => Fault::from(error),
-                None => {
-                    connection.close_on_drop();
-                    return Err(unanswered());
+            let mut reading = Reading(Some(self.pool.acquire().await?));
+            let Some(connection) = &mut reading.0 else { return Err(unanswered()) };
+            let rows = sqlx::query_with(text, fill(values)?).fetch_all(&mut **connection);
+            let fault = match clock::within(READ_MAX, rows).await.ok_or_else(unanswered)? {
+                Ok(rows) => {
+                    reading.end();
+                    return Ok(rows);
                 }
+                Err(error) => Fault::from(error),
             };
-            if fault.kind != FaultKind::Io || tries_left == 0 {
+            if fault.kind != FaultKind::Io {
+                reading.end();
                 return Err(fault);
             }
-            connection.close_on_drop();
+            if tries_left == 0 {
+                return Err(fault);
+            }
         }
     }
 
@@ -157,6 +174,28 @@ impl PostgresDatabase {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Used>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection of the pool while it reads. One that is let go in the middle, because nobody waits for it any more or no
+/// answer came, is closed: the pool would wait for the rest of the answer, and for ever where a network was cut without a
+/// word.
+struct Reading(Option<PoolConnection<Postgres>>);
+
+impl Reading {
+    /// Gives it back for the next read.
+    fn end(mut self) {
+        if let Some(mut connection) = self.0.take() {
+            task::spawn(clock::within(RETURN_MAX, connection.return_to_pool()));
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
     }
 }
 

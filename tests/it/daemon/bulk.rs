@@ -214,3 +214,41 @@ fn the_command_line_says_what_was_done_also_when_some_were_refused() {
     assert!(text(&output.stderr).contains("UNIQUE_KEY_TAKEN"), "{}", text(&output.stderr));
     assert!(!output.status.success());
 }
+
+#[test]
+fn a_bulk_is_not_misled_by_keys_of_callers_that_look_like_its_own() {
+    let daemon = Daemon::start();
+    let run = json!({"command": {"exec": {"argv": ["false"]}}});
+    let ids: Vec<String> = ["nightly/42", "nightly/job_7", "nightlyx"]
+        .into_iter()
+        .map(|key| daemon.enqueue_with(json!({ "run": run, "idempotencyKey": key })))
+        .collect();
+    for id in &ids {
+        assert_eq!(daemon.wait_final_state(id), "FAILED");
+    }
+    let input = json!({"filter": {"states": ["FAILED"]}, "idempotencyKey": "nightly"});
+    let answer = bulk(&daemon, "jobBulkRetry", &input);
+    assert_eq!((&answer["matchedCount"], &answer["changedCount"]), (&json!(3), &json!(3)), "{answer}");
+}
+
+#[test]
+fn a_job_that_is_made_anew_is_under_the_limit_that_its_task_has_now() {
+    let daemon = Daemon::start();
+    let put = "mutation ($input: TaskPutInput!) { taskPut(input: $input) { userErrors { message } } }";
+    let command = json!({"exec": {"argv": ["/bin/sh", "-c", "exit 1"]}});
+    daemon.graphql(put, json!({ "input": { "name": "t", "command": command } }));
+    let old = daemon.enqueue_with(json!({ "run": { "task": { "name": "t" } } }));
+    assert_eq!(daemon.wait_final_state(&old), "FAILED");
+    let gate = daemon.directory().join("gate");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+    let command = json!({"exec": {"argv": ["/bin/sh", "-c", waits]}});
+    daemon.graphql(put, json!({ "input": { "name": "t", "command": command, "concurrencyLimit": 1 } }));
+    let holder = daemon.enqueue_with(json!({ "run": { "task": { "name": "t" } } }));
+    let retry = "mutation ($id: ID!) { jobRetry(input: {id: $id}) { job { id } userErrors { message } } }";
+    let again = daemon.graphql(retry, json!({ "id": old }))["jobRetry"]["job"]["id"].take();
+    let blockers = "query ($id: ID!) { job(id: $id) { state blockers { __typename } } }";
+    let job = daemon.graphql(blockers, json!({ "id": again }))["job"].take();
+    assert_eq!(job, json!({ "state": "QUEUED", "blockers": [{ "__typename": "ConcurrencyBlocker" }] }));
+    std::fs::write(gate, "").expect("a directory of ours");
+    assert_eq!(daemon.wait_final_state(&holder), "SUCCEEDED");
+}

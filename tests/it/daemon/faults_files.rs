@@ -128,7 +128,7 @@ fn a_store_that_is_put_back_after_its_rescue_goes_on_without_a_restart() {
     let mut daemon = Daemon::start_in_environment(&[
         // The first try to save it fails.
         ("BEADLE_TEST_POINTS", "rescue.save:1:fail"),
-        ("BEADLE_TEST_RESCUE_AGAIN_MS", "500"),
+        ("BEADLE_TEST_RESCUE_AGAIN_MS", "2000"),
     ]);
     let (file, moved) = (daemon.data().join("beadle.db"), daemon.directory().join("aside"));
     let clients = strike(&daemon, "rename", || fs::rename(&file, &moved).expect("one file system"));

@@ -190,3 +190,49 @@ fn a_pause_is_answered_behind_the_claims_of_others_and_seen_by_those_that_come_l
         assert_eq!(stage.hand.claim(worker, 9).await.len(), 0);
     });
 }
+
+#[test]
+fn reads_that_nobody_waits_for_any_more_hold_no_connection() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { panic!("it is on PostgreSQL") };
+        let mut other = PgConnection::connect(url).await.expect("the server answers");
+        let lock = AssertSqlSafe("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
+        sqlx::raw_sql(lock).execute(&mut other).await.expect("nobody else holds it");
+        let name = beadle::domain::task::TaskRef::Name("t".to_owned());
+        // More than there are connections for reading.
+        for _ in 0..40 {
+            let reader = stage.reader();
+            let read = within(std::time::Duration::from_millis(20), reader.task(&name)).await;
+            assert!(read.is_none(), "the table is locked");
+        }
+        let read = within(PATIENCE, stage.reader().newest_event()).await.expect("a connection is free");
+        assert!(read.is_ok(), "{read:?}");
+        other.close().await.expect("the test's connection");
+    });
+}
+
+#[test]
+fn what_the_server_has_for_others_does_not_hold_for_us() {
+    on_postgres(async |stage| {
+        let Place::Postgres(url) = &stage.place else { panic!("it is on PostgreSQL") };
+        let mut other = PgConnection::connect(url).await.expect("the server answers");
+        let database: String =
+            sqlx::query_scalar("SELECT current_database()").fetch_one(&mut other).await.expect("a name");
+        for setting in ["default_transaction_isolation = 'repeatable read'", "synchronous_commit = 'off'"] {
+            let change = AssertSqlSafe(format!("ALTER DATABASE \"{database}\" SET {setting}"));
+            sqlx::raw_sql(change).execute(&mut other).await.expect("it is ours");
+        }
+        // Two that take from one queue with a limit: each sees what the one before took, though it waited for it.
+        stage.put_queue("one", Some(1)).await;
+        for _ in 0..20 {
+            stage.enqueue(new_job_in("one")).await;
+        }
+        let hands = hands(&stage, 4).await;
+        let worker = stage.worker().await;
+        for _ in 0..5 {
+            let taken = join_all(hands.iter().map(|hand| hand.claim(worker, 2))).await.concat();
+            assert_eq!(taken.len(), 1, "the limit of the queue");
+            stage.end(&taken[0], AttemptOutcome::Succeeded).await;
+        }
+    });
+}

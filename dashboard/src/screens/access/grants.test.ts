@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { GrantVerb } from '$lib/api/graphql';
-import { globs, grantsOf, inWords } from './grants';
+import { commandWords, globs, grantsOf, inWords } from './grants';
 
 const grant = (verb: GrantVerb, tasks: string[] | null = null, ownJobsOnly = false) => ({ verb, tasks, ownJobsOnly });
 const empty = { verbs: {}, readsOwn: false, cancelsOwn: false, enqueueTasks: '', cancelTasks: '' };
@@ -18,6 +18,17 @@ describe('grants in words', () => {
     expect(inWords([grant('CANCEL', ['a', 'b'])])).toBe('cancel jobs of a and b');
     expect(inWords([grant('CANCEL', ['a'], true)])).toBe('cancel its own jobs of a');
     expect(inWords([grant('CANCEL')])).toBe('cancel every job');
+  });
+});
+
+describe('a new token as a command', () => {
+  const flags = (...grants: Parameters<typeof commandWords>[1]) => commandWords('ci', grants, null).slice(4);
+  it('has one flag for its own jobs', () => {
+    expect(flags(grant('READ', null, true), grant('ENQUEUE', ['a']))).toEqual(['--read', '--enqueue', 'a', '--own']);
+    expect(flags(grant('READ'), grant('CANCEL', ['b']))).toEqual(['--read', '--cancel', 'b']);
+  });
+  it('is not shown where that flag would say something else', () => {
+    expect(commandWords('ci', [grant('READ'), grant('CANCEL', null, true)], null)).toEqual([]);
   });
 });
 

@@ -71,13 +71,17 @@ export function globs(typed: string): string[] | null {
   return words.length === 0 || words.includes('*') ? null : words;
 }
 
-/** The same as words for `beadle token create`. */
+/** The same as words for `beadle token create`; none where its one flag for own jobs says something else. */
 export function commandWords(name: string, grants: readonly GrantInput[], expiresIn: string | null): string[] {
   const flags = grants.flatMap(({ verb, tasks }) => {
     const flag = `--${verb.toLowerCase()}`;
     return verb === 'ENQUEUE' || verb === 'CANCEL' ? (tasks ?? ['*']).flatMap((glob) => [flag, glob]) : [flag];
   });
-  const own = grants.some((grant) => grant.ownJobsOnly) ? ['--own'] : [];
+  const narrowed = grants
+    .filter(({ verb }) => verb === 'READ' || verb === 'CANCEL')
+    .map((grant) => grant.ownJobsOnly === true);
+  if (new Set(narrowed).size > 1) return [];
+  const own = narrowed.includes(true) ? ['--own'] : [];
   const expiry = expiresIn === null ? [] : ['--expires-in', expiresIn];
   return ['beadle', 'token', 'create', name, ...flags, ...own, ...expiry];
 }

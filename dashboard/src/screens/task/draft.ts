@@ -47,6 +47,8 @@ export interface TaskDraft {
   retryOn: AttemptOutcome[];
   exitCodes: string;
   signals: string;
+  /** Which of these lists the task has and leaves empty, so that none of it is tried again: no list is any. */
+  empty: { retryOn: boolean; exitCodes: boolean; signals: boolean };
   retriesTemporaryFailure: boolean;
   parametersSchema: string;
 }
@@ -92,6 +94,7 @@ export function emptyDraft(): TaskDraft {
     retryOn: [],
     exitCodes: '',
     signals: '',
+    empty: { retryOn: false, exitCodes: false, signals: false },
     retriesTemporaryFailure: false,
     parametersSchema: '',
   };
@@ -134,6 +137,11 @@ export function draftOf(name: string, revision: Revision): TaskDraft {
     retryOn: [...(retryPolicy.retryOn ?? [])],
     exitCodes: (retryPolicy.exitCodes ?? []).join(' '),
     signals: (retryPolicy.signals ?? []).join(' '),
+    empty: {
+      retryOn: retryPolicy.retryOn?.length === 0,
+      exitCodes: retryPolicy.exitCodes?.length === 0,
+      signals: retryPolicy.signals?.length === 0,
+    },
     retriesTemporaryFailure: retryPolicy.retriesTemporaryFailure,
     parametersSchema:
       (revision.parametersSchema ?? null) === null ? '' : JSON.stringify(revision.parametersSchema, null, 2),
@@ -208,9 +216,9 @@ export function inputOf(draft: TaskDraft, expectedRevision: number): { input: Ta
       initialDelay: reader.length('retryPolicy.initialDelay', draft.initialDelay) ?? 'PT5S',
       maxDelay: reader.length('retryPolicy.maxDelay', draft.maxDelay) ?? 'PT600S',
       factor: reader.number('retryPolicy.factor', draft.factor, false) ?? 2,
-      retryOn: draft.retryOn.length === 0 ? null : draft.retryOn,
-      exitCodes: reader.numbers('retryPolicy.exitCodes', draft.exitCodes),
-      signals: signals.length === 0 ? null : signals,
+      retryOn: draft.retryOn.length === 0 && !draft.empty.retryOn ? null : draft.retryOn,
+      exitCodes: reader.numbers('retryPolicy.exitCodes', draft.exitCodes) ?? (draft.empty.exitCodes ? [] : null),
+      signals: signals.length === 0 && !draft.empty.signals ? null : signals,
       retriesTemporaryFailure: draft.retriesTemporaryFailure,
     },
     parametersSchema: reader.json('parametersSchema', draft.parametersSchema),

@@ -190,3 +190,9 @@ test('a diff has the fewest changes and folds what is far away', () => {
   expect(diffLines(['x', 'a', 'y'], ['a', 'y', 'z']).map((line) => line.kind)).toEqual(['gone', 'same', 'same', 'new']);
   expect(folded(diffLines(['a'], ['a']))).toEqual([{ leftOut: 1 }]);
 });
+
+test('a list that is there and empty stays empty, and none stays none', () => {
+  const policy = { ...plain.retryPolicy, retryOn: [], exitCodes: null, signals: [] };
+  const { input } = inputOf(draftOf('deploy', { ...plain, retryPolicy: policy }), 3);
+  expect(input.retryPolicy).toMatchObject({ retryOn: [], exitCodes: null, signals: [] });
+});
