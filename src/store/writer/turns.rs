@@ -28,8 +28,8 @@ use crate::store::known::Known;
 use crate::store::offer::{Desk, Offer, Worker};
 
 /// How often a change of a failed batch is tried alone. Several daemons on one database may stand in each other's way
-/// more than once.
-const ALONE_TRIES: usize = 5;
+/// more than once, and several times where many of them work on few queues.
+const ALONE_TRIES: usize = 12;
 
 /// A batch that was committed.
 struct Done {
