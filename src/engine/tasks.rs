@@ -15,7 +15,7 @@ use crate::store::queues::{ChangeQueue, QueueAction};
 use crate::store::schedules::{ChangeSchedule, PutSchedule, ScheduleAction};
 use crate::store::tasks::{ArchiveTask, PutTask};
 use crate::store::ticks::Trigger;
-use crate::store::writer::Outcome;
+use crate::store::writer::{Change, Outcome};
 use crate::store::{Fault, FaultKind};
 
 /// How often due times of a schedule are settled before it is changed, when further ones pass meanwhile.
@@ -55,17 +55,8 @@ impl Engine {
             RunnableTask::new(task)?.resolve(schedule.definition.parameters.clone())?;
         }
         let name = ScheduleRef::Name(schedule.name.clone());
-        for _ in 0..SETTLE_TRIES {
-            let change = PutSchedule { schedule: schedule.clone(), actor: viewer.token_name.clone() };
-            let committed = self.writer.apply(change).await?;
-            if let Some(id) = committed.answer {
-                self.nudge_scheduler.notify_one();
-                return Ok((id, committed.cursor));
-            }
-            scheduler::settle_before(self, &name).await?;
-        }
-        let message = "due times of the schedule pass faster than they can be settled; try again soon";
-        Err(Fault::new(FaultKind::Overloaded, message).into())
+        let change = PutSchedule { schedule, actor: viewer.token_name.clone() };
+        self.change_settled(&name, change).await
     }
 
     /// Pauses, resumes or deletes a schedule.
@@ -75,13 +66,25 @@ impl Engine {
         schedule: ScheduleRef,
         action: ScheduleAction,
     ) -> Outcome<(ScheduleId, EventCursor)> {
-        if matches!(action, ScheduleAction::Pause { .. }) {
-            scheduler::settle_before(self, &schedule).await?;
+        let change = ChangeSchedule { schedule: schedule.clone(), action, actor: viewer.token_name.clone() };
+        self.change_settled(&schedule, change).await
+    }
+
+    /// Does what changes a schedule; due times that have passed are settled first, where it asks for that.
+    async fn change_settled<C>(&self, schedule: &ScheduleRef, change: C) -> Outcome<(ScheduleId, EventCursor)>
+    where
+        C: Change<Answer = Option<ScheduleId>> + Clone,
+    {
+        for _ in 0..SETTLE_TRIES {
+            let committed = self.writer.apply(change.clone()).await?;
+            if let Some(id) = committed.answer {
+                self.nudge_scheduler.notify_one();
+                return Ok((id, committed.cursor));
+            }
+            scheduler::settle_before(self, schedule).await?;
         }
-        let change = ChangeSchedule { schedule, action, actor: viewer.token_name.clone() };
-        let committed = self.writer.apply(change).await?;
-        self.nudge_scheduler.notify_one();
-        Ok((committed.answer, committed.cursor))
+        let message = "due times of the schedule pass faster than they can be settled; try again soon";
+        Err(Fault::new(FaultKind::Overloaded, message).into())
     }
 
     /// Makes a job of a schedule by hand.

@@ -128,7 +128,7 @@ async fn write(batch: &mut Batch<'_>, schedule: &Schedule) -> Result<()> {
 }
 
 /// Makes a schedule or changes one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PutSchedule {
     /// What it shall be.
     pub schedule: SchedulePut,
@@ -233,7 +233,7 @@ pub enum ScheduleAction {
 }
 
 /// Changes a schedule that exists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChangeSchedule {
     /// Which.
     pub schedule: ScheduleRef,
@@ -246,9 +246,11 @@ pub struct ChangeSchedule {
 const DELETE: Sql = Sql::both("DELETE FROM schedules WHERE id = $1", &[Kind::Int]);
 
 impl Change for ChangeSchedule {
-    type Answer = ScheduleId;
+    /// Its id. Nothing while a pause has to wait for a due time that has passed and is not settled yet: else a job of it
+    /// would come behind the answer that the schedule makes none.
+    type Answer = Option<ScheduleId>;
 
-    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<ScheduleId> {
+    async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<Option<ScheduleId>> {
         let Some(mut schedule) = find(batch, &self.schedule).await? else { return Err(missing().into()) };
         let id = schedule.id;
         let data = match &self.action {
@@ -256,6 +258,7 @@ impl Change for ChangeSchedule {
                 let message = format!("the pause would have ended at {until}, which has passed");
                 return Err(Rejection::invalid("until", message).into());
             }
+            ScheduleAction::Pause { .. } if is_unsettled(&schedule, batch.now) => return Ok(None),
             ScheduleAction::Pause { reason, until } => {
                 schedule.paused_by = Some(self.actor.clone());
                 schedule.paused_at = schedule.paused_at.or(Some(batch.now));
@@ -264,7 +267,7 @@ impl Change for ChangeSchedule {
                 write(batch, &schedule).await?;
                 json!({"action": "PAUSE", "reason": reason, "until": until.map(|at| at.to_string())})
             }
-            ScheduleAction::Resume if schedule.paused_at.is_none() => return Ok(id),
+            ScheduleAction::Resume if schedule.paused_at.is_none() => return Ok(Some(id)),
             ScheduleAction::Resume => {
                 // What fell into the pause is settled by the scheduler as SKIPPED_PAUSED; it knows the span.
                 // Not later than it had ended by itself.
@@ -278,7 +281,7 @@ impl Change for ChangeSchedule {
             }
         };
         batch.emit(changed(id, &self.actor, EventType::ScheduleChanged, data));
-        Ok(id)
+        Ok(Some(id))
     }
 }
 
