@@ -145,6 +145,8 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     // The rows `store` and `logs` say how the stores are, not how their watchers are.
     keepers.keep(&engine, "store-watch", store_watch::run);
     keepers.keep(&engine, "log-watch", log_watch::run);
+    // The row `processes` says what cannot be killed.
+    keepers.keep(&engine, "process-watch", processes::run);
     sharing::start(&engine, (&supervisor, &keepers), role);
     engine.start_sinks(&supervisor, outlets);
 
@@ -359,8 +361,6 @@ fn start_parts(engine: &Engine, supervisor: &Supervisor, role: Role) {
     supervisor.keep(engine, "scheduler", scheduler::run);
     supervisor.keep(engine, "retention", retention::run);
     supervisor.keep(engine, "health-news", health_news::run);
-    // The row `processes` says what cannot be killed.
-    supervisor.keep(engine, "process-watch", processes::run);
     // The row `database` says what the server does not clean up.
     if engine.own.engine() == "postgres" {
         supervisor.keep(engine, "database-watch", database_watch::run);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,15 @@ impl Clock for FakeClock {
 pub async fn sleep(length: Duration) {
     #[expect(clippy::disallowed_methods, reason = "this is the one home of waiting")]
     tokio::time::sleep(length).await;
+}
+
+/// Waits for the next whole multiple of `period` since the program began, which is never longer than it. All that looks in
+/// such a rhythm wakes the machine together, and not each for itself.
+pub async fn rest(period: Duration) {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(|| SystemClock.monotonic());
+    let passed = SystemClock.monotonic().saturating_duration_since(*BEGAN);
+    let behind = passed.as_nanos().checked_rem(period.as_nanos()).unwrap_or_default();
+    sleep(period.saturating_sub(Duration::from_nanos(u64::try_from(behind).unwrap_or_default()))).await;
 }
 
 /// Blocks the calling thread: one of the CLI, or one that is there for such work. Never one of the runtime.

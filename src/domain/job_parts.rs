@@ -1,12 +1,12 @@
 //! Owns which parts of a job are read. What is long, is taken apart, or is looked up elsewhere, is read only when it is
-//! asked for; everything else always is.
+//! asked for. Everything else always is, but where nothing is asked for that most lists do not show.
 
 /// A choice of parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobParts(i64);
 
 impl JobParts {
-    /// None of them.
+    /// None of them: what most lists show of a job.
     pub const NONE: JobParts = JobParts(0);
     /// `command`.
     pub const COMMAND: JobParts = JobParts(1);
@@ -24,8 +24,10 @@ impl JobParts {
     pub const RUNS_ON: JobParts = JobParts(64);
     /// `event_cursor`.
     pub const LAST_EVENT: JobParts = JobParts(128);
+    /// What is neither long nor shown by most lists; it comes with every other part.
+    pub const DETAILS: JobParts = JobParts(256);
     /// All of them.
-    pub const ALL: JobParts = JobParts(255);
+    pub const ALL: JobParts = JobParts(511);
 
     /// These and those.
     #[must_use]

@@ -35,10 +35,16 @@ impl Standing {
         }
     }
 
-    /// Which one lies behind the other; `None` when neither does.
+    /// Which one lies behind the other; `None` when neither does, or the lines are of two attempts: several workers draw
+    /// their numbers in no common order.
     pub fn compare(&self, other: &Standing) -> Option<Ordering> {
+        if let (Some(log), Some(other_log)) = (self.log, other.log)
+            && log.attempt != other_log.attempt
+        {
+            return None;
+        }
         let places = |standing: &Standing| {
-            let line = standing.log.map(|log| (log.attempt.0, log.line));
+            let line = standing.log.map(|log| log.line);
             (standing.cursor.map(|cursor| (cursor.epoch, cursor.seq)), line)
         };
         let ((cursor, line), (other_cursor, other_line)) = (places(self), places(other));
@@ -142,7 +148,8 @@ mod tests {
         for (one, other, order) in [
             (at(None, None), at(None, None), Some(Ordering::Equal)),
             (at(None, None), at(Some(1), None), Some(Ordering::Less)),
-            (at(Some(1), Some((1, 9))), at(Some(2), Some((2, 0))), Some(Ordering::Less)),
+            (at(Some(1), Some((1, 9))), at(Some(2), Some((1, 10))), Some(Ordering::Less)),
+            (at(Some(1), Some((101, 9))), at(Some(2), Some((5, 3))), None),
             (at(Some(2), Some((1, 9))), at(Some(2), Some((1, 8))), Some(Ordering::Greater)),
             (at(Some(2), Some((1, 8))), at(Some(1), Some((1, 9))), None),
             (at(None, Some((1, 8))), at(Some(1), Some((1, 8))), Some(Ordering::Less)),

@@ -46,7 +46,7 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
         pulse.beat(engine.clock.monotonic());
         tokio::select! {
             () = nudged => {}
-            () = clock::sleep(wait) => {}
+            () = engine.next_look(wait) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
     }

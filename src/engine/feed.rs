@@ -114,6 +114,18 @@ impl Engine {
         Err(StreamEnd::Expired { oldest, latest })
     }
 
+    /// Checks that a cursor is of this feed. The events behind it may be gone: for one who holds it against a row of now.
+    pub async fn check_place(&self, after: EventCursor) -> Result<(), StreamEnd> {
+        match self.check_cursor(after).await {
+            Err(StreamEnd::Expired { oldest, .. })
+                if after.epoch == oldest.epoch && after.seq < oldest.seq =>
+            {
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
     /// Every event behind `after` that fits the filter, then new ones as they are committed.
     pub async fn events(
         &self,
@@ -172,6 +184,10 @@ impl Tail {
                 }
                 if !page.events.is_empty() {
                     return Ok(Some(self.hand_over(page.events, page.has_more)));
+                }
+                // Also while there is always something, of which nothing fits.
+                if self.engine.clock.monotonic().duration_since(began) >= BOOKMARK_EVERY {
+                    return Ok(Some(self.hand_over(Vec::new(), page.has_more)));
                 }
                 if page.has_more {
                     continue;

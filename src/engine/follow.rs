@@ -10,9 +10,9 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
-use super::Engine;
 use super::feed::{self, StreamEnd};
 use super::progress::{Reason, Watched};
+use super::{Engine, STORE_RETRY};
 use crate::base::task::panic_message;
 use crate::base::{clock, points};
 use crate::domain::attempt::Attempt;
@@ -29,6 +29,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Nobody waits longer than this without looking; what another worker writes is looked for more often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const LOOK_ELSEWHERE: Duration = Duration::from_millis(250);
+/// Reads of the log that may fail one after the other.
+const READ_TRIES: u32 = 3;
 
 /// One step of a followed job.
 #[derive(Debug, Clone)]
@@ -75,6 +77,10 @@ struct Follow {
     /// The attempt whose log is being given.
     at: Option<Attempt>,
     line: i64,
+    /// The number of the attempt in whose log `until` lies.
+    end_number: Option<i32>,
+    /// Reads of the log that failed, one after the other.
+    failed_reads: u32,
     is_log_complete: bool,
     is_done: bool,
 }
@@ -86,7 +92,7 @@ impl Engine {
         request: FollowRequest,
     ) -> Result<Option<impl Stream<Item = Result<Followed, StreamEnd>> + Send + use<>>, StreamEnd> {
         if let Some(after) = request.after {
-            self.check_cursor(after).await?;
+            self.check_place(after).await?;
         }
         if self.reader.job(request.id).await?.is_none() {
             return Ok(None);
@@ -113,11 +119,16 @@ impl Follow {
             watched: Watched::new(engine.clock.clone()),
             at: None,
             line: 0,
+            end_number: None,
+            failed_reads: 0,
             is_log_complete: !request.wants_log,
             is_done: false,
             request,
         };
         follow.find_attempt().await?;
+        if let Some(end) = follow.request.until.as_ref().and_then(|until| until.log) {
+            follow.end_number = engine.reader.attempt(end.attempt).await?.map(|attempt| attempt.number);
+        }
         Ok(follow)
     }
 
@@ -274,6 +285,12 @@ impl Follow {
             let limit = usize::try_from(LOG_LINES_MAX).unwrap_or(1_000);
             let batch = match self.read_page(&attempt, limit).await {
                 Ok(batch) => batch,
+                Err(fault) if fault.is_of_the_store() && self.may_read_again() => {
+                    clock::sleep(STORE_RETRY).await;
+                    continue;
+                }
+                // Who is on the way to the others would lose what lies between.
+                Err(fault) if self.request.until.is_some() => return Err(fault.into()),
                 Err(fault) if fault.is_of_the_store() || self.engine.logs.trouble().is_some() => {
                     // The log store is down: the state goes on, and ends the stream in the log's place.
                     tracing::warn!(job = %job.id, "a follower is given no output: {fault}");
@@ -282,7 +299,7 @@ impl Follow {
                 }
                 Err(fault) => return Err(fault.into()),
             };
-            self.line = batch.cursor.line;
+            (self.line, self.failed_reads) = (batch.cursor.line, 0);
             let is_last = self.request.attempt.is_some() || attempt.number >= job.attempt_count;
             let may_end = self.request.attempt.is_some() || job.state.is_final();
             self.is_log_complete = batch.is_complete && is_last && may_end;
@@ -298,6 +315,12 @@ impl Follow {
             let is_worth = !batch.lines.is_empty() || batch.is_complete || batch.dropped_bytes.0 > 0;
             return Ok(is_worth.then_some(batch));
         }
+    }
+
+    /// Whether a read that failed may have been unlucky only, such as one whose connection was cut.
+    fn may_read_again(&mut self) -> bool {
+        self.failed_reads += 1;
+        self.failed_reads <= READ_TRIES && self.engine.logs.trouble().is_none()
     }
 
     async fn read_page(&self, attempt: &Attempt, limit: usize) -> Result<LogBatch, Fault> {

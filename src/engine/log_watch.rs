@@ -30,7 +30,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             }
         }
         tokio::select! {
-            () = clock::sleep(LOOK_EVERY) => {}
+            () = clock::rest(LOOK_EVERY) => {}
             () = engine.shutdown.drained() => return Ok(()),
         }
     }

@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::metrics::Metrics;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
@@ -179,6 +179,12 @@ impl Engine {
     /// all the more.
     pub fn is_of_predecessor(&self, worker: WorkerId) -> bool {
         worker != self.worker && (self.sharing.is_none() || Some(worker) == self.predecessor)
+    }
+
+    /// Waits until `wait` is over, or, when it is no shorter than the poll interval, until the next beat of that.
+    async fn next_look(&self, wait: Duration) {
+        let poll = self.settings.poll_interval;
+        if wait < poll { clock::sleep(wait).await } else { clock::rest(poll).await }
     }
 
     /// What keeping a part alive needs.

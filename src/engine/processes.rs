@@ -13,7 +13,7 @@ pub const NAME: &str = "processes";
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches until the shutdown begins.
+/// Watches until the drain has ended: what runs then still leaves orphans.
 pub async fn run(engine: Engine) -> Result<(), String> {
     let mut told = None;
     loop {
@@ -27,8 +27,8 @@ pub async fn run(engine: Engine) -> Result<(), String> {
             supervisor::report(&engine, NAME, status, message);
         }
         tokio::select! {
-            () = clock::sleep(LOOK_EVERY) => {}
-            () = engine.shutdown.begun() => return Ok(()),
+            () = clock::rest(LOOK_EVERY) => {}
+            () = engine.shutdown.drained() => return Ok(()),
         }
     }
 }

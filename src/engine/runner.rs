@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use super::lease::Term;
 use super::listener::Listener;
 use super::running::Entry;
 use super::underway::{Begun, End, Underway};
-use super::{Engine, dependencies, handlers, reports, slow_start, spool, starting};
+use super::{Engine, STORE_RETRY, dependencies, handlers, reports, slow_start, spool, starting};
 use crate::base::{clock, points};
 use crate::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned};
 use crate::domain::duration::Span;
@@ -37,7 +37,8 @@ const RECORD_AFTER: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopCause {
     Cancel,
-    Timeout,
+    /// After so long.
+    Timeout(Span),
     Idle,
     Shutdown,
     Lapse,
@@ -111,16 +112,17 @@ async fn execute(
         spec.environment.extend(inherited.as_ref().map(exec::DependencyFile::variable));
         spec
     });
-    let begun = begin(engine, claimed, &stop, (&told, &alive), spec, place).await;
-    let ((underway, output), ran) = match begun {
-        Ok(begun) => begun,
-        Err(ended) => return unstarted(engine, claimed, ended).await,
-    };
+    let ((underway, output), ran, tried_at) =
+        match begin(engine, claimed, &stop, (&told, &alive), spec, place).await {
+            Ok(begun) => begun,
+            Err(ended) => return unstarted(engine, claimed, ended).await,
+        };
+    let time = time_over(engine, claimed, tried_at, heard.clone());
     let over = CancellationToken::new();
     let spawned = record_spawn(engine, claimed, spawned_of(underway.identity(), ran), &over);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
-        let ended = watch(engine, claimed, underway, (stop, silence, term.clone()), heard.clone()).await;
+        let ended = watch(engine, claimed, underway, (stop, silence, term.clone()), time).await;
         over.cancel();
         ended
     };
@@ -133,8 +135,7 @@ async fn execute(
     );
     let end = engine.recorder.end(claimed.attempt, said.lost_bytes).await;
     let mut ended = with_log(watched, end, said.bytes);
-    ended.spawned = unrecorded;
-    ended.last_word = last_word;
+    (ended.spawned, ended.last_word) = (unrecorded, last_word);
     let reported = heard.borrow();
     if handler.is_some() {
         tame(&mut ended, &reported);
@@ -152,7 +153,7 @@ fn tame(ended: &mut Ended, reported: &Reported) {
 }
 
 /// Starts a process, or calls the handler where there is none to start, once the machine has what it takes. Gives what
-/// really ran too.
+/// really ran too, and when the start began: its time counts from then.
 async fn begin(
     engine: &Engine,
     claimed: &Claimed,
@@ -160,9 +161,10 @@ async fn begin(
     (told, alive): (&watch::Sender<Reported>, &watch::Sender<bool>),
     spec: Option<Spec>,
     place: Place,
-) -> Result<(Begun, Option<Ran>), Ended> {
+) -> Result<(Begun, Option<Ran>, Instant), Ended> {
     let mut patience = starting::Patience::begin(engine, stop);
-    let begun = loop {
+    let (begun, tried_at) = loop {
+        let tried_at = engine.clock.monotonic();
         let tried = match (starting::check_room(), &spec) {
             (Err(lack), _) => Err(lack),
             (Ok(()), Some(spec)) => slow_start::start(engine, claimed, spec, stop, &place).await,
@@ -173,7 +175,7 @@ async fn begin(
             }
         };
         match tried {
-            Ok(begun) => break begun,
+            Ok(begun) => break (begun, tried_at),
             Err(refused) => patience.rest(refused).await.map_err(|mut ended| {
                 ended.message = told.borrow().masks().hide(&ended.message);
                 ended
@@ -181,7 +183,7 @@ async fn begin(
         }
     };
     let ran = spec.as_ref().and_then(|spec| begun.0.ran(engine, spec));
-    Ok((begun, ran))
+    Ok((begun, ran, tried_at))
 }
 
 /// The end of an attempt of which nothing ever ran.
@@ -212,12 +214,21 @@ async fn record_spawn(
     if clock::within(RECORD_AFTER, over.cancelled()).await.is_some() {
         return Some(spawned);
     }
-    let recorded = engine.writer.apply(RecordSpawn { attempt: claimed.attempt, spawned }).await;
-    if let Err(Refusal::Fault(fault)) = recorded {
-        tracing::warn!(attempt = %claimed.attempt, "the process of an attempt could not be recorded: {fault}");
+    let mut is_told = false;
+    loop {
+        let change = RecordSpawn { attempt: claimed.attempt, spawned: spawned.clone() };
+        let Err(Refusal::Fault(fault)) = engine.writer.apply(change).await else {
+            points::reach("spawn.recorded");
+            return None;
+        };
+        if !is_told {
+            tracing::warn!(attempt = %claimed.attempt, "the process of an attempt cannot be recorded yet: {fault}");
+            is_told = true;
+        }
+        if clock::within(STORE_RETRY, over.cancelled()).await.is_some() {
+            return Some(spawned);
+        }
     }
-    points::reach("spawn.recorded");
-    None
 }
 
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
@@ -270,12 +281,12 @@ async fn watch(
     claimed: &Claimed,
     mut underway: Underway,
     (mut stop, silence, mut term): (watch::Receiver<bool>, watch::Receiver<bool>, Term),
-    heard: watch::Receiver<Reported>,
+    time_over: impl Future<Output = Span>,
 ) -> Ended {
     let cause = tokio::select! {
         end = underway.wait() => return finish(engine, claimed, Some(underway), end, None).await,
         () = asked(&mut stop) => StopCause::Cancel,
-        () = time_over(engine, claimed, heard) => StopCause::Timeout,
+        allowed = time_over => StopCause::Timeout(allowed),
         () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
         () = engine.shutdown.forced() => StopCause::Shutdown,
         () = term.over() => StopCause::Lapse,
@@ -298,15 +309,19 @@ async fn watch(
     finish(engine, claimed, underway, end, Some(cause)).await
 }
 
-/// Resolves when the attempt has run as long as it may, with what it has asked for.
-async fn time_over(engine: &Engine, claimed: &Claimed, mut heard: watch::Receiver<Reported>) {
+/// Resolves when the attempt has run as long as it may, with what it has asked for: that long.
+async fn time_over(
+    engine: &Engine,
+    claimed: &Claimed,
+    began: Instant,
+    mut heard: watch::Receiver<Reported>,
+) -> Span {
     let Some(timeout) = claimed.job.timeout else { return std::future::pending().await };
-    let began = engine.clock.monotonic();
     loop {
-        let allowed = heard.borrow_and_update().allowed(timeout, claimed.job.timeout_max).to_std();
-        let left = allowed.saturating_sub(engine.clock.monotonic().duration_since(began));
+        let allowed = heard.borrow_and_update().allowed(timeout, claimed.job.timeout_max);
+        let left = allowed.to_std().saturating_sub(engine.clock.monotonic().duration_since(began));
         if left.is_zero() {
-            return;
+            return allowed;
         }
         // While this waits somebody listens: the listener ends after us.
         let _ = clock::within(left, heard.changed()).await;
@@ -366,11 +381,14 @@ async fn finish(
         engine.recorder.append(claimed.attempt, vec![line], 0).await;
     }
     let how = end.how();
-    let timeout = claimed.job.timeout.map(|timeout| timeout.to_string()).unwrap_or_default();
     let (outcome, message) = match cause {
         Some(StopCause::Cancel) => (AttemptOutcome::Cancelled, format!("cancelled ({how})")),
-        Some(StopCause::Timeout) => {
-            (AttemptOutcome::TimedOut, format!("stopped after its timeout of {timeout} ({how})"))
+        Some(StopCause::Timeout(allowed)) => {
+            let more = match claimed.job.timeout {
+                Some(timeout) if timeout != allowed => format!("{timeout}, extended to {allowed}"),
+                _ => allowed.to_string(),
+            };
+            (AttemptOutcome::TimedOut, format!("stopped after its timeout of {more} ({how})"))
         }
         Some(StopCause::Idle) => {
             let idle = claimed.job.idle_timeout.map(|idle| idle.to_string()).unwrap_or_default();

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::Engine;
 use super::parameters::RunnableTask;
-use crate::base::{clock, points};
+use crate::base::points;
 use crate::domain::concurrency::KeyLimit;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
@@ -36,7 +36,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         beat(&engine);
         tokio::select! {
             () = nudged => {}
-            () = clock::sleep(wait) => {}
+            () = engine.next_look(wait) => {}
             () = engine.shutdown.begun() => return Ok(()),
         }
     }

@@ -57,7 +57,7 @@ pub async fn run(engine: Engine) -> Result<(), String> {
         tokio::select! {
             // Trouble is shown at once; what may end it waits for a moment.
             () = begun(&mut trouble), if fault.is_none() => continue,
-            () = clock::sleep(LOOK_EVERY) => {}
+            () = clock::rest(LOOK_EVERY) => {}
             () = engine.shutdown.drained() => return Ok(()),
         }
         if let Some(fault) = fault

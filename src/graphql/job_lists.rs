@@ -71,7 +71,7 @@ impl JobConnection {
     }
 }
 
-/// What a field of a job needs of it, beside what is always read.
+/// What a field of a job needs of it, beside what most lists show.
 fn parts_of(field: &str) -> JobParts {
     match field {
         "command" => JobParts::COMMAND,
@@ -82,8 +82,10 @@ fn parts_of(field: &str) -> JobParts {
         "parameters" => JobParts::PARAMETERS,
         "runsOn" => JobParts::RUNS_ON,
         "eventCursor" => JobParts::LAST_EVENT,
-        "__typename" | "task" | "queue" | "attempts" | "currentAttempt" | "output" => JobParts::NONE,
-        _ if Job::column(field).is_some() => JobParts::NONE,
+        "__typename" | "id" | "state" | "task" | "queue" | "priority" | "origin" | "requestedBy"
+        | "isRestartable" | "createdAt" | "runAt" | "startedAt" | "finishedAt" | "attempts"
+        | "currentAttempt" | "output" => JobParts::NONE,
+        _ if Job::column(field).is_some() => JobParts::DETAILS,
         _ => JobParts::ALL,
     }
 }

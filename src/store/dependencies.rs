@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
-use super::jobs::{job_columns, job_from, last_event};
+use super::job_columns::{job_columns, job_from, last_event};
 use super::transition::{Moving, move_many};
 use super::writer::Batch;
 use super::{Reader, page};

@@ -98,10 +98,12 @@ const MOVE: Sql = Sql::each_row(
     &[Kind::Int],
 );
 
-// Nothing of its first attempt ever began: the job has not started.
+// Nothing of the attempt that counts as its start ever began: the job has not started.
 const UNSTART: Sql = Sql::both(
-    "UPDATE jobs SET started_at_us = NULL WHERE id = $1 AND attempt_count = 1 AND finished_at_us IS NULL",
-    &[Kind::Int],
+    "UPDATE jobs SET started_at_us = NULL
+     WHERE id = $1 AND finished_at_us IS NULL
+       AND started_at_us = (SELECT attempts.started_at_us FROM attempts WHERE attempts.id = $2)",
+    &[Kind::Int, Kind::Int],
 );
 
 /// Records the end of an attempt and what it means for the job.
@@ -214,6 +216,7 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
     let finished = finish(batch, &endings).await?;
     points::reach("end.attempt_finished");
     let (mut moves, mut count) = (Rows::default(), 0);
+    let mut unbegun = Vec::new();
     for ending in &endings {
         let attempt = ending.end.attempt;
         // Here it is known whether this is the attempt's only end.
@@ -224,6 +227,9 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
         if let Some(row) = moving {
             moves.push(row);
             count += 1;
+            if ending.end.ended.is_unbegun {
+                unbegun.push(args![ending.job.id.0, attempt.0]);
+            }
         }
     }
     if moves.is_empty() {
@@ -232,8 +238,8 @@ pub(super) async fn settle(batch: &mut Batch<'_>, ends: &[&EndAttempt]) -> Resul
     let now = batch.now.0;
     let changed = batch.tx.execute_each(&MOVE, moves, &args![now]).await?;
     assert!(changed == count, "a job moved that was locked");
-    for ending in endings.iter().filter(|ending| ending.end.ended.is_unbegun) {
-        batch.tx.execute(&UNSTART, &args![ending.job.id.0]).await?;
+    for values in &unbegun {
+        batch.tx.execute(&UNSTART, values).await?;
     }
     Ok(())
 }

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
+use super::job_columns::{brief_columns, brief_from, job_columns, job_from, last_event};
 use super::job_filter::Fields;
 use super::job_search::{Search, Wanted};
 use super::job_ways::{KEY_MAX, KEY_MIN, Key, Position};
-use super::jobs::{GET, job_columns, job_from, last_event};
+use super::jobs::{GET, GET_BRIEF};
 use super::page;
 use crate::args;
 use crate::base::clock::Timestamp;
@@ -21,25 +22,21 @@ use crate::domain::limits::COUNT_CAP;
 
 /// The list that most ask for: every job, by age.
 macro_rules! list {
-    ($beyond:literal, $direction:literal) => {
+    ([$($columns:expr),*] $(, $mask:ident)?; $beyond:literal, $direction:literal) => {
         Sql::both(
-            concat!(
-                "SELECT ",
-                job_columns!("$3"),
-                ", ",
-                last_event!("$3"),
-                " FROM jobs WHERE id ",
-                $beyond,
-                " $1 ORDER BY id ",
-                $direction,
-                " LIMIT $2"
-            ),
-            &[Kind::Int, Kind::Int, Kind::Int],
+            concat!($($columns,)* " FROM jobs WHERE id ", $beyond, " $1 ORDER BY id ", $direction, " LIMIT $2"),
+            &[Kind::Int, Kind::Int $(, Kind::$mask)?],
         )
     };
 }
 
-const LIST: [Sql; 2] = [list!(">", "ASC"), list!("<", "DESC")];
+/// Whole jobs, the oldest first and the newest first, and the same with what most lists show of them.
+const LIST: [Sql; 4] = [
+    list!(["SELECT ", job_columns!("$3"), ", ", last_event!("$3")], Int; ">", "ASC"),
+    list!(["SELECT ", job_columns!("$3"), ", ", last_event!("$3")], Int; "<", "DESC"),
+    list!(["SELECT ", brief_columns!()]; ">", "ASC"),
+    list!(["SELECT ", brief_columns!()]; "<", "DESC"),
+];
 
 const STANDS: Sql =
     Sql::both("SELECT created_at_us, run_at_us, finished_at_us FROM jobs WHERE id = $1", &[Kind::Int]);
@@ -51,7 +48,8 @@ const QUEUE_COUNTS: Sql =
     Sql::both("SELECT queue, state, job_count FROM job_counts ORDER BY queue, state", &[]);
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] = &[&LIST[0], &LIST[1], &STANDS, &COUNTS, &QUEUE_COUNTS];
+pub(super) const STATEMENTS: &[&Sql] =
+    &[&LIST[0], &LIST[1], &LIST[2], &LIST[3], &STANDS, &COUNTS, &QUEUE_COUNTS];
 
 /// A page of a list of jobs.
 #[derive(Debug, Clone)]
@@ -83,6 +81,10 @@ impl Reader {
 
     async fn parts_by_id(&self, ids: &[JobId], parts: JobParts) -> Result<Vec<Job>> {
         let ids = page::numbers(Some(ids), |id| id.0);
+        if parts == JobParts::NONE {
+            let rows = self.db.rows(&GET_BRIEF, &args![ids]).await?;
+            return rows.iter().map(|row| brief_from(row, self.epoch)).collect();
+        }
         let rows = self.db.rows(&GET, &args![ids, parts.bits()]).await?;
         rows.iter().map(|row| job_from(row, self.epoch)).collect()
     }
@@ -135,12 +137,17 @@ impl Reader {
     }
 
     async fn all_jobs(&self, wanted: Wanted, limit: usize, parts: JobParts) -> Result<JobPage> {
-        let sql = &LIST[usize::from(wanted.is_descending)];
+        let direction = usize::from(wanted.is_descending);
         let start = if wanted.is_descending { KEY_MAX } else { KEY_MIN };
         let from = wanted.after.map_or(start, |after| after.id);
-        let rows = self.db.rows(sql, &args![from, wanted.limit, parts.bits()]).await?;
+        let is_brief = parts == JobParts::NONE;
+        let rows = if is_brief {
+            self.db.rows(&LIST[2 + direction], &args![from, wanted.limit]).await?
+        } else {
+            self.db.rows(&LIST[direction], &args![from, wanted.limit, parts.bits()]).await?
+        };
         let read = |row: &Row| {
-            let job = job_from(row, self.epoch)?;
+            let job = if is_brief { brief_from(row, self.epoch) } else { job_from(row, self.epoch) }?;
             Ok((position(Position { key: job.id.0, id: job.id.0 }), job))
         };
         let page = page::Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit);

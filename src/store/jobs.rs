@@ -7,147 +7,21 @@ use serde_json::{Value, json};
 
 use super::db::{Kind, Row, Rows, Sql, Tx};
 use super::dependencies;
-use super::fault::{Fault, Result};
+use super::fault::Result;
 use super::ids::Numbered;
+use super::job_columns::{brief_columns, job_columns, last_event};
 use super::known::Known;
 use super::page;
 use super::unique::{self, Standing};
 use super::writer::{Batch, Change, Outcome};
 use super::{Reader, job_rows, job_traces, keys, queues, transition};
 use crate::args;
-use crate::base::clock::Timestamp;
 use crate::base::points;
-use crate::domain::command::Command;
-use crate::domain::concurrency::{KeyLimit, LimitKey};
-use crate::domain::duration::Span;
-use crate::domain::event::EventCursor;
-use crate::domain::id::{JobId, ScheduleId, TaskId, TokenId};
-use crate::domain::job::{DependencyFailure, Job, JobOrigin, JobState};
+use crate::domain::concurrency::KeyLimit;
+use crate::domain::id::{JobId, TokenId};
+use crate::domain::job::JobState;
 use crate::domain::new_job::{Idempotency, NewJob};
-use crate::domain::placement;
 use crate::domain::rejection::{Rejection, UserErrorCode};
-use crate::domain::retry::RetryPolicy;
-
-/// A part of a job, named by its bit among `JobParts`: null unless the argument `mask` has that bit. Without a mask it is
-/// there.
-macro_rules! part {
-    ((), $bit:literal, $column:expr) => {
-        $column
-    };
-    (($mask:literal), $bit:literal, $column:expr) => {
-        concat!("CASE WHEN ", $mask, " & ", $bit, " <> 0 THEN ", $column, " END")
-    };
-}
-pub(super) use part;
-
-/// The columns of `job`, in the order that `job_from` reads: all of them, or the parts of a mask.
-macro_rules! job_columns {
-    ($($mask:literal)?) => {
-        concat!(
-            "id, state, task_id, task_name, task_revision, ",
-            $crate::store::jobs::part!(($($mask)?), 1, "command"),
-            ", queue, priority, ",
-            $crate::store::jobs::part!(($($mask)?), 2, "labels"),
-            ", origin, requested_by, ",
-            $crate::store::jobs::part!(($($mask)?), 4, "retry_policy"),
-            ", timeout_ms, kill_grace_ms, restartable, ",
-            $crate::store::jobs::part!(($($mask)?), 8, "failure"),
-            ", retry_of, schedule_id, created_at_us, run_at_us, started_at_us, finished_at_us, stop_requested_at_us,
-             attempt_count, try_count, start_by_us, idle_timeout_ms, unique_key, ",
-            $crate::store::jobs::part!(($($mask)?), 16, "progress"),
-            ", ",
-            $crate::store::jobs::part!(($($mask)?), 32, "parameters"),
-            ", token_id, held_by, limit_key, gated_at_us, on_dependency_failure, merge_output, timeout_max_ms, ",
-            $crate::store::jobs::part!(($($mask)?), 64, "runs_on")
-        )
-    };
-}
-pub(super) use job_columns;
-/// How many columns `job_columns` names.
-pub(super) const JOB_COLUMNS: usize = 38;
-
-/// The position of a job's last event, as one more column behind `job_columns`.
-macro_rules! last_event {
-    ($($mask:literal)?) => {
-        concat!(
-            "coalesce(",
-            $crate::store::jobs::part!(
-                ($($mask)?),
-                128,
-                "(SELECT max(events.seq) FROM events WHERE events.job_id = jobs.id)"
-            ),
-            ", 0)"
-        )
-    };
-}
-pub(super) use last_event;
-
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text).ok()
-}
-
-/// Reads `job_columns` and the last event behind them. A part that was not asked for stays empty.
-pub(super) fn job_from(row: &Row, epoch: u32) -> Result<Job> {
-    let id: i64 = row.get(0)?;
-    let bad = |what: &str| Fault::unreadable(what, JobId(id));
-    let int = |at: usize| row.get::<i64>(at).map(|number| i32::try_from(number).unwrap_or(i32::MAX));
-    let (command, labels, retry_policy) =
-        (row.optional_text(5)?, row.optional_text(8)?, row.optional_text(11)?);
-    let failure = row.optional_text(15)?;
-    let progress = row.optional_text(28)?;
-    let parameters = row.optional_text(29)?;
-    let limit_key = row.optional_text(32)?;
-    let on_dependency_failure = row.optional_text(34)?;
-    let runs_on = row.optional_text(37)?;
-    Ok(Job {
-        id: JobId(id),
-        state: JobState::from_word(row.text(1)?).ok_or_else(|| bad("the state"))?,
-        task_id: row.get::<Option<i64>>(2)?.map(TaskId),
-        task_name: row.get(3)?,
-        task_revision: row.get::<Option<i64>>(4)?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)),
-        command: command.map_or(Some(Command::none()), json).ok_or_else(|| bad("the command"))?,
-        queue_name: row.get(6)?,
-        priority: int(7)?,
-        labels: labels.map_or(Some(Vec::new()), json).ok_or_else(|| bad("the labels"))?,
-        origin: JobOrigin::from_word(row.text(9)?).ok_or_else(|| bad("the origin"))?,
-        requested_by: row.get(10)?,
-        retry_policy: retry_policy
-            .map_or(Some(RetryPolicy::default()), json)
-            .ok_or_else(|| bad("the retry policy"))?,
-        timeout: row.get::<Option<i64>>(12)?.map(Span::from_millis),
-        kill_grace: Span::from_millis(row.get(13)?),
-        is_restartable: row.get::<i64>(14)? == 1,
-        failure: failure.map(|text| json(text).ok_or_else(|| bad("the failure"))).transpose()?,
-        retry_of: row.get::<Option<i64>>(16)?.map(JobId),
-        schedule_id: row.get::<Option<i64>>(17)?.map(ScheduleId),
-        created_at: Timestamp(row.get(18)?),
-        run_at: Timestamp(row.get(19)?),
-        started_at: row.get::<Option<i64>>(20)?.map(Timestamp),
-        finished_at: row.get::<Option<i64>>(21)?.map(Timestamp),
-        stop_requested_at: row.get::<Option<i64>>(22)?.map(Timestamp),
-        attempt_count: int(23)?,
-        try_count: int(24)?,
-        unique_key: row.get(27)?,
-        start_by: row.get::<Option<i64>>(25)?.map(Timestamp),
-        idle_timeout: row.get::<Option<i64>>(26)?.map(Span::from_millis),
-        progress: progress.map(|text| json(text).ok_or_else(|| bad("the progress"))).transpose()?,
-        parameters: parameters.map(|text| json(text).ok_or_else(|| bad("the parameters"))).transpose()?,
-        token_id: row.get::<Option<i64>>(30)?.map(TokenId),
-        held_by: row.get(31)?,
-        limit_key: limit_key
-            .map(|text| LimitKey::parse(text).ok_or_else(|| bad("the concurrency key")))
-            .transpose()?,
-        gated_at: row.get::<Option<i64>>(33)?.map(Timestamp),
-        on_dependency_failure: on_dependency_failure.and_then(DependencyFailure::from_word),
-        merges_output: row.get::<i64>(35)? == 1,
-        timeout_max: row.get::<Option<i64>>(36)?.map(Span::from_millis),
-        runs_on: runs_on
-            .map(|text| placement::labels_of(text).ok_or_else(|| bad("the labels of its worker")))
-            .transpose()?
-            .unwrap_or_default(),
-        event_cursor: EventCursor { epoch, seq: row.get(JOB_COLUMNS)? },
-    })
-}
 
 /// Rows of new jobs that wait for the end of the batch, where one statement writes them all.
 #[derive(Debug, Default)]
@@ -427,6 +301,16 @@ pub(super) const GET: Sql = Sql::both(
     &[Kind::Text, Kind::Int],
 );
 
+pub(super) const GET_BRIEF: Sql = Sql::both(
+    concat!(
+        "SELECT ",
+        brief_columns!(),
+        " FROM jobs
+         WHERE id IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))"
+    ),
+    &[Kind::Text],
+);
+
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&INSERT_KEYS, &KEY, &MADE_UNDER, &COUNT_BY, &COUNT_ADD, &COUNT_WAITING, &GET];
+    &[&INSERT_KEYS, &KEY, &MADE_UNDER, &COUNT_BY, &COUNT_ADD, &COUNT_WAITING, &GET, &GET_BRIEF];

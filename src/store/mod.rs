@@ -23,6 +23,7 @@ pub mod ids;
 mod incident_counts;
 pub mod incident_upkeep;
 pub mod incidents;
+mod job_columns;
 mod job_filter;
 pub mod job_lists;
 mod job_rows;

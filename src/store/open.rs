@@ -15,12 +15,13 @@ use super::care::Care;
 use super::db::{Db, Kind, POSTGRES_CONNECTIONS, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::files::Files;
+use super::ids::{Ids, Numbered};
 use super::logs::Logs;
 use super::migrations::{LOGS_FILE, STATE_FILE, Set, migrate, migrate_postgres, pending};
 use super::sharing::Sharing;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
-use super::{Reader, page, remains};
+use super::{Reader, page, queues, remains};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::points;
@@ -95,16 +96,7 @@ impl Store {
         for path in [&state_path, &logs_path] {
             check_header(path).map_err(|fault| name_file(fault, path))?;
         }
-        let state = open_file(&state_path, &STATE_FILE, upgrade, clock.now()).await?;
-        points::reach("start.state_opened");
-        let logs = open_file(&logs_path, &LOGS_FILE, upgrade, clock.now()).await;
-        let logs = match logs {
-            Ok(logs) => logs,
-            Err(fault) => {
-                state.close().await;
-                return Err(fault);
-            }
-        };
+        let (state, logs) = open_files((&state_path, &logs_path), upgrade, clock.now()).await?;
         let own = match Db::open_readers(&state_path, OWN_READERS).await {
             Ok(own) => own,
             Err(fault) => {
@@ -159,7 +151,7 @@ impl Store {
         clock: &dyn Clock,
         random: &dyn Random,
     ) -> Result<Store> {
-        let epoch = epoch(&state, random).await?;
+        let epoch = begin_store(&state, clock.now(), random).await?;
         points::reach("start.epoch_drawn");
         let newest = Reader::new(state.clone(), epoch).newest_event().await?;
         let (directory, lock) = place.map(|(directory, lock)| (directory.to_owned(), lock)).unzip();
@@ -177,26 +169,9 @@ impl Store {
             directory: directory.clone(),
             lock,
         };
-        store.make_default_queue(clock.now()).await?;
         // Looked at last: by now the journal is there too.
         store.breaker = Breaker::new(file("beadle.db").as_deref().map(Files::of).unwrap_or_default());
         Ok(store)
-    }
-
-    async fn make_default_queue(&self, now: Timestamp) -> Result<()> {
-        let reader = self.reader();
-        if !reader.queues_by_name(&[DEFAULT_QUEUE.to_owned()]).await?.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.state.begin().await?;
-        let id = super::ids::Ids::default().draw_and_keep(&mut tx, super::ids::Numbered::Queue).await?;
-        tx.execute(
-            &super::queues::PUT,
-            &args![id, DEFAULT_QUEUE, None::<i64>, now.0, None::<i64>, None::<i64>],
-        )
-        .await?;
-        points::reach("start.default_queue");
-        tx.commit().await
     }
 
     /// Reads the state.
@@ -337,6 +312,29 @@ pub(super) fn refuse_unfinished(directory: &Path) -> Result<()> {
     Err(Fault::new(FaultKind::Damaged, message))
 }
 
+/// Opens state and logs. Two new files wait for the disk together; what is there is opened in turn, so that nothing is
+/// changed in the logs where the state is refused.
+async fn open_files(paths: (&Path, &Path), upgrade: Upgrade, now: Timestamp) -> Result<(Db, Db)> {
+    let state = open_file(paths.0, &STATE_FILE, upgrade, now);
+    let logs = open_file(paths.1, &LOGS_FILE, upgrade, now);
+    let (state, logs) = if paths.0.exists() || paths.1.exists() {
+        let state = state.await?;
+        points::reach("start.state_opened");
+        (Ok(state), logs.await)
+    } else {
+        tokio::join!(state, logs)
+    };
+    match (state, logs) {
+        (Ok(state), Ok(logs)) => Ok((state, logs)),
+        (Err(fault), other) | (other, Err(fault)) => {
+            if let Ok(opened) = other {
+                opened.close().await;
+            }
+            Err(fault)
+        }
+    }
+}
+
 async fn open_file(path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> Result<Db> {
     let db = Db::open_sqlite(path, set.durability).await.map_err(|fault| name_file(fault, path))?;
     if let Err(fault) = ready(&db, path, set, upgrade, now).await {
@@ -375,12 +373,18 @@ async fn check_file(db: &Db, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Names this store in cursors: drawn once, when the store is made.
-async fn epoch(db: &Db, random: &dyn Random) -> Result<u32> {
+/// What a store has from its beginning: the default queue, and its name in cursors, which is drawn once. Gives the name.
+async fn begin_store(db: &Db, now: Timestamp, random: &dyn Random) -> Result<u32> {
     let mut tx = db.begin().await?;
     tx.execute(&PUT_META, &args!["epoch", random.hex(4)]).await?;
     let row = page::one(tx.optional(&META, &args!["epoch"]).await?)?;
     let text: String = row.get(0)?;
+    if tx.optional(&queues::ID_OF, &args![DEFAULT_QUEUE]).await?.is_none() {
+        let id = Ids::default().draw_and_keep(&mut tx, Numbered::Queue).await?;
+        let values = args![id, DEFAULT_QUEUE, None::<i64>, now.0, None::<i64>, None::<i64>];
+        tx.execute(&queues::PUT, &values).await?;
+        points::reach("start.default_queue");
+    }
     tx.commit().await?;
     u32::from_str_radix(&text, 16).map_err(|_| Fault::unreadable("the epoch", &text))
 }

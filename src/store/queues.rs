@@ -36,7 +36,7 @@ fn queue_from(row: &Row) -> Result<Queue> {
     })
 }
 
-const ID_OF: Sql = Sql::both("SELECT id FROM queues WHERE name = $1", &[Kind::Text]);
+pub(super) const ID_OF: Sql = Sql::both("SELECT id FROM queues WHERE name = $1", &[Kind::Text]);
 
 async fn id_of(batch: &mut Batch<'_>, name: &str) -> Result<Option<QueueId>> {
     batch.tx.optional(&ID_OF, &args![name]).await?.map(|row| row.get(0).map(QueueId)).transpose()

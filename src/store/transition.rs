@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::db::{Kind, Sql};
 use super::fault::Result;
-use super::jobs::{self, job_columns, job_from, text};
+use super::job_columns::{job_columns, job_from};
+use super::jobs::{self, text};
 use super::writer::{Batch, Change, Outcome};
 use super::{keys, page};
 use crate::args;

@@ -248,12 +248,15 @@ impl<B: Backend> Door<B> {
             }
             Refusal::new(Code::Forbidden, message)
         })?;
+        let mut document = document.clone();
+        if !absent.is_empty() {
+            drop_arguments(&mut document, &absent);
+        }
         let ticket = if operation_type == OperationType::Subscription {
-            self.ticket(
-                &caller.viewer,
-                &Sent { text: &query, asked: &question, variables: &variables, resume: resume.as_ref() },
-                !checked.merges,
-            )
+            let question = Asked { document: &document, ..question };
+            let sent =
+                Sent { text: &query, asked: &question, variables: &variables, resume: resume.as_ref() };
+            self.ticket(&caller.viewer, &sent, !checked.merges)
         } else {
             None
         };
@@ -268,10 +271,6 @@ impl<B: Backend> Door<B> {
         // A subscription goes on: each of its answers is bounded by itself.
         if operation_type != OperationType::Subscription {
             request = request.data(LogBudget::default());
-        }
-        let mut document = document.clone();
-        if !absent.is_empty() {
-            drop_arguments(&mut document, &absent);
         }
         request.set_parsed_query(document);
         let token_key = self.backend.token_key(&caller.viewer);

@@ -35,6 +35,8 @@ use crate::base::clock::{Clock as _, SystemClock, sleep, within};
 
 /// During such a write no ping goes out, so its peer owed no sign of life but that it took the bytes.
 const LONG_WRITE: Duration = Duration::from_secs(1);
+/// Messages are gathered for one flush for so long at most.
+const WRITE_TURN: Duration = Duration::from_millis(100);
 const PROTOCOL: &str = "graphql-transport-ws";
 /// Bytes of a close frame's reason, set by RFC 6455.
 const REASON_BYTES_MAX: usize = 123;
@@ -225,6 +227,10 @@ impl<B: Backend> Conversation<B> {
                     self.live.remove(&*message.id);
                 }
                 socket.feed(Message::Text(message.frame)).await?;
+            }
+            // However much comes, the client, a revocation and the beat are heard in between.
+            if SystemClock.monotonic().saturating_duration_since(begun) >= WRITE_TURN {
+                break;
             }
             next = match self.outgoing.try_recv() {
                 Ok(message) => Some(message),

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::toy::{ADMIN, Open, READER, open_with};
 use crate::base::clock::within;
+use crate::base::task;
 
 /// So long that no heartbeat comes during a test.
 const NEVER: Duration = Duration::from_hours(1);
@@ -75,6 +76,25 @@ async fn a_revocation_closes_a_socket_without_waiting_for_a_heartbeat() {
     let door = quiet().await;
     let heard = told(&door, ADMIN, &[], 9, || door.toy.revoke_aloud(ADMIN)).await;
     assert_eq!(heard, [r#"{"type":"connection_ack"}"#, "close 4403 Forbidden"]);
+}
+
+#[tokio::test]
+async fn a_socket_with_more_to_write_than_its_client_takes_hears_of_a_revocation_and_of_a_ping() {
+    let door = quiet().await;
+    // Each is more than is gathered before the client has to take some of it, and meanwhile the next ones are made.
+    let asks = r#"{"type":"subscribe","id":"1","payload":{"query":"subscription { flood(bytes: 140000) }"}}"#;
+    let heard = told(&door, ADMIN, &[asks, r#"{"type":"ping"}"#], 1_000, || ()).await;
+    assert!(heard.iter().any(|text| text == r#"{"type":"pong"}"#), "{} messages, no answer", heard.len());
+    let door = quiet().await;
+    let toy = door.toy.clone();
+    let revoking = || {
+        drop(task::spawn(async move {
+            toy.listening(1).await;
+            toy.revoke_aloud(ADMIN);
+        }));
+    };
+    let heard = told(&door, ADMIN, &[asks], 100_000, revoking).await;
+    assert_eq!(heard.last().map(String::as_str), Some("close 4403 Forbidden"), "{} messages", heard.len());
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::domain::resume::{Ahead, Standing};
 
 /// Lines that are written to before others get a turn.
 const LINES_AT_ONCE: usize = 32;
+/// Events that a stream may be behind a member who waits for it.
+const AHEAD_MAX: i64 = 10_000;
 /// What a timer can tell apart.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
@@ -242,9 +244,9 @@ impl Ring {
                 Some(Ordering::Less) if above.is_none() || ahead == Ahead::Comes => {
                     above = Some((to, number));
                 }
-                Some(Ordering::Less) => {}
+                Some(Ordering::Less) | None => {}
                 // Between two frames: the way to the end of the one is short.
-                Some(Ordering::Greater) | None => break,
+                Some(Ordering::Greater) => break,
             }
         }
         let (end, newest) = held.boundaries().next().unwrap_or((held.first, &held.base));
@@ -256,7 +258,7 @@ impl Ring {
             let is_known = ahead == Ahead::Comes || until.job.is_some();
             return if is_known { Found::Until(until.clone(), number) } else { Found::Apart };
         }
-        let is_ahead = at.compare(newest) == Some(Ordering::Greater);
+        let is_ahead = at.compare(newest) == Some(Ordering::Greater) && is_near(at, newest);
         if !is_ahead || ahead == Ahead::Unknown || held.is_over {
             return Found::Apart;
         }
@@ -267,6 +269,13 @@ impl Ring {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a stream that stands behind `newest` is soon at `at`. It may have stood still for hours, because of one member
+/// who has left it since.
+fn is_near(at: &Standing, newest: &Standing) -> bool {
+    let seq = |standing: &Standing| standing.cursor.map_or(0, |cursor| cursor.seq);
+    seq(at).saturating_sub(seq(newest)) <= AHEAD_MAX
 }
 
 impl Held {
@@ -357,6 +366,8 @@ mod tests {
         ] {
             assert_eq!(found(&ring, seq), way, "from {seq}");
         }
+        assert_eq!(found(&ring, 30 + AHEAD_MAX), "wait");
+        assert_eq!(found(&ring, 31 + AHEAD_MAX), "apart", "it would be long in coming");
         ring.end();
         assert_eq!((found(&ring, 30), found(&ring, 31)), ("next 3".to_owned(), "apart".to_owned()));
         let elsewhere = Standing { cursor: Some(EventCursor { epoch: 2, seq: 20 }), ..Standing::default() };

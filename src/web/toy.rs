@@ -247,10 +247,14 @@ impl Events {
         stream::iter(1..=n)
     }
 
-    async fn flood(&self, ctx: &Context<'_>) -> impl Stream<Item = String> {
+    async fn flood(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 1_000)] bytes: usize,
+    ) -> impl Stream<Item = String> {
         let world = Arc::clone(world(ctx));
         world.listening.send_modify(|count| *count += 1);
-        let (listening, line) = (Listening(world), "x".repeat(1_000));
+        let (listening, line) = (Listening(world), "x".repeat(bytes));
         stream::repeat(line).map(move |line| {
             let _listening = &listening;
             line

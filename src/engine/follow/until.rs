@@ -16,26 +16,34 @@ impl Follow {
             return Ok(None);
         };
         let is_news = self.shown.is_none_or(|shown| job.event_cursor.seq > shown);
-        let log = match until.log.filter(|_| !self.is_log_complete) {
+        // Without its attempt the log is gone.
+        let end = until.log.zip(self.end_number);
+        let log = match end.filter(|_| !self.is_log_complete) {
             Some(end) => self.read_log_until(&job, end).await?,
             None => None,
         };
-        self.is_done = log.is_none() || until.log.is_none_or(|end| self.has_reached(end));
+        self.is_done = log.is_none() || end.is_none_or(|end| self.has_reached(end));
         Ok((is_news || log.is_some()).then(|| self.step(job, log)))
     }
 
-    /// Lines up to `end`, which may be of a later attempt.
-    async fn read_log_until(&mut self, job: &Job, end: LogCursor) -> Result<Option<LogBatch>, StreamEnd> {
+    /// Lines up to `end`, which may be of a later attempt; its number comes with it, for the ids of several workers are in no
+    /// order.
+    async fn read_log_until(
+        &mut self,
+        job: &Job,
+        end: (LogCursor, i32),
+    ) -> Result<Option<LogBatch>, StreamEnd> {
         if self.has_reached(end) {
             return Ok(None);
         }
         let batch = self.read_log(job).await?;
-        let at = self.at.as_ref().map(|attempt| attempt.id);
-        if at.is_some_and(|at| at.0 > end.attempt.0) {
+        let (end, number) = end;
+        let at = self.at.as_ref().map(|attempt| attempt.number);
+        if at.is_some_and(|at| at > number) {
             return Ok(None);
         }
         let Some(mut batch) = batch else { return Ok(None) };
-        if at == Some(end.attempt) && self.line > end.line {
+        if at == Some(number) && self.line > end.line {
             self.line = end.line;
             cut(&mut batch, end);
         }
@@ -43,8 +51,8 @@ impl Follow {
         Ok(is_worth.then_some(batch))
     }
 
-    fn has_reached(&self, end: LogCursor) -> bool {
-        self.at.as_ref().is_some_and(|at| (at.id.0, self.line) >= (end.attempt.0, end.line))
+    fn has_reached(&self, (end, number): (LogCursor, i32)) -> bool {
+        self.at.as_ref().is_some_and(|at| (at.number, self.line) >= (number, end.line))
     }
 }
 

@@ -16,6 +16,8 @@ use super::readers::{Readers, SHRINK};
 use super::transaction::{Held, Transaction};
 use super::write_back::{self, WriteBack};
 use super::{ACQUIRE_TIMEOUT, Db, Durability, Row, STATEMENT_CACHE, Value};
+use crate::base::points;
+use crate::store::beside;
 use crate::store::fault::{Fault, FaultKind, Result};
 
 /// Readers of one SQLite file. Each costs a thread and a page cache. One more than the queries that one token runs at once
@@ -225,8 +227,7 @@ impl Opening {
             ("trusted_schema", "off"),
             ("cell_size_check", "on"),
         ];
-        // Made by `open_all` only: a connection that is opened later must never make an empty file in the place of a lost
-        // one.
+        // Made by `make` only: a connection must never make an empty file in the place of a lost one.
         let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
         Opening { path: path.to_owned(), access, patience: BUSY_TIMEOUT, pragmas }
     }
@@ -265,18 +266,43 @@ impl Opening {
 
     /// The writer's connection and all others.
     fn open_all(&self) -> Result<(Connection, Beside)> {
-        let mut first = self.clone();
-        first.access |= OpenFlags::SQLITE_OPEN_CREATE;
-        if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
-            // Chosen once, before the journal's mode and the first table. On a file that exists it would write a
-            // transaction at each connect.
-            first.pragmas.insert(0, ("auto_vacuum", "incremental"));
-        }
-        let writer = first.open()?;
+        self.make()?;
+        let writer = self.open()?;
         let mut reading = self.clone();
         reading.pragmas.extend([("query_only", "on"), ("cache_size", "-4000")]);
         let readers = reading.open_readers(READERS, ACQUIRE_TIMEOUT)?;
         Ok((writer, Beside { readers, write_back: Some(WriteBack::start(self.open()?)?) }))
+    }
+
+    /// Makes the file where there is none, whole or not at all. For its first page and for the journal's mode SQLite would wait
+    /// for the disk eight times, one after the other; here it is twice.
+    fn make(&self) -> Result<()> {
+        // One that was begun and never got a page counts as none.
+        if std::fs::metadata(&self.path).is_ok_and(|file| file.len() > 0) {
+            return Ok(());
+        }
+        // A link is followed, also where nothing stands at its end yet.
+        let linked = std::fs::read_link(&self.path).map(|target| beside::parent(&self.path).join(target));
+        let place = linked.unwrap_or_else(|_| self.path.clone());
+        let draft = place.with_extension("draft");
+        let cannot = |error: std::io::Error| beside::io("made", &draft, &error);
+        match std::fs::remove_file(&draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
+            _ => {}
+        }
+        let drafting = Opening {
+            path: draft.clone(),
+            access: self.access | OpenFlags::SQLITE_OPEN_CREATE,
+            // How pages are given back is chosen once, before the journal's mode and the first table.
+            pragmas: vec![("synchronous", "off"), ("auto_vacuum", "incremental"), ("journal_mode", "wal")],
+            ..self.clone()
+        };
+        drafting.open()?.close().map_err(|(_, error)| Fault::from(error))?;
+        // SQLite has no descriptor of it open now.
+        std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(cannot)?;
+        points::reach("file.drafted");
+        std::fs::rename(&draft, &place).map_err(cannot)?;
+        beside::sync_directory(&beside::parent(&place))
     }
 
     fn open_readers(&self, count: usize, patience: Duration) -> Result<Readers> {

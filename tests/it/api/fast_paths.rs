@@ -375,8 +375,10 @@ fn a_field_of_a_job_says_the_same_in_a_list_that_asks_for_nothing_else() {
         let arguments = if field.takes_last { "(last: 1)" } else { "" };
         let selection = format!("{}{arguments} {inner}", field.name);
         let alone = whole(&selection);
-        let nodes = format!("{{ jobs(first: 50) {{ nodes {{ id {selection} }} }} }}");
-        assert_eq!(daemon.graphql(&nodes, json!({}))["jobs"]["nodes"], alone, "{nodes}");
+        for list in ["first: 50", "first: 50, filter: {origins: [API]}"] {
+            let nodes = format!("{{ jobs({list}) {{ nodes {{ id {selection} }} }} }}");
+            assert_eq!(daemon.graphql(&nodes, json!({}))["jobs"]["nodes"], alone, "{nodes}");
+        }
         let edges = "{ jobs(first: 50) { edges { node { id ...F } } } } fragment F on Job";
         let edges = format!("{edges} {{ {selection} }}");
         let rows = daemon.graphql(&edges, json!({}))["jobs"]["edges"].take();

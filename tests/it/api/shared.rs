@@ -49,6 +49,9 @@ const FILTERS: &[&str] = &[
 /// A comment that names the variable of the cursor: such a text is executed for its caller alone.
 const ALONE: &str = "# $after";
 
+/// What a variable asks for that is left out.
+const PART_WITH_DEFAULT: &str = "attempts(first: $n) { nodes { number } }";
+
 fn document(dice: &Dice) -> String {
     let parts: Vec<&str> = (0..=dice.roll(6)).map(|_| PARTS[dice.roll(PARTS.len())]).collect();
     let filter = FILTERS[dice.roll(FILTERS.len())];
@@ -94,6 +97,23 @@ fn newest_job(daemon: &Daemon) -> String {
     // Whatever else was told since is no job.
     let query = "{ jobs(first: 1) { nodes { eventCursor } } }";
     string(&daemon.graphql(query, json!({}))["jobs"]["nodes"][0]["eventCursor"])
+}
+
+#[test]
+fn a_variable_without_a_value_leaves_its_arguments_default_to_those_who_share_too() {
+    let daemon = Daemon::start();
+    let id = daemon.enqueue(&["/bin/true"]);
+    daemon.wait_final(&id);
+    let document = |kind: &str, inner: &str| {
+        format!("{kind} ($n: Int) {{ job(id: \"{id}\") {} }}", inner.replace("PART", PART_WITH_DEFAULT))
+    };
+    let alone = daemon.graphql(&document("query", "{ PART }"), json!({}))["job"].take();
+    assert_eq!(alone["attempts"]["nodes"].as_array().map(Vec::len), Some(1), "{alone}");
+    for transport in BOTH {
+        let mut feed =
+            Feed::open(transport, &daemon, &document("subscription", "{ job { PART } }"), &json!({}));
+        assert_eq!(feed.expect("job")["job"], alone, "{transport:?}");
+    }
 }
 
 #[test]

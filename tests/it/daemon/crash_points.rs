@@ -34,8 +34,14 @@ const WALKERS: usize = 4;
 const TRIES: usize = 6;
 
 /// Points that only the first start of a directory passes.
-const FIRST_START: &[&str] =
-    &["migration.applied", "migration.begun", "script.run", "start.default_queue", "start.token_written"];
+const FIRST_START: &[&str] = &[
+    "file.drafted",
+    "migration.applied",
+    "migration.begun",
+    "script.run",
+    "start.default_queue",
+    "start.token_written",
+];
 /// Points that one life of a daemon passes once, or nearly so; also all that begin with `start.` or `stop.`.
 const ONCE: &[&str] = &["prune.committed", "prune.logs_removed"];
 /// Points that this walk does not reach, each with the test that does, or the reason.
@@ -186,8 +192,9 @@ fn walk_first_start(point: &str) -> Walk {
     let mut walk = Walk { point: point.to_owned(), figures: Figures::default(), starts: Vec::new() };
     for hit in 0..hits() {
         let mut daemon = Daemon::prepared(&[]);
-        // A first start migrates two files, each in one go.
-        let count = if point.starts_with("migration.") { 1 + hit % 2 } else { 1 };
+        // A first start makes and migrates two files, each in one go.
+        let is_twice = ["file.", "migration."].iter().any(|start| point.starts_with(start));
+        let count = if is_twice { 1 + hit % 2 } else { 1 };
         match daemon.try_start(&[(VARIABLE, &trap(point, count))]) {
             Err(ended) => assert_aborted(point, ended),
             Ok(_) => panic!("{point} was not reached by a first start"),

@@ -53,7 +53,7 @@ fn an_expired_job_never_starts_not_even_after_a_hold_or_a_restart() {
     let by = soon(Duration::from_secs(1));
     let held = daemon.enqueue_with(json!({"run": echo(), "isHeld": true, "startBy": by}));
     daemon.graphql(r#"mutation { queuePause(input: {name: "default"}) { userErrors { code } } }"#, json!({}));
-    let paused = daemon.enqueue_with(json!({"run": echo(), "startBy": soon(Duration::from_secs(1))}));
+    let paused = daemon.enqueue_with(json!({"run": echo(), "startBy": soon(Duration::from_secs(2))}));
     daemon.kill9();
     daemon.restart();
     assert_eq!(daemon.wait_final(&paused).job["state"], json!("EXPIRED"));

@@ -27,11 +27,13 @@ struct Leased {
 }
 
 impl Leased {
-    fn new(directory: &Path) -> Leased {
+    /// It does this when it starts after all.
+    fn new(directory: &Path, does: &str) -> Leased {
         let path = directory.join("leased.sh");
         // Written by a child: one of ours that another test starts just now must not hold it open.
-        let script = "printf '#!/bin/sh\\necho started\\n' >\"$0\" && chmod 755 \"$0\"";
-        let written = program("/bin/sh").args(["-c", script]).arg(&path).status().expect("a shell starts");
+        let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let mut writing = program("/bin/sh");
+        let written = writing.args(["-c", script]).arg(&path).arg(does).status().expect("a shell starts");
         assert!(written.success());
         let file = File::open(&path).expect("it was written");
         until("the lease", PATIENCE, || lease(&file).then_some(()));
@@ -69,7 +71,7 @@ fn starts_that_hang_hold_up_nobody_and_can_be_cancelled() {
         ("BEADLE_TEST_STUCK_AFTER_MS", &STUCK_AFTER.as_millis().to_string()),
         ("BEADLE_TEST_START_HANGS_MS", "300"),
     ]);
-    let leased = Leased::new(daemon.directory());
+    let leased = Leased::new(daemon.directory(), "echo started");
     let begun = now();
     let path = leased.path.display().to_string();
     // More than the runtime has threads on any machine that this runs on with so few slots.
@@ -114,4 +116,21 @@ fn starts_that_hang_hold_up_nobody_and_can_be_cancelled() {
     until("the row to be well", PATIENCE, || (starts(&daemon)["status"] == json!("OK")).then_some(()));
     let sleepers = crate::support::program::pids_with("TEST_HANGS", "0");
     assert_eq!(sleepers, Vec::<u32>::new());
+}
+
+#[test]
+fn the_time_of_an_attempt_counts_from_the_beginning_of_its_start() {
+    let daemon = Daemon::start();
+    let leased = Leased::new(daemon.directory(), "sleep 0.3; echo late");
+    let timeout = Duration::from_millis(500);
+    let id = daemon.enqueue_with(json!({
+        "run": {"command": {"exec": {"argv": [leased.path.display().to_string()]}}}, "timeout": "500ms",
+    }));
+    let state = || daemon.graphql("query ($id: ID!) { job(id: $id) { state } }", json!({ "id": id }));
+    until("the job to be taken", PATIENCE, || (state()["job"]["state"] == json!("RUNNING")).then_some(()));
+    let begun = now();
+    until("the time to be over", PATIENCE, || (begun.elapsed() > timeout * 2).then_some(()));
+    drop(leased);
+    let ended = daemon.wait_final(&id);
+    assert_eq!(ended.job["failure"]["outcome"], json!("TIMED_OUT"), "{:#}", ended.job);
 }

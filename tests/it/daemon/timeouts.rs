@@ -48,9 +48,12 @@ fn an_attempt_that_asks_for_more_time_gets_it_up_to_the_cap_and_no_further() {
     let by_job = enqueue(&daemon, &run, &json!({"timeout": "200ms", "maxTimeout": "3s"}));
     assert_eq!(by_job["job"]["maxTimeout"], json!("PT3S"), "{by_job}");
     // Ten times the timeout, which holds where nothing is said, would be 20 s for the one and 2 s for the other.
-    for (made, least, most) in [(by_task, 2.5, 15.0), (by_job, 3.0, 60.0)] {
+    let told = ["timeout of PT2S, extended to PT2.5S (", "timeout of PT0.2S, extended to PT3S ("];
+    for ((made, least, most), told) in [(by_task, 2.5, 15.0), (by_job, 3.0, 60.0)].into_iter().zip(told) {
         let ended = daemon.wait_final(made["job"]["id"].as_str().expect("an id"));
-        assert_eq!(ended.job["failure"]["outcome"], json!("TIMED_OUT"), "{:#}", ended.job);
+        let failure = &ended.job["failure"];
+        assert_eq!(failure["outcome"], json!("TIMED_OUT"), "{:#}", ended.job);
+        assert!(failure["message"].as_str().is_some_and(|text| text.contains(told)), "{failure:#}");
         let seconds = ran(&daemon, &ended);
         assert!((least..most).contains(&seconds), "{seconds}, not {least} to {most}");
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, string};
+use crate::support::sse::Sse;
 use crate::support::wait::{PATIENCE, until};
 
 const ENQUEUE: &str =
@@ -103,4 +104,71 @@ fn a_schedule_ticks_once_over_all_workers() {
     let due: BTreeSet<_> = ticks.iter().map(|tick| string(&tick["dueAt"])).collect();
     let jobs: BTreeSet<_> = ticks.iter().map(|tick| string(&tick["job"]["id"])).collect();
     assert_eq!((due.len(), jobs.len()), (ticks.len(), ticks.len()), "each due time made one job: {ticks:?}");
+}
+
+/// Lines of a first attempt.
+const MANY: usize = 10_000;
+
+/// The texts of the lines of a message.
+fn texts(message: &Value) -> Vec<String> {
+    assert!(message.get("errors").is_none(), "{message}");
+    let lines = message["data"]["jobFollow"]["log"]["lines"].as_array();
+    lines.into_iter().flatten().map(|line| string(&line["text"])).collect()
+}
+
+#[test]
+fn who_joins_late_gets_the_output_of_attempts_on_other_workers_too() {
+    let Some(Cluster { daemons, url }) = Cluster::start(1, &["--slots", "1"]) else { return };
+    let first = &daemons[0];
+    let attempts = |id: &str| {
+        let query =
+            "query ($id: ID!) { job(id: $id) { attempts { nodes { id worker { id } finishedAt } } } }";
+        let answer = first.graphql(query, json!({ "id": id }));
+        answer["job"]["attempts"]["nodes"].as_array().cloned().unwrap_or_default()
+    };
+    let hog = "while :; do sleep 1; done";
+    let (busy, _) = enqueue(first, &command(hog));
+    until("the first to be at work", PATIENCE, || attempts(&busy).pop());
+    // Its numbers are behind those of the first one.
+    let second = Cluster::over(&url, 1, &["--slots", "1"]).daemons.remove(0);
+    let marks = tempfile::TempDir::with_prefix("beadle-marks-").expect("a temporary directory can be made");
+    let mark = |name: &str| marks.path().join(name);
+    let script = format!(
+        "wait_for() {{ while [ ! -e {}/$1 ]; do sleep 0.05; done; }}
+         if [ $BEADLE_ATTEMPT = 1 ]; then yes $(printf '%0100d' 0) | head -n {MANY}; wait_for fail; exit 1; fi
+         echo three; wait_for end; echo four",
+        marks.path().display()
+    );
+    let mut input = command(&script);
+    input["retryPolicy"] = json!({"maxAttempts": 2, "initialDelay": "300ms"});
+    let (id, _) = enqueue(first, &input);
+    until("the second to be at work", PATIENCE, || attempts(&id).pop());
+    // The second one has no place for the next attempt, and the first one has.
+    enqueue(first, &command(hog));
+    std::fs::write(mark("fail"), "").expect("a mark is set");
+    let ended = || attempts(&id).pop().filter(|attempt| attempt["finishedAt"].is_string());
+    until("the first attempt to fail", PATIENCE, ended);
+    let cancel = "mutation ($id: ID!) { jobCancel(input: {id: $id}) { userErrors { message } } }";
+    first.graphql(cancel, json!({ "id": busy }));
+    let both = until("the next attempt", PATIENCE, || Some(attempts(&id)).filter(|all| all.len() == 2));
+    assert_ne!(both[0]["worker"], both[1]["worker"], "{both:?}");
+    let follow = format!(
+        "subscription {{ jobFollow(id: \"{id}\") {{ job {{ state }} log {{ lines {{ text }} }} }} }}"
+    );
+    for door in [first, &second] {
+        let read = |stream: &mut Sse| {
+            let mut said = Vec::new();
+            while said.last().is_none_or(|text| text != "three") {
+                said.extend(texts(&stream.next().expect("it goes on")));
+            }
+            said
+        };
+        let mut early = door.subscribe(&follow, &json!({}));
+        assert_eq!(read(&mut early).len(), MANY + 1);
+        // Beside one who has been shown all of it: more than is kept for those who come late.
+        let mut late = door.subscribe(&follow, &json!({}));
+        assert_eq!(read(&mut late).len(), MANY + 1);
+    }
+    std::fs::write(mark("end"), "").expect("a mark is set");
+    assert_eq!(first.wait_final_state(&id), "SUCCEEDED");
 }

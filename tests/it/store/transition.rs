@@ -1,6 +1,6 @@
 //! Where a job goes when something ends it, and what can no longer move it.
 
-use beadle::base::clock::Clock as _;
+use beadle::base::clock::{Clock as _, within};
 use beadle::domain::attempt::{AttemptOutcome, Ended, Ran, Spawned, Usage};
 use beadle::domain::duration::Span;
 use beadle::domain::event::{Event, EventType};
@@ -16,9 +16,13 @@ use beadle::store::attempts::RecordSpawn;
 use beadle::store::ends::{EndAttempt, Settled};
 use beadle::store::reports::{ReportOutput, Reporting};
 use beadle::store::transition::{Cancel, Cancelled};
+use futures_util::poll;
 use serde_json::json;
+use tokio::task::yield_now;
 
+use super::group_commit::Gate;
 use super::stage::{Stage, T0, end_of, new_job, on_both};
+use crate::support::wait::PATIENCE;
 
 fn cancel(id: JobId) -> Cancel {
     Cancel { id, actor: "tester".to_owned(), reason: Some("it's over".to_owned()) }
@@ -309,8 +313,46 @@ fn what_never_began_goes_back_to_its_queue_whatever_it_is() {
         stage.end(&claimed, AttemptOutcome::Exited).await;
         stage.pass_millis(60_000);
         let again = stage.hand.claim(worker, 1).await.remove(0);
-        stage.apply(end_of(&again, unbegun)).await;
+        stage.apply(end_of(&again, unbegun.clone())).await;
         assert!(stage.job(again.job.id).await.started_at.is_some());
+        stage.apply(cancel(again.job.id)).await;
+        // Nor has one that was taken twice for nothing.
+        let claimed = stage.running(tried(1)).await;
+        for _ in 0..2 {
+            stage.apply(end_of(&claimed, unbegun.clone())).await;
+            stage.pass_millis(1);
+            let again = stage.hand.claim(worker, 1).await.remove(0);
+            stage.apply(end_of(&again, unbegun.clone())).await;
+            assert_eq!(stage.job(claimed.job.id).await.started_at, None);
+        }
+    });
+}
+
+#[test]
+fn an_end_that_comes_too_late_and_says_that_nothing_began_changes_nothing() {
+    on_both(async |stage| {
+        let (first, other) = (stage.running(tried(2)).await, stage.running(new_job()).await);
+        stage.end(&first, AttemptOutcome::Exited).await;
+        let lost = Ended::without_process(AttemptOutcome::Interrupted, "the answer was lost");
+        let late = end_of(&first, Ended { is_unbegun: true, ..lost });
+        let good = end_of(&other, Ended::without_process(AttemptOutcome::Succeeded, "over"));
+        // Both in one turn of the writer.
+        let gate = Gate::new();
+        let mut held = Box::pin(stage.writer().apply(gate.clone()));
+        assert!(poll!(held.as_mut()).is_pending());
+        gate.entered.acquire().await.unwrap().forget();
+        let together = async {
+            while stage.writer().waiting_count() < 2 {
+                yield_now().await;
+            }
+            gate.open.add_permits(1);
+        };
+        let both = async { tokio::join!(stage.writer().apply(late), stage.writer().apply(good)) };
+        let ((), (late, good)) = within(PATIENCE, async { tokio::join!(together, both) }).await.unwrap();
+        held.await.unwrap();
+        assert_eq!(late.unwrap().answer, Settled::Stale);
+        assert_eq!(good.unwrap().answer, Settled::Job(JobState::Succeeded));
+        assert_eq!(stage.job(first.job.id).await.started_at, Some(T0));
     });
 }
 

@@ -41,10 +41,12 @@ async function run<Data, Variables extends AnyVariables>(
   document: TypedDocumentNode<Data, Variables>,
   variables: Variables,
 ): Promise<Answer<Data>> {
+  const sent = access.token;
   const result = await client[kind](document, variables).toPromise();
   if (!result.error && result.data !== undefined) return { data: result.data, problem: null };
   const problem = problemOf(result.error);
-  if (problem.kind === 'unauthenticated') access.refuse(problem.message);
+  // A late answer to an earlier token says nothing of the one that holds now.
+  if (problem.kind === 'unauthenticated' && sent === access.token) access.refuse(problem.message);
   return { data: null, problem };
 }
 

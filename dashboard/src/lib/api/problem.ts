@@ -18,6 +18,11 @@ export function comesAgain(problem: Problem): boolean {
   return PASSING.has(problem.code);
 }
 
+/** Whether it is worth asking again without anybody's doing. */
+export function passes(problem: Problem): boolean {
+  return problem.kind === 'network' || comesAgain(problem);
+}
+
 export interface Problem {
   /** network: no answer. refused: the daemon said no or failed. unauthenticated: the token is not taken. */
   readonly kind: 'network' | 'refused' | 'unauthenticated';
@@ -65,8 +70,7 @@ export function problemOf(error: unknown): Problem {
     }
     if (status === 401) return unauthenticated(UNKNOWN_TOKEN);
     if (status !== undefined && status >= 400) {
-      const message = `The daemon answered with status ${String(status)}.`;
-      return { kind: 'refused', code: null, message, inputPath: null, retryAfterMs: null, at: Date.now() };
+      return unanswered(`The daemon answered with status ${String(status)}.`);
     }
   }
   return noAnswer();
@@ -80,6 +84,11 @@ export function unauthenticated(message: string): Problem {
 export function noAnswer(): Problem {
   const message = 'The daemon does not answer.';
   return { kind: 'network', code: null, message, inputPath: null, retryAfterMs: null, at: Date.now() };
+}
+
+/** The daemon answered, but not with what a question needs. */
+export function unanswered(message: string): Problem {
+  return { kind: 'refused', code: null, message, inputPath: null, retryAfterMs: null, at: Date.now() };
 }
 
 function sentence(text: string): string {

@@ -1,5 +1,6 @@
 // Owns what somebody has typed into a form of parameters, and the object that it stands for. A draft is a text for
-// each field, by its JSON pointer: empty means that the parameter is left out. Pure.
+// each field, by its JSON pointer: empty means that the parameter is left out; of a choice it is the place of the value
+// among the options, so that under another schema values are carried over and not drafts. Pure.
 import { isObject, plain, pointer, type ParameterField } from './fields';
 
 export type Drafts = Record<string, string>;
@@ -21,13 +22,80 @@ export function draftsOf(fields: readonly ParameterField[], given: Readonly<Reco
   for (const field of fields) {
     const name = field.path.at(-1) ?? '';
     const value = name in given ? given[name] : field.preset;
-    if (field.kind === 'group') Object.assign(drafts, draftsOf(field.fields, isObject(value) ? value : {}));
-    else drafts[pointer(field.path)] = draftOf(field, value);
+    if (field.kind !== 'group') drafts[pointer(field.path)] = draftOf(field, value);
+    else Object.assign(drafts, isObject(value) ? draftsWithin(field.fields, value) : draftsOf(field.fields));
   }
   return drafts;
 }
 
-function draftOf(field: Exclude<ParameterField, { kind: 'group' }>, value: unknown): string {
+type Leaf = Exclude<ParameterField, { kind: 'group' }>;
+
+/** The drafts of a group that is given: what it leaves out gets no preset, from the daemon neither. */
+function draftsWithin(fields: readonly ParameterField[], value: Readonly<Record<string, unknown>>): Drafts {
+  const leaves = [...leavesOf(fields)];
+  return Object.fromEntries(leaves.map(([at, field]) => [at, draftOf(field, value[field.path.at(-1) ?? ''])]));
+}
+
+/** The fields that hold something, by JSON pointer. */
+function leavesOf(fields: readonly ParameterField[]): ReadonlyMap<string, Leaf> {
+  const leaves = fields.flatMap((field): (readonly [string, Leaf])[] =>
+    field.kind === 'group' ? [...leavesOf(field.fields)] : [[pointer(field.path), field]],
+  );
+  return new Map(leaves);
+}
+
+/** The drafts under other fields. What somebody changed since the form began with `given` is carried over: a text as it
+ * was typed, anything else by its value, which may be none any more. The rest begins anew. */
+export function carried(
+  before: readonly ParameterField[],
+  typed: Drafts,
+  after: readonly ParameterField[],
+  given: Readonly<Record<string, unknown>> = {},
+): Drafts {
+  const [fieldsBefore, begun] = [leavesOf(before), draftsOf(before, given)];
+  const drafts = draftsOf(after, given);
+  for (const [at, field] of leavesOf(after)) {
+    const [was, draft] = [fieldsBefore.get(at), typed[at]];
+    if (was !== undefined && draft !== undefined && draft !== begun[at]) drafts[at] = moved(was, draft, field);
+  }
+  return drafts;
+}
+
+const isTyped = (field: Leaf): boolean => ['text', 'number', 'list', 'json'].includes(field.kind);
+
+/** The draft of one field as the draft of another. */
+function moved(from: Leaf, draft: string, to: Leaf): string {
+  if (isTyped(from) && isTyped(to)) return draft;
+  const read = readDraft(from, draft);
+  const value = 'value' in read ? read.value : undefined;
+  return to.kind === 'flag' && typeof value !== 'boolean' ? '' : draftOf(to, value);
+}
+
+/** Of what the drafts stand for, what was given or typed: presets that nobody touched are left to the schema. */
+export function changed(
+  fields: readonly ParameterField[],
+  drafts: Drafts,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const isChanged = (field: ParameterField) =>
+    (field.path.at(-1) ?? '') in given || !sameDrafts(draftsOf([field], given), drafts);
+  return collect(fields.filter(isChanged), drafts).value;
+}
+
+/** The names of those values that the fields cannot hold as they are. */
+export function unheld(fields: readonly ParameterField[], values: Readonly<Record<string, unknown>>): string[] {
+  const { value } = collect(fields, draftsOf(fields, values));
+  return Object.keys(values).filter((name) => sorted(value[name]) !== sorted(values[name]));
+}
+
+/** A value as JSON in which the order of names says nothing. */
+function sorted(value: unknown): string | undefined {
+  const inOrder = (_: string, each: unknown) =>
+    isObject(each) ? Object.fromEntries(Object.entries(each).sort(([left], [right]) => (left < right ? -1 : 1))) : each;
+  return JSON.stringify(value, inOrder) as string | undefined;
+}
+
+function draftOf(field: Leaf, value: unknown): string {
   if (value === undefined) return '';
   switch (field.kind) {
     case 'fixed':
@@ -82,7 +150,7 @@ function sameDrafts(some: Drafts, all: Drafts): boolean {
 
 type Read = { readonly value: unknown } | { readonly error: string };
 
-function readDraft(field: Exclude<ParameterField, { kind: 'group' }>, draft: string): Read {
+function readDraft(field: Leaf, draft: string): Read {
   if (field.kind === 'fixed') return { value: field.value };
   if (draft.trim() === '' && field.kind !== 'text') return emptied(field);
   switch (field.kind) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { collect, draftsOf, homeOf, readJson, refusedParameters } from './drafts';
+import { carried, collect, draftsOf, homeOf, readJson, refusedParameters, unheld } from './drafts';
 import { fieldsOf, pointer, type ParameterField } from './fields';
 
 const schema = {
@@ -124,6 +124,21 @@ test('a given object comes back as it was', () => {
     extra: [1],
   };
   expect(collect(fields, draftsOf(fields, given)).value).toMatchObject(given);
+});
+
+test('what a given group leaves out is not filled in, and the order of names says nothing', () => {
+  const given = { limits: { deep: { b: 1, a: 2 }, memory: '1' } };
+  expect(draftsOf(fields, given)['/limits/cpu']).toBe('');
+  expect(unheld(fields, given)).toEqual([]);
+  expect(unheld(fields, { limits: { memory: '1', disk: 3 }, colour: 'red', copies: 2 })).toEqual(['limits', 'colour']);
+});
+
+test('a field of another kind takes over a value that it can hold', () => {
+  const before = fieldsOf({ properties: { a: { enum: ['x', true] }, b: { enum: [7] }, c: { type: 'string' } } }) ?? [];
+  const after =
+    fieldsOf({ properties: { a: { type: 'boolean' }, b: { type: 'integer' }, c: { enum: ['y', 'z'] } } }) ?? [];
+  expect(carried(before, { '/a': '0', '/b': '0', '/c': 'z' }, after)).toEqual({ '/a': '', '/b': '7', '/c': '1' });
+  expect(carried(before, { '/a': '1', '/b': '', '/c': 'q' }, after)).toEqual({ '/a': 'true', '/b': '', '/c': '' });
 });
 
 test('a text with a preset can be emptied', () => {

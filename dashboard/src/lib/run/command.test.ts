@@ -38,6 +38,12 @@ it('what is left empty is left to the daemon', () => {
   });
 });
 
+it('a variable with a value but without a name is sent, so that it is refused', () => {
+  const nameless = { name: '', value: 'x', isSecret: false };
+  const draft = { ...newDraft(), line: 'true', environment: [nameless, { ...nameless, value: '' }] };
+  expect(inputOf(draft, 'key').run.command).toMatchObject({ exec: { environment: [nameless] } });
+});
+
 it('the CLI says the same, without the value of a secret', () => {
   const draft = {
     ...newDraft(),

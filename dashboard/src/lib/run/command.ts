@@ -107,11 +107,15 @@ export function labelsOf(written: string): { key: string; value: string }[] {
 
 const whole = (field: string): number | null => (/^-?\d+$/.test(field.trim()) ? Number(field) : null);
 
+/** The variables that somebody has filled in; one with a value but without a name is for the daemon to refuse. */
+const filledIn = (draft: Draft): Variable[] =>
+  draft.environment.filter(({ name, value }) => name !== '' || value !== '');
+
 /** What the daemon is asked. */
 export function inputOf(draft: Draft, idempotencyKey: string) {
   const common = {
     workingDirectory: draft.directory.trim() || null,
-    environment: draft.environment.filter((variable) => variable.name !== '').map((variable) => ({ ...variable })),
+    environment: filledIn(draft).map((variable) => ({ ...variable })),
   };
   const command =
     draft.kind === 'program'
@@ -140,9 +144,7 @@ export function cliOf(draft: Draft): string[] {
     'beadle',
     'run',
     ...option('--dir', draft.directory),
-    ...draft.environment
-      .filter((variable) => variable.name !== '')
-      .flatMap(({ name, value, isSecret }) => ['--env', `${name}=${isSecret ? '…' : value}`]),
+    ...filledIn(draft).flatMap(({ name, value, isSecret }) => ['--env', `${name}=${isSecret ? '…' : value}`]),
     ...option('--queue', draft.queue),
     ...option('--priority', draft.priority),
     ...option('--in', draft.delay),

@@ -1,5 +1,6 @@
 // Owns the audit trail: the events in which somebody changed something, the newest first. The feed is read from its
-// oldest event on, page by page, and then further whenever the page hears of a change.
+// oldest event on, page by page, and then further whenever the page hears of a change. Where the feed has forgotten its
+// place, it is read from the oldest event on once more.
 import type { EventCursor, ResultOf } from '$lib/api/graphql';
 import type { Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
@@ -49,8 +50,14 @@ export class Audit {
   }
 
   async #pages(): Promise<void> {
+    let isAnew = false;
     for (let page = 0; page < PAGES_MAX && !this.#isClosed; page += 1) {
       const { data, problem } = await live.once(auditDocument, { after: this.#after, types: [...AUDITED] });
+      if (problem?.code === 'CURSOR_EXPIRED' && !isAnew) {
+        isAnew = true;
+        this.#forget();
+        continue;
+      }
       this.problem = problem;
       if (data === null) return;
       const { events, cursor, hasMorePastEvents } = data.events;
@@ -61,5 +68,12 @@ export class Audit {
       if (events.length > 0) this.entries = all.slice(0, ENTRIES_MAX);
       if (!hasMorePastEvents) return;
     }
+  }
+
+  /** What lies between what was read and what is kept is gone. */
+  #forget(): void {
+    this.#after = null;
+    this.entries = [];
+    this.isCut = false;
   }
 }

@@ -1,7 +1,7 @@
 // Owns the tests of the filters: the address, what the daemon is asked, which told job fits, which event moves a list.
 import { describe, expect, it } from 'vitest';
 import type { JobState } from '$lib/api/graphql';
-import { cliOf, fits, isNarrow, jobFilter, moves, NO_FILTERS, range, type Filters } from './filter';
+import { cliOf, fits, isNarrow, jobFilter, moves, NO_FILTERS, range, retriedStates, type Filters } from './filter';
 import { filterWords, tokensOf } from './tokens';
 
 const NOW = Date.parse('2026-11-26T12:00:00Z');
@@ -101,6 +101,17 @@ describe('an event moves the list', () => {
   ] as const)('%s', (_what, type, fit, isListed, wanted, expected) => {
     expect(moves({ type }, fit, isListed, wanted)).toBe(expected);
   });
+});
+
+it.each([
+  ['what was chosen and has ended', ['RUNNING', 'SUCCEEDED', 'FAILED'], 'newest', ['SUCCEEDED', 'FAILED']],
+  ['nothing of what has not ended', ['RUNNING', 'HELD'], 'finished', []],
+  ['nothing of an order of those that wait', [], 'next', []],
+  ['nothing of an order of those that have not ended', [], 'priority', []],
+  ['no success that only the order implies', [], 'finished', ['FAILED', 'CANCELLED', 'EXPIRED', 'SKIPPED']],
+  ['no state where all jobs are shown', [], 'newest', null],
+] as const)('all of a list that is retried: %s', (_what, state, sort, expected) => {
+  expect(retriedStates(only({ state }), sort)).toEqual(expected);
 });
 
 it('the filters are said in words, each with what takes it away', () => {

@@ -152,6 +152,15 @@ export function jobFilter(filters: Filters, now: number): JobFilter {
   return filter;
 }
 
+/** The states that "retry all" of a list names: those that ended, of what was chosen or else of what the order is of.
+ * null names none, and the daemon takes all that ended but did not succeed; an empty list: nothing of it has ended. */
+export function retriedStates(filters: Filters, sort: Sort): readonly JobState[] | null {
+  if (filters.state.length > 0) return filters.state.filter(isFinal);
+  const { states } = sorts[sort];
+  // States that only the order implies do not ask for those that succeeded.
+  return states.length === 0 ? null : states.filter((state) => isFinal(state) && state !== 'SUCCEEDED');
+}
+
 type Facts = Pick<
   JobRow,
   'state' | 'task' | 'queue' | 'labels' | 'origin' | 'createdAt' | 'finishedAt' | 'command' | 'failure'

@@ -8,7 +8,7 @@ import type { JobRow } from '$lib/live/fragments';
 import { live } from '$lib/live/live.svelte';
 import { jobsDocument, type JobFilter } from './documents';
 import { fits, jobFilter, moves, sorts, type Wanted } from './filter';
-import { EMPTY, ofPage, withHead, withNext, type Listed, type Page } from './pages';
+import { EMPTY, ofPage, withHead, withNextBehind, type Listed, type Page } from './pages';
 
 const TYPES = ['JOB_CREATED', 'JOB_STATE_CHANGED'] as const;
 const FIRST = 50;
@@ -113,7 +113,11 @@ export class JobList {
     this.#isAskingNext = false;
     if (this.#isLeft || wanted !== this.#asked) return;
     this.#nextProblem = problem;
-    if (data) this.#show(withNext(this.#list, data.jobs));
+    if (!data) return;
+    const next = withNextBehind(this.#list, endCursor, data.jobs);
+    if (next) this.#show(next);
+    // The list began anew meanwhile: what is wanted lies behind its end.
+    else await this.#bring();
   }
 
   /** Goes to the top and shows what is new. */

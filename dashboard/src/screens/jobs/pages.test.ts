@@ -1,6 +1,6 @@
 // Owns the tests of how pages become one list, what is selected, and what a bulk action says that it will touch.
 import { expect, it } from 'vitest';
-import { ofPage, withHead, withNext } from './pages';
+import { ofPage, withHead, withNext, withNextBehind } from './pages';
 import { everything, extended, IDS_MAX, isSelected, NOTHING, ofLoaded, toggled } from './selection';
 import { touchedBy, waitOf, within } from './words';
 
@@ -36,6 +36,13 @@ it('a page that has nothing behind it is the whole list', () => {
 it('a next page brings no row twice', () => {
   const list = withNext(ofPage(page('abc')), page('cde', false));
   expect([idsOf(list), list.hasNext]).toEqual(['abcde', false]);
+});
+
+it('a next page that was asked for behind another end is not taken', () => {
+  const list = ofPage(page('abc'));
+  const anew = withHead(list, page('xyz'), false);
+  expect(withNextBehind(anew, list.endCursor, page('def'))).toBeNull();
+  expect(withNextBehind(list, list.endCursor, page('def'))).toEqual(withNext(list, page('def')));
 });
 
 it('what was found by looking further stays when the head is asked again', () => {

@@ -43,6 +43,16 @@ export function withHead<Row extends Thing>(list: Listed<Row>, page: Page<Row>, 
   return { ...list, rows: [...page.nodes, ...rest], hasNext: list.hasNext || canGrow };
 }
 
+/** As `withNext`, of a page that was asked for behind `after`; null when the list ends elsewhere by now, since what lies
+ * between would be missing. */
+export function withNextBehind<Row extends Thing>(
+  list: Listed<Row>,
+  after: string | null,
+  page: Page<Row>,
+): Listed<Row> | null {
+  return list.endCursor === after ? withNext(list, page) : null;
+}
+
 export function withNext<Row extends Thing>(list: Listed<Row>, page: Page<Row>): Listed<Row> {
   const known = new Set(list.rows.map((row) => row.id));
   const rows = [...list.rows, ...page.nodes.filter((row) => !known.has(row.id))];

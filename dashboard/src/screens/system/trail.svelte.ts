@@ -1,5 +1,6 @@
 // Owns the audit list's events. The feed is read forward only, so the list walks from the oldest event that is kept to
-// the newest, page by page, and goes on behind that whenever something happens. It keeps the newest KEPT of them.
+// the newest, page by page, and goes on behind that whenever something happens. It keeps the newest KEPT of them. Where
+// the feed has forgotten its place, it walks from the oldest event once more.
 import type { EventCursor, EventType } from '$lib/api/graphql';
 import type { Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
@@ -31,10 +32,14 @@ export class Trail {
   begin(types: EventType[]): void {
     this.close();
     this.#types = types;
+    this.#forget();
+    this.walk();
+  }
+
+  #forget(): void {
     this.#cursor = null;
     this.events = [];
     this.isSkipped = false;
-    this.walk();
   }
 
   /** Reads on from where it stands. */
@@ -74,12 +79,18 @@ export class Trail {
 
   async #walk(number: number): Promise<void> {
     this.hasMore = false;
+    let isAnew = false;
     for (let page = 1; page <= PAGES_MAX; page += 1) {
       const { data, problem } = await live.once(trailDocument, {
         after: this.#cursor,
         filter: { types: this.#types },
       });
       if (number !== this.#number) return;
+      if (problem?.code === 'CURSOR_EXPIRED' && !isAnew) {
+        isAnew = true;
+        this.#forget();
+        continue;
+      }
       this.problem = problem;
       if (data === null) break;
       const { events } = data;

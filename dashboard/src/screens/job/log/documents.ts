@@ -45,6 +45,9 @@ export const pageDocument = graphql(
   [logBatch],
 );
 
+/** What is said when the attempt is not there any more. */
+export const NO_ATTEMPT = 'The daemon does not know this attempt any more.';
+
 export const endDocument = graphql(
   `
     query LogEnd($attempt: ID!, $last: Int!, $before: LogCursor, $grep: String) {

@@ -1,11 +1,12 @@
 // Owns the lines of one attempt as the page holds them: windows of a log of any size. It asks for what is seen, keeps
-// the windows used last, and follows the end while the attempt runs. It must never hold more than CHARACTERS_MAX.
+// the windows used last, and follows the end while the attempt runs. What could not be read is asked for again. It must
+// never hold more than CHARACTERS_MAX.
 import { untrack } from 'svelte';
 import { follow } from '$lib/api/socket';
-import { comesAgain, type Problem } from '$lib/api/problem';
+import { comesAgain, passes, unanswered, type Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
 import { carryBehind } from './ansi';
-import { endDocument, pageDocument, tailDocument, type LogBatch } from './documents';
+import { endDocument, NO_ATTEMPT, pageDocument, tailDocument, type LogBatch } from './documents';
 import { Gaps } from './gaps';
 import { linesBefore, positionBehind } from './position';
 import { EVERYTHING, type Line, type Row, type Source, type Stream } from './source';
@@ -21,6 +22,9 @@ const LAST = 400;
 const AHEAD = 125;
 /** Windows that are asked for at once. A scrollbar that is dragged asks for what is seen when there is room again. */
 const ASKED_MAX = 2;
+/** The wait before what failed is asked for again by itself; it doubles up to the last. */
+const AGAIN_FIRST_MS = 3_000;
+const AGAIN_LAST_MS = 30_000;
 
 interface Window {
   readonly lines: (Line | undefined)[];
@@ -58,26 +62,34 @@ export class Lines implements Source {
   /** The rows that are seen. */
   #seen: readonly [from: number, to: number] = [0, -1];
   #asked = 0;
-  /** Windows that could not be read; they are asked again when the connection is back. */
+  /** Windows that could not be read: they are not asked for before `retry`. */
   #failed = new Set<number>();
+  #isOpening = false;
+  /** The daemon refused to tell the tail. */
+  #isTailRefused = false;
+  #tries = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly of: LogOf) {}
 
   /** Reads the end and follows it. */
   async open(): Promise<void> {
-    this.problem = null;
+    if (this.#isOpening || this.isOpen) return;
+    this.#isOpening = true;
     const { data, problem } = await live.once(endDocument, {
       attempt: this.of.attemptId,
       last: LAST,
       before: null,
       grep: null,
     });
+    this.#isOpening = false;
     if (this.#isClosed) return;
     const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
     if (!log) {
-      this.problem = problem;
+      this.#fail(problem);
       return;
     }
+    this.#answered();
     this.#take(log);
     this.isOpen = true;
     if (!log.isComplete) this.#follow();
@@ -86,15 +98,49 @@ export class Lines implements Source {
   close(): void {
     this.#isClosed = true;
     this.#stop?.();
+    clearTimeout(this.#timer);
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#windows.clear();
   }
 
-  /** The daemon answers again. */
+  /** Asks again for what failed, of what is seen: the daemon answers again, or somebody wants to know. */
   retry(): void {
-    if (!this.isOpen && this.problem) void this.open();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#isClosed || this.problem === null) return;
+    if (!this.isOpen) {
+      void this.open();
+      return;
+    }
+    if (this.#isTailRefused) {
+      this.#isTailRefused = false;
+      this.problem = null;
+      this.#follow();
+    }
     this.#failed.clear();
-    this.#changed();
+    this.#bringSeen();
+    // Nothing that is seen lacks any more.
+    if (this.#asked === 0) this.problem = null;
+  }
+
+  #fail(problem: Problem | null): void {
+    const told = problem ?? unanswered(NO_ATTEMPT);
+    this.problem = told;
+    if (this.#timer !== undefined || !passes(told)) return;
+    const wait = Math.min(AGAIN_LAST_MS, AGAIN_FIRST_MS * 2 ** this.#tries);
+    this.#tries += 1;
+    this.#timer = setTimeout(
+      () => {
+        this.retry();
+      },
+      Math.max(wait, told.retryAfterMs ?? 0),
+    );
+  }
+
+  #answered(): void {
+    this.#tries = 0;
+    // What lacks elsewhere is still told.
+    if (this.#failed.size === 0 && !this.#isTailRefused) this.problem = null;
   }
 
   get count(): number {
@@ -176,11 +222,12 @@ export class Lines implements Source {
       const { data, problem } = await live.once(pageDocument, variables);
       if (this.#isClosed) return;
       const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
-      this.problem = problem;
       if (!log) {
         this.#failed.add(index);
+        this.#fail(problem);
         break;
       }
+      this.#answered();
       const next = this.#put(log, at, carries);
       if (next === at) {
         // Nothing is kept from here to the end as it is known.
@@ -286,6 +333,7 @@ export class Lines implements Source {
           this.isCut = true;
           return 'again';
         }
+        this.#isTailRefused = true;
         this.problem = problem;
         return 'stop';
       },

@@ -1,11 +1,11 @@
-// Owns the lines that a search, a stream or the look for errors takes: found by the daemon from the beginning on, page by page, and live at
-// the end. It must never hold more than MATCHES_MAX.
+// Owns the lines that a search, a stream or the look for errors takes: found by the daemon from the beginning on, page
+// by page, and live at the end. After a problem it stands still until `again`. It must never hold more than MATCHES_MAX.
 import { follow } from '$lib/api/socket';
 import type { LogCursor } from '$lib/api/graphql';
-import { comesAgain, type Problem } from '$lib/api/problem';
+import { comesAgain, unanswered, type Problem } from '$lib/api/problem';
 import { live } from '$lib/live/live.svelte';
 import { carryBehind } from './ansi';
-import { pageDocument, tailDocument, type LogBatch } from './documents';
+import { NO_ATTEMPT, pageDocument, tailDocument, type LogBatch } from './documents';
 import type { LogOf } from './lines.svelte';
 import { linesBefore } from './position';
 import { asked, type Line, type Row, type Source, type Stream, type Wanted } from './source';
@@ -15,15 +15,20 @@ export const MATCHES_MAX = 20_000;
 /** Matching lines that are looked for without being asked for. */
 const AHEAD = 1_000;
 const PAGE = 1_000;
+const STUCK = 'The daemon did not come further in this log.';
 
 export class Matches implements Source {
   rows = $state.raw<readonly Line[]>([]);
   isSearching = $state.raw(true);
+  /** Everything that was written so far has been looked at; what comes is told. */
+  isAtEnd = $state.raw(false);
   /** Everything was looked at. */
   isComplete = $state.raw(false);
   problem = $state.raw<Problem | null>(null);
   #cursor: LogCursor | null = null;
   #wanted = AHEAD;
+  /** The last row that is seen. */
+  #seen = 0;
   #carries = new Map<Stream, string>();
   #isClosed = false;
   #stop: (() => void) | null = null;
@@ -51,8 +56,24 @@ export class Matches implements Source {
   }
 
   want(_from: number, to: number): void {
-    if (this.isSearching || this.isComplete || this.#stop || this.rows.length >= MATCHES_MAX) return;
-    if (to < this.rows.length - AHEAD / 2) return;
+    this.#seen = to;
+    this.#further();
+  }
+
+  /** Asks again after a problem. */
+  again(): void {
+    if (this.#isClosed || this.isSearching || this.problem === null) return;
+    if (!this.isAtEnd) void this.#search();
+    else {
+      this.problem = null;
+      this.#follow();
+    }
+  }
+
+  /** Looks for more when the rows that are seen come near the end of those that are here. */
+  #further(): void {
+    if (this.#isClosed || this.isSearching || this.problem !== null || this.isAtEnd) return;
+    if (this.rows.length >= MATCHES_MAX || this.#seen < this.rows.length - AHEAD / 2) return;
     this.#wanted = this.rows.length + AHEAD;
     void this.#search();
   }
@@ -78,15 +99,20 @@ export class Matches implements Source {
       const { data, problem } = await live.once(pageDocument, variables);
       if (this.#isClosed) return;
       const log = data?.node?.__typename === 'Attempt' ? data.node.log : null;
-      this.problem = problem;
+      this.problem = log ? null : (problem ?? unanswered(NO_ATTEMPT));
       if (!log) break;
+      // From here it would ask the same for ever.
+      if (log.hasMore && log.cursor === this.#cursor) this.problem = unanswered(STUCK);
       this.#take(log);
+      if (this.problem !== null) break;
       if (log.hasMore) continue;
+      this.isAtEnd = true;
       if (log.isComplete) this.isComplete = true;
       else this.#follow();
       break;
     }
     this.isSearching = false;
+    this.#further();
   }
 
   #take(log: LogBatch): void {
