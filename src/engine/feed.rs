@@ -114,15 +114,15 @@ impl Engine {
         Err(StreamEnd::Expired { oldest, latest })
     }
 
-    /// Checks that a cursor is of this feed. The events behind it may be gone: for one who holds it against a row of now.
-    pub async fn check_place(&self, after: EventCursor) -> Result<(), StreamEnd> {
+    /// Checks that a cursor is of this feed, and says whether all behind it is kept.
+    pub async fn keeps(&self, after: EventCursor) -> Result<bool, StreamEnd> {
         match self.check_cursor(after).await {
             Err(StreamEnd::Expired { oldest, .. })
                 if after.epoch == oldest.epoch && after.seq < oldest.seq =>
             {
-                Ok(())
+                Ok(false)
             }
-            checked => checked,
+            checked => checked.map(|()| true),
         }
     }
 

@@ -89,10 +89,13 @@ impl Engine {
     /// Follows a job; `None` when there is no such job.
     pub async fn follow(
         &self,
-        request: FollowRequest,
+        mut request: FollowRequest,
     ) -> Result<Option<impl Stream<Item = Result<Followed, StreamEnd>> + Send + use<>>, StreamEnd> {
-        if let Some(after) = request.after {
-            self.check_place(after).await?;
+        if let Some(after) = request.after
+            && !self.keeps(after).await?
+        {
+            // What changed since is not known any more, so the job is told as it stands.
+            request.after = None;
         }
         if self.reader.job(request.id).await?.is_none() {
             return Ok(None);
@@ -289,8 +292,10 @@ impl Follow {
                     clock::sleep(STORE_RETRY).await;
                     continue;
                 }
-                // Who is on the way to the others would lose what lies between.
-                Err(fault) if self.request.until.is_some() => return Err(fault.into()),
+                // Who is on the way to the others would lose what lies between, but for a store that is known to be down.
+                Err(fault) if self.request.until.is_some() && self.engine.logs.trouble().is_none() => {
+                    return Err(fault.into());
+                }
                 Err(fault) if fault.is_of_the_store() || self.engine.logs.trouble().is_some() => {
                     // The log store is down: the state goes on, and ends the stream in the log's place.
                     tracing::warn!(job = %job.id, "a follower is given no output: {fault}");

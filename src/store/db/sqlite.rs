@@ -30,6 +30,10 @@ const BUSY_TIMEOUT_LOGS: Duration = Duration::from_secs(1);
 /// How long a reader waits for the file's lock; only a recovery or a close of the daemon holds it, for a moment.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How pages are given back: chosen once, before the journal's mode and the first table. On a file that exists it would
+/// write a transaction at each connect.
+const GIVES_BACK: (&str, &str) = ("auto_vacuum", "incremental");
+
 /// A SQLite file: one writer's connection and some readers.
 #[derive(Debug)]
 pub struct SqliteFile {
@@ -227,7 +231,8 @@ impl Opening {
             ("trusted_schema", "off"),
             ("cell_size_check", "on"),
         ];
-        // Made by `make` only: a connection must never make an empty file in the place of a lost one.
+        // Made by `open_all` only: a connection that is opened later must never make an empty file in the place of a lost
+        // one.
         let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
         Opening { path: path.to_owned(), access, patience: BUSY_TIMEOUT, pragmas }
     }
@@ -267,42 +272,55 @@ impl Opening {
     /// The writer's connection and all others.
     fn open_all(&self) -> Result<(Connection, Beside)> {
         self.make()?;
-        let writer = self.open()?;
+        let mut first = self.clone();
+        if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
+            // Somebody put an empty file there, or a link to where none is yet: it is made where it stands.
+            first.access |= OpenFlags::SQLITE_OPEN_CREATE;
+            first.pragmas.insert(0, GIVES_BACK);
+        }
+        let writer = first.open()?;
         let mut reading = self.clone();
         reading.pragmas.extend([("query_only", "on"), ("cache_size", "-4000")]);
         let readers = reading.open_readers(READERS, ACQUIRE_TIMEOUT)?;
         Ok((writer, Beside { readers, write_back: Some(WriteBack::start(self.open()?)?) }))
     }
 
-    /// Makes the file where there is none, whole or not at all. For its first page and for the journal's mode SQLite would wait
-    /// for the disk eight times, one after the other; here it is twice.
+    /// Makes the file where nothing bears its name, whole or not at all. For its first page and for the journal's mode SQLite
+    /// would wait for the disk eight times, one after the other; here it is twice.
     fn make(&self) -> Result<()> {
-        // One that was begun and never got a page counts as none.
-        if std::fs::metadata(&self.path).is_ok_and(|file| file.len() > 0) {
+        if std::fs::symlink_metadata(&self.path).is_ok() {
             return Ok(());
         }
-        // A link is followed, also where nothing stands at its end yet.
-        let linked = std::fs::read_link(&self.path).map(|target| beside::parent(&self.path).join(target));
-        let place = linked.unwrap_or_else(|_| self.path.clone());
-        let draft = place.with_extension("draft");
-        let cannot = |error: std::io::Error| beside::io("made", &draft, &error);
-        match std::fs::remove_file(&draft) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
-            _ => {}
-        }
+        let named = |ending: &str| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let remove = |path: &Path| match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(beside::io("removed", path, &error))
+            }
+            _ => Ok(()),
+        };
+        let draft = named(".draft");
+        remove(&draft)?;
         let drafting = Opening {
             path: draft.clone(),
             access: self.access | OpenFlags::SQLITE_OPEN_CREATE,
-            // How pages are given back is chosen once, before the journal's mode and the first table.
-            pragmas: vec![("synchronous", "off"), ("auto_vacuum", "incremental"), ("journal_mode", "wal")],
+            pragmas: vec![("synchronous", "off"), GIVES_BACK, ("journal_mode", "wal")],
             ..self.clone()
         };
         drafting.open()?.close().map_err(|(_, error)| Fault::from(error))?;
+        let cannot = |error: std::io::Error| beside::io("made", &draft, &error);
         // SQLite has no descriptor of it open now.
         std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(cannot)?;
         points::reach("file.drafted");
-        std::fs::rename(&draft, &place).map_err(cannot)?;
-        beside::sync_directory(&beside::parent(&place))
+        // The journal of a file that was taken away would be played into the new one.
+        for ending in ["-wal", "-journal"] {
+            remove(&named(ending))?;
+        }
+        std::fs::rename(&draft, &self.path).map_err(cannot)?;
+        beside::sync_directory(&beside::parent(&self.path))
     }
 
     fn open_readers(&self, count: usize, patience: Duration) -> Result<Readers> {

@@ -48,6 +48,12 @@ fn until_kept(daemon: &Daemon) -> Duration {
 #[test]
 fn a_log_store_that_is_removed_is_begun_anew_and_no_job_notices() {
     let daemon = Daemon::start();
+    let first = talker(&daemon, 3);
+    ended(&daemon, &first);
+    // Some of it stands in the file, and some in its journal.
+    ForeignLock::checkpoint(&daemon.data().join("logs.db"));
+    let second = talker(&daemon, 3);
+    ended(&daemon, &second);
     let id = talker(&daemon, 30);
     fs::remove_file(daemon.data().join("logs.db")).unwrap();
     until("the log store to be noticed and made anew", BACK_LIMIT, || {
@@ -56,7 +62,34 @@ fn a_log_store_that_is_removed_is_begun_anew_and_no_job_notices() {
     let back = until_kept(&daemon);
     let (bytes, dropped) = ended(&daemon, &id);
     assert_eq!(status(&daemon, "store"), "OK", "the state is not touched");
+    for gone in [first, second] {
+        assert_eq!(
+            lines(&daemon, &gone),
+            Vec::<String>::new(),
+            "nothing of the old journal is in the new file"
+        );
+    }
     println!("log store removed: back within {} ms, {dropped} of {bytes} bytes not kept", back.as_millis());
+}
+
+#[test]
+fn a_log_store_that_is_removed_from_a_dead_daemon_is_begun_anew_without_its_journal() {
+    let mut daemon = Daemon::start();
+    let file = daemon.data().join("logs.db");
+    let id = talker(&daemon, 3);
+    ended(&daemon, &id);
+    // All of it stands in the journal.
+    daemon.kill9();
+    assert!(daemon.data().join("logs.db-wal").exists());
+    fs::remove_file(&file).unwrap();
+    // The second start looks whether all pages of the new file are its own.
+    for _ in 0..2 {
+        daemon.restart();
+        until_kept(&daemon);
+        daemon.kill9();
+    }
+    daemon.restart();
+    assert_eq!(lines(&daemon, &id), Vec::<String>::new());
 }
 
 #[test]

@@ -1,21 +1,30 @@
 //! The feed: numbers that no reader passes before they can be seen, and filters that never stop it.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 
+use beadle::base::clock::within;
 use beadle::base::task;
 use beadle::domain::access::Sight;
-use beadle::domain::event::{Event, EventType};
+use beadle::domain::event::{Event, EventCursor, EventType};
 use beadle::domain::filter::EventFilter;
 use beadle::domain::id::{JobId, TaskId};
+use beadle::domain::job::JobState;
+use beadle::domain::log::LogFilter;
 use beadle::domain::new_job::{NewJob, TaskOfJob};
+use beadle::engine::feed::StreamEnd;
+use beadle::engine::follow::FollowRequest;
 use beadle::store::Reader;
 use beadle::store::queues::{ChangeQueue, QueueAction};
+use beadle::store::waiting::Hold;
 use beadle::store::writer::Probe;
-
+use futures_util::StreamExt as _;
 use sqlx::{Connection as _, PgConnection};
 
+use super::clock_steps::engine;
 use super::group_commit::Bad;
 use super::stage::{Place, Stage, enqueue, label, new_job, new_job_in, on_both, on_postgres, on_sqlite};
+use crate::support::wait::PATIENCE;
 
 fn numbers(events: &[Event]) -> Vec<i64> {
     events.iter().map(|event| event.cursor.seq).collect()
@@ -335,5 +344,32 @@ fn what_nobody_takes_is_not_kept() {
         let newest = stage.reader().newest_event().await.unwrap();
         stage.enqueue(new_job()).await;
         assert!(!stage.writer().followed(newest, i64::MAX).is_empty());
+    });
+}
+
+#[test]
+fn whoever_follows_a_job_from_behind_what_is_kept_is_told_how_it_stands() {
+    on_both(async |stage| {
+        let id = stage.enqueue(new_job()).await;
+        let seen = stage.job(id).await.event_cursor;
+        stage.apply(Hold { id, actor: "tester".to_owned() }).await;
+        stage.execute("DELETE FROM events").await;
+        let engine = engine(&stage, &stage.hand).await;
+        let request = FollowRequest {
+            id,
+            after: Some(seen),
+            log_after: None,
+            wants_log: false,
+            wants_progress: true,
+            filter: LogFilter::default(),
+            attempt: None,
+            until: None,
+        };
+        let mut steps = pin!(engine.follow(request.clone()).await.expect("it is ours").expect("it exists"));
+        let step = within(PATIENCE, steps.next()).await.expect("it is told").expect("it goes on");
+        assert_eq!(step.expect("a step").job.state, JobState::Held);
+        let ahead = Some(EventCursor { seq: seen.seq + 1_000, ..seen });
+        let refused = engine.follow(FollowRequest { after: ahead, ..request }).await.err();
+        assert!(matches!(refused, Some(StreamEnd::Expired { .. })), "{refused:?}");
     });
 }
