@@ -67,7 +67,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// The same over PostgreSQL alone, and over a file alone.
-const OVER_POSTGRES: &[(&str, &str)] = &[("start.state_opened", "belongs to the file")];
+const OVER_POSTGRES: &[(&str, &str)] =
+    &[("file.drafted", "belongs to the file"), ("start.state_opened", "belongs to the file")];
 const OVER_A_FILE: &[(&str, &str)] = &[
     ("lease.tick", "needs a store that workers share: this walk over PostgreSQL"),
     ("others.tick", "needs a store that workers share: this walk over PostgreSQL"),
