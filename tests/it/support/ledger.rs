@@ -296,14 +296,16 @@ fn rows(daemon: &Daemon) -> Vec<JobRow> {
 }
 
 /// A daemon that was killed is ready again in under two seconds. On a machine that others use too a start may now and
-/// then be held up by them: one in twenty may take twice as long, and a single one longer.
+/// then be held up by them: one in twenty may take longer; over PostgreSQL, whose server shares the cores, up to twice as
+/// long is usual for them, and half of the starts keep to the two seconds.
 pub fn check_starts(starts: &[Duration]) {
     let mut sorted = starts.to_vec();
     sorted.sort();
     let at =
         |part: usize| sorted.get(sorted.len() * part / 20).or(sorted.last()).copied().unwrap_or_default();
     assert!(at(10) < READY_LIMIT, "half of the starts took longer than {:?}", at(10));
-    assert!(at(19) < READY_LIMIT * 2, "of the starts one in twenty took longer than {:?}", at(19));
+    let usual_limit = if is_on_postgres() { READY_LIMIT * 2 } else { READY_LIMIT };
+    assert!(at(19) < usual_limit, "of the starts one in twenty took longer than {:?}", at(19));
     let slowest = sorted.last().copied().unwrap_or_default();
     assert!(slowest < READY_LIMIT * 5, "a start took {slowest:?}");
 }
