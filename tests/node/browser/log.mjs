@@ -101,7 +101,7 @@ await story('log', async (browser) => {
     await page.keyboard.press('/');
     await page.keyboard.type('pictures/00000077');
   });
-  await page.getByRole('status').getByText('1 line', { exact: true }).waitFor();
+  await page.getByRole('status').getByText('Found 1 line.', { exact: true }).waitFor();
   step(`after the search: ${questions} questions, ${await resident()}`);
   holds(questions <= answers, `the search took ${questions} questions`);
 });
