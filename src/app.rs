@@ -136,7 +136,7 @@ async fn start(settings: Settings, handlers: Handlers, role: Role) -> Result<Run
     }
     let url = format!("http://{}", reachable(address));
     let address_file = settings.data_dir.join("address");
-    write_private(&address_file, &format!("{url}\n"))?;
+    write_private(&address_file, &format!("{url}\n"), Lasts::ThisRun)?;
     points::reach("start.address_written");
     let watching = watchdog::start(&engine, role)?;
     // From here on nothing fails: what was started would go on unseen.
@@ -383,14 +383,24 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
     }
 }
 
+/// How long a file is of use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    Always,
+    /// The next start writes it anew: it need not outlive a loss of power, and nobody waits for the disk.
+    ThisRun,
+}
+
 /// Writes a file that only we may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
+fn write_private(path: &Path, text: &str, lasts: Lasts) -> Result<(), String> {
     let draft = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file =
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        if lasts == Lasts::Always {
+            file.sync_all()?;
+        }
         points::reach("start.file_drafted");
         std::fs::rename(&draft, path)
     };

@@ -192,14 +192,15 @@
 //! - *A statement*: a const above its function, and its name in the file's `STATEMENTS`.
 //! - *A change of state*: a struct with `impl Change`; refuse before the first write; emit an event. Sets of jobs move
 //!   by `store::transition::move_many`. What makes a job final some other way must tell the batch's `ends`; what brings
-//!   new work says `NEEDS_ROOM`.
+//!   new work says `needs_room`.
 //! - *A field of the API*: with a description; then `cargo run -- schema > schema.graphql`. One that leads to further
 //!   objects is closed to tokens for their own jobs until `graphql::access` lists it.
 //! - *A root field*: also its grant in `graphql::access` and its line in `tests/it/api/grants.rs`; a mutation also a
 //!   step in `tests/it/api/audit.rs`.
 //! - *A key of definition files*: its row in `cli::site::keys`, its field in `client/queries/plan_*.graphql`.
-//! - *A migration*: the same number and name in both folders, and its line in `store::migrations`; a table or a column: its line in `store::moving::tables`. A table with numbered ids:
-//!   its line in `store::doctor`.
+//! - *A migration*: the same number and name in both folders, its line in `store::migrations`, and what a new SQLite file has
+//!   of it in `migrations/sqlite/state.sql` or `logs.sql` (`tidy::migrations` compares); a table or a column: its line in
+//!   `store::moving::tables`. A table with numbered ids: its line in `store::doctor`.
 //! - *A point*: `base::points::reach` with `part.moment` as its name where a crash matters; `daemon::crash_points` walks it by
 //!   itself. One that its load cannot reach stands in its `ELSEWHERE`, with the reason.
 //! - *A change that ends an attempt* says so by `Change::end`. What brings a job into its queue goes through

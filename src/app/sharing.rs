@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::write_private;
+use super::{Lasts, write_private};
 use crate::domain::id::WorkerId;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::watchdog::Role;
@@ -26,7 +26,7 @@ pub(super) fn keep_worker(data_dir: &Path, engine: &Engine) -> Result<(), String
         return Ok(());
     }
     let text = format!("{} {}\n", engine.reader.epoch(), engine.worker.0);
-    write_private(&data_dir.join(WORKER_FILE), &text)
+    write_private(&data_dir.join(WORKER_FILE), &text, Lasts::Always)
 }
 
 /// Starts the parts of a worker among others. Its lease is kept until what runs has ended.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{refusal, write_private};
+use super::{Lasts, refusal, write_private};
 use crate::base::points;
 use crate::domain::access::{Grant, GrantVerb};
 use crate::domain::token::NewToken;
@@ -35,7 +35,7 @@ pub(super) async fn admin_token(data_dir: &Path, engine: &Engine) -> Result<Admi
         Ok(_) => return Err(format!("{} is empty; remove it to get a new token", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let secret = engine.random.hex(SECRET_BYTES);
-            write_private(&path, &format!("{secret}\n"))?;
+            write_private(&path, &format!("{secret}\n"), Lasts::Always)?;
             points::reach("start.token_written");
             secret
         }

@@ -64,13 +64,6 @@ pub fn variable(text: &str) -> Result<Variable, String> {
     pair(text).map(|(name, value)| Variable { name, value })
 }
 
-/// `name=value` of a task's parameter: a value that is JSON is taken as such, any other is a text.
-pub fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) = pair(text)?;
-    let value = serde_json::from_str(&value).unwrap_or(serde_json::Value::String(value));
-    Ok((name, value))
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -111,11 +104,6 @@ mod tests {
         assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert_eq!(pair("a="), Ok(("a".into(), String::new())));
         assert!(pair("a").is_err() && pair("=b").is_err());
-        assert_eq!(parameter("n=3"), Ok(("n".into(), 3.into())));
-        assert_eq!(parameter("n=\"3\""), Ok(("n".into(), "3".into())));
-        assert_eq!(parameter("n=a b"), Ok(("n".into(), "a b".into())));
-        assert_eq!(parameter("n=[1,{\"a\":null}]"), Ok(("n".into(), serde_json::json!([1, {"a": null}]))));
-        assert!(parameter("n").is_err());
         assert!(directory("here").unwrap().starts_with('/'));
     }
 

@@ -195,11 +195,12 @@ fn attempt(attempt: &AttemptRow) -> [String; 6] {
 /// Stops a job, or all that match.
 pub fn cancel(context: &mut Context, args: CancelArgs) -> Result<u8, Stop> {
     let Some(id) = args.id else { return bulk::cancel(context, args.many, args.reason) };
-    let input = JobCancel { id, reason: args.reason };
+    let input = JobCancel { id: id.clone(), reason: args.reason };
     let answer = operations::job_cancel(&context.client()?, &input)?;
     context.screen.data(&answer.data)?;
     let job = accepted(answer)?.job;
-    let what = if job.state == "CANCELLED" { "CANCELLED" } else { "is asked to stop" };
-    context.screen.line(&format!("{} {what}", job.id))?;
+    let is_cancelled = job.is_some_and(|job| job.state == "CANCELLED");
+    let what = if is_cancelled { "CANCELLED" } else { "is asked to stop" };
+    context.screen.line(&format!("{id} {what}"))?;
     Ok(exit::OK)
 }

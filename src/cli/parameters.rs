@@ -54,7 +54,7 @@ pub fn json(flag: &str, text: &str) -> Result<Value, Stop> {
 }
 
 /// A whole number in a JSON text that would come out as another one.
-fn too_large(json: &str) -> Option<&str> {
+pub fn too_large(json: &str) -> Option<&str> {
     let mut rest = json;
     while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
         let token = &rest[at..];
@@ -79,7 +79,8 @@ fn too_large(json: &str) -> Option<&str> {
     None
 }
 
-fn too_large_words(number: &str) -> String {
+/// What is said of it.
+pub fn too_large_words(number: &str) -> String {
     format!("{number} is too large for a number in JSON here: write it as a text, \"{number}\" in quotes")
 }
 
@@ -93,7 +94,8 @@ fn read(file: &str) -> io::Result<String> {
     Ok(text)
 }
 
-fn parameter(text: &str) -> Result<(String, Value), String> {
+/// `name=value` of a parameter: a value that is JSON is taken as such, any other is a text.
+pub fn parameter(text: &str) -> Result<(String, Value), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
             let Ok(read) = serde_json::from_str(value) else {

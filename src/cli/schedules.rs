@@ -11,7 +11,7 @@ use crate::client::operations::{self, PageOf};
 use super::outcome::{Stop, accepted, exit};
 use super::output::{length, or_dash};
 use super::patience::persistently;
-use super::{Context, input, pages};
+use super::{Context, input, pages, parameters};
 
 /// Schedules listed at most.
 const SCHEDULES_MAX: usize = 10_000;
@@ -118,7 +118,7 @@ pub struct PutArgs {
     #[arg(long, value_enum)]
     overlap: Option<Overlap>,
     /// A parameter for its jobs, as NAME=VALUE; a value that is JSON is taken as such (repeatable)
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = input::parameter)]
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameters::parameter)]
     parameters: Vec<(String, serde_json::Value)>,
     /// Begin paused
     #[arg(long)]

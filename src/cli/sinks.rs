@@ -3,9 +3,12 @@
 use crate::client::answers::{Answer, Outcome, SinkRow, WithSink};
 use crate::client::operations;
 
-use super::Context;
 use super::outcome::{Stop, accepted, exit};
 use super::output::or_dash;
+use super::{Context, pages};
+
+/// Letters of one request, which reads those of every sink.
+const LETTERS_AT_ONCE: usize = 20;
 
 /// `beadle sink`.
 #[derive(Debug, clap::Subcommand)]
@@ -16,6 +19,9 @@ pub enum SinkCommand {
     Letters {
         /// The sink
         name: String,
+        /// At most so many, the oldest first
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
     },
     /// Tell a sink again what it would not take
     Retry(LettersArgs),
@@ -37,7 +43,7 @@ pub struct LettersArgs {
 pub fn sink(context: &mut Context, command: SinkCommand) -> Result<u8, Stop> {
     match command {
         SinkCommand::Ls => list(context),
-        SinkCommand::Letters { name } => letters(context, &name),
+        SinkCommand::Letters { name, limit } => letters(context, &name, limit),
         SinkCommand::Retry(args) => {
             let answer = operations::sink_redeliver(&context.client()?, &args.name, &args.events)?;
             changed(context, answer)
@@ -80,16 +86,16 @@ fn state(sink: &SinkRow) -> String {
     }
 }
 
-fn letters(context: &mut Context, name: &str) -> Result<u8, Stop> {
-    let answer = operations::sinks(&context.client()?)?;
+fn letters(context: &mut Context, name: &str, limit: u32) -> Result<u8, Stop> {
+    let client = context.client()?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let answer = pages::collect("deadLetters", limit, |first, after| {
+        operations::sink_letters(&client, name, first.min(LETTERS_AT_ONCE), after.as_deref())
+    })?;
     context.screen.data(&answer.data)?;
-    let Some(sink) = answer.value.into_iter().find(|sink| sink.name == name) else {
-        return Err(Stop::new(exit::NOT_FOUND, format!("there is no sink {name:?}")));
-    };
-    let rows: Vec<_> = sink
-        .dead_letters
-        .map(|page| page.nodes)
-        .unwrap_or_default()
+    let shown = answer.value.len();
+    let rows: Vec<_> = answer
+        .value
         .into_iter()
         .map(|letter| {
             [
@@ -103,6 +109,11 @@ fn letters(context: &mut Context, name: &str) -> Result<u8, Stop> {
         })
         .collect();
     context.screen.table(["EVENT", "TYPE", "GIVEN UP", "TRIES", "PUT BACK", "FAILURE"], &rows)?;
+    let count: usize =
+        answer.data["deadLetterCount"].as_str().and_then(|count| count.parse().ok()).unwrap_or(0);
+    if count > shown {
+        context.screen.line(&format!("... and {} more: --limit shows them", count - shown))?;
+    }
     Ok(exit::OK)
 }
 

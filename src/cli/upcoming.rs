@@ -46,9 +46,11 @@ pub fn next(context: &mut Context, args: &NextArgs) -> Result<u8, Stop> {
                 (false, _) => schedule.upcoming,
                 // One that does not end skips everything.
                 (true, None) => continue,
-                // What is due until it ends is skipped.
+                // What is due before it ends is skipped.
                 (true, Some(end)) => {
-                    operations::schedule_upcoming(&client, &schedule.name, times, Some(end))?.value
+                    let before = Timestamp::parse(end).map(|end| end.plus_millis(-1).to_string());
+                    let after = before.as_ref().or(Some(end)).map(String::as_str);
+                    operations::schedule_upcoming(&client, &schedule.name, times, after)?.value
                 }
             };
             for due in &upcoming {

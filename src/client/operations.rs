@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::answers::{
-    Answer, AttemptRef, BulkChanged, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail, JobProgress,
-    JobRow, LogBatch, Outcome, Page, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow, UserError,
-    WithJob, WithSchedule, WithTask,
+    Answer, AttemptRef, BulkChanged, Cancelled, Deleted, DueTime, Enqueued, EventBatch, Health, JobDetail,
+    JobProgress, JobRow, LogBatch, Outcome, Page, ScheduleDetail, ScheduleRow, Status, TaskDetail, TaskRow,
+    UserError, WithJob, WithSchedule, WithTask,
 };
 use super::inputs::{
     EventFilter, JobBulk, JobCancel, JobEnqueue, JobFilter, JobRetry, JobUpdate, Ref, Referred,
@@ -80,6 +80,7 @@ documents! {
     SCHEDULE_UPCOMING = "schedule_upcoming";
     SINKS = "sinks";
     SINK_DISCARD = "sink_discard";
+    SINK_LETTERS = "sink_letters";
     SINK_REDELIVER = "sink_redeliver";
     STATUS = "status";
     TASK = "task";
@@ -139,7 +140,7 @@ pub fn job_enqueue(client: &Client, input: &JobEnqueue) -> Result<Answer<Outcome
 }
 
 /// Asks for a job to be stopped, or never started.
-pub fn job_cancel(client: &Client, input: &JobCancel) -> Result<Answer<Outcome<WithJob>>, ClientError> {
+pub fn job_cancel(client: &Client, input: &JobCancel) -> Result<Answer<Outcome<Cancelled>>, ClientError> {
     mutate(client, JOB_CANCEL, "jobCancel", input)
 }
 

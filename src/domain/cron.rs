@@ -212,6 +212,11 @@ fn check_fields(fields: &[&str]) -> Result<(), String> {
 }
 
 fn check_field(field: &Field, text: &str) -> Result<(), String> {
+    // The parser takes the one for the other.
+    let lists = |value: &str| text.split(',').any(|part| part == value);
+    if lists("L") && lists("LW") {
+        return Err(format!("L and LW do not stand together in the {}", field.name));
+    }
     for part in text.split(',') {
         let (values, step) = match part.split_once('/') {
             Some((values, step)) => (values, Some(step)),
@@ -226,6 +231,10 @@ fn check_field(field: &Field, text: &str) -> Result<(), String> {
                 "{part:?} in the {} steps from a single value: write a range or *, as in {values}-{}/2",
                 field.name, field.most
             ));
+        }
+        // The parser takes a Sunday at the end for a 7, and one at the beginning for a 0.
+        if values == "SUN-SUN" {
+            return Err(format!("{part:?} in the {} is one day: write SUN", field.name));
         }
         if !values.split('-').all(|value| check_value(field, value)) {
             let names = match field.names {
@@ -244,7 +253,7 @@ fn check_field(field: &Field, text: &str) -> Result<(), String> {
 fn check_value(field: &Field, text: &str) -> bool {
     let special = |text: &str| match field.name {
         "day of month" => matches!(text, "?" | "L" | "LW"),
-        "day of week" => matches!(text, "?" | "L"),
+        "day of week" => text == "?",
         _ => false,
     };
     // `15W` is the weekday nearest to the 15th; `5L` the last Friday; `5#2` the second Friday.

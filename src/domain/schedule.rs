@@ -49,12 +49,18 @@ impl OverlapPolicy {
     /// The limit of a job that is made under this policy, when its task gives it `of_task`. A job counts for one
     /// limit: the task's one at a time is as good, any wider one gives way.
     pub fn limit(self, schedule: ScheduleId, of_task: Option<KeyLimit>) -> Option<KeyLimit> {
+        if !self.makes_a_line() {
+            return of_task;
+        }
+        let strict = of_task.filter(|limit| limit.limit == 1);
+        strict.or(Some(KeyLimit { key: LimitKey::Schedule(schedule), limit: 1 }))
+    }
+
+    /// Whether jobs that are made under this policy run one at a time.
+    pub fn makes_a_line(self) -> bool {
         match self {
-            OverlapPolicy::Skip | OverlapPolicy::Allow => of_task,
-            OverlapPolicy::QueueOne | OverlapPolicy::QueueAll | OverlapPolicy::CancelRunning => {
-                let strict = of_task.filter(|limit| limit.limit == 1);
-                strict.or(Some(KeyLimit { key: LimitKey::Schedule(schedule), limit: 1 }))
-            }
+            OverlapPolicy::Skip | OverlapPolicy::Allow => false,
+            OverlapPolicy::QueueOne | OverlapPolicy::QueueAll | OverlapPolicy::CancelRunning => true,
         }
     }
 }

@@ -44,7 +44,8 @@ pub fn settle(schedule: &Schedule, timing: &CompiledTiming, now: Timestamp) -> P
     let mut from = schedule.settled_until;
     let pause_end = schedule.paused_until.filter(|until| *until <= now);
     if let Some(paused_at) = schedule.paused_at {
-        let until = pause_end.unwrap_or(now);
+        // Whoever pauses until noon wants the run at noon.
+        let until = pause_end.map_or(now, |end| Timestamp(end.0 - 1));
         // What was due before the pause and could not be dealt with until now is missed, not paused.
         // A clock that was ahead began the pause in the future: it holds all the same.
         let began = if paused_at > now { from } else { paused_at.min(until) };
@@ -273,6 +274,10 @@ mod tests {
         let expected = vec![(TickOutcome::SkippedPaused, 2, false), (TickOutcome::Started, 1, true)];
         assert_eq!(outcomes(&paused, 30_001), expected);
         assert!(settle(&paused.0, &paused.1, T0.plus_millis(30_001)).ends_pause);
+        // What is due just at its end is not in it.
+        paused.0.paused_until = Some(T0.plus_millis(20_000));
+        let expected = vec![(TickOutcome::SkippedPaused, 1, false), (TickOutcome::Started, 1, true)];
+        assert_eq!(outcomes(&paused, 20_000), expected);
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl TokenCreateInput {
     /// The token that is meant, or what is wrong with it.
     pub fn check(self) -> Result<NewToken, Rejection> {
         check_name("name", &self.name)?;
+        // Whoever revokes one by name must not mean another one by id.
+        let digits = self.name.strip_prefix("token_").unwrap_or_default();
+        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Rejection::invalid("name", "must not look like an id of a token"));
+        }
         if self.grants.is_empty() {
             return Err(Rejection::invalid("grants", "a token without a grant is of no use"));
         }
@@ -143,6 +148,8 @@ mod tests {
         assert!(input(read()).check().is_ok());
         assert_eq!(path(TokenCreateInput { name: String::new(), ..input(read()) }), "name");
         assert_eq!(path(TokenCreateInput { name: "a\0".to_owned(), ..input(read()) }), "name");
+        assert_eq!(path(TokenCreateInput { name: "token_3".to_owned(), ..input(read()) }), "name");
+        assert!(TokenCreateInput { name: "token_x".to_owned(), ..input(read()) }.check().is_ok());
         assert_eq!(path(input(Vec::new())), "grants");
         let full: Vec<_> = (0..GRANTS_MAX).map(|_| grant(GrantVerb::Read)).collect();
         assert!(input(full.clone()).check().is_ok());

@@ -16,6 +16,8 @@ use crate::store::writer::{OwnNews, Refusal};
 const TELL_EVERY: Duration = Duration::from_millis(5);
 /// Said when there is something to start or to stop, and not only something to see.
 const CALL: &str = "look";
+/// Said when a token was revoked.
+const REVOKED: &str = "revoked";
 /// The row of the health board.
 const ROW: &str = "nudges";
 
@@ -80,6 +82,9 @@ async fn look(engine: &Engine) {
     if let Ok(newest) = engine.own.newest_event().await {
         engine.writer.saw(newest);
     }
+    if let Ok(count) = engine.own.revoked_tokens().await {
+        engine.tokens.saw_revoked(count);
+    }
 }
 
 /// A word: who says it, the newest event that he knows, and whether there is something to do, which is given back.
@@ -91,7 +96,11 @@ fn obey(engine: &Engine, word: &str) -> bool {
     if let Some(seq) = parts.next().and_then(|seq| seq.parse().ok()) {
         engine.writer.saw(seq);
     }
-    let is_called = parts.next() == Some(CALL);
+    let what = parts.next();
+    if what == Some(REVOKED) {
+        engine.tokens.doubt();
+    }
+    let is_called = what == Some(CALL);
     if is_called {
         engine.is_called.store(true, Ordering::SeqCst);
         engine.nudge_dispatcher.notify_one();
@@ -124,13 +133,23 @@ pub async fn tell(engine: Engine, sharing: Sharing) -> Result<(), String> {
         }
         let own = *news.borrow_and_update();
         let call = if own.calls_count == told.calls_count { "" } else { CALL };
-        let word = format!("{} {} {call}", engine.worker, own.seq);
-        // One that is lost is made good by the others' polls.
-        if let Err(fault) = sharing.nudge(&word).await {
-            tracing::debug!("others were not told: {fault}");
-        }
+        say(&engine, &sharing, own.seq, call).await;
         told = own;
         clock::sleep(TELL_EVERY).await;
+    }
+}
+
+/// Tells the others that a token was revoked by the event of this number: they close what it holds open.
+pub(super) async fn tell_of_revocation(engine: &Engine, seq: i64) {
+    if let Some(sharing) = &engine.sharing {
+        say(engine, sharing, seq, REVOKED).await;
+    }
+}
+
+/// Says a word. One that is lost is made good by the others' polls.
+async fn say(engine: &Engine, sharing: &Sharing, seq: i64, what: &str) {
+    if let Err(fault) = sharing.nudge(&format!("{} {seq} {what}", engine.worker)).await {
+        tracing::debug!("others were not told: {fault}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Owns due times: settles those that have passed, once each, and waits for the next one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,15 +9,16 @@ use super::Engine;
 use super::parameters::RunnableTask;
 use crate::base::points;
 use crate::domain::concurrency::KeyLimit;
+use crate::domain::id::ScheduleId;
 use crate::domain::job::JobOrigin;
 use crate::domain::new_job::{NewJob, TaskOfJob};
 use crate::domain::rejection::Rejection;
 use crate::domain::schedule::{Schedule, ScheduleRef, TickOutcome};
 use crate::domain::settle::{self, Plan};
 use crate::domain::task::{Task, TaskRef};
-use crate::store::Fault;
 use crate::store::ticks::{NewTick, Settle};
 use crate::store::writer::{Outcome, Refusal};
+use crate::store::{Fault, FaultKind};
 
 /// Schedules that one look settles.
 const LOOK_MAX: usize = 100;
@@ -64,20 +66,24 @@ pub async fn look(engine: &Engine) -> Result<Duration, String> {
 }
 
 async fn settle_due(engine: &Engine) -> Result<(), String> {
+    // They stay the oldest that are due, and must not stand before the others.
+    let mut failed = HashSet::new();
     loop {
-        let now = engine.clock.now();
-        let due = engine.own.due_schedules(now, LOOK_MAX).await.map_err(|fault| fault.to_string())?;
-        let settled_count = settle_page(engine, &due).await;
+        let (now, limit) = (engine.clock.now(), LOOK_MAX + failed.len());
+        let mut due = engine.own.due_schedules(now, limit).await.map_err(|fault| fault.to_string())?;
+        let is_last = due.len() < limit;
+        due.retain(|schedule| !failed.contains(&schedule.id));
+        let settled_count = settle_page(engine, &due, &mut failed).await;
         // With more than can be settled at once it may stay here for long, and is not stuck.
         beat(engine);
-        if due.len() < LOOK_MAX || settled_count < due.len() || engine.shutdown.is_begun() {
+        if is_last || settled_count == 0 || engine.shutdown.is_begun() {
             return Ok(());
         }
     }
 }
 
-/// Settles these schedules, as far as may be in one turn of the writer; gives how many were.
-async fn settle_page(engine: &Engine, due: &[Schedule]) -> usize {
+/// Settles these schedules, as far as may be in one turn of the writer; gives how many were, and adds the others to `failed`.
+async fn settle_page(engine: &Engine, due: &[Schedule], failed: &mut HashSet<ScheduleId>) -> usize {
     let mut plans = Vec::with_capacity(due.len());
     for schedule in due {
         plans.push(plan(engine, schedule).await);
@@ -88,7 +94,10 @@ async fn settle_page(engine: &Engine, due: &[Schedule]) -> usize {
         match outcome {
             Ok(()) => settled_count += 1,
             // One bad schedule does not hold up the others.
-            Err(refusal) => report(schedule, &refusal),
+            Err(refusal) => {
+                failed.insert(schedule.id);
+                report(schedule, &refusal);
+            }
         }
     }
     settled_count
@@ -117,15 +126,35 @@ fn report(schedule: &Schedule, refusal: &Refusal) {
     tracing::error!(schedule = %schedule.name, "due times could not be settled: {message}");
 }
 
+/// What becomes of due times that have passed while the disk has no room for their jobs, when their schedule changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WithoutRoom {
+    /// They wait for room, and so does the change.
+    Wait,
+    /// They are dropped, and the ledger says so: whoever pauses what fills the disk must not wait until there is room.
+    Drop,
+}
+
 /// Settles one schedule before its rule or its pause changes: what was due until now is dealt with as the rule said.
 /// While that cannot be done nothing may change: the due times would be lost.
-pub(super) async fn settle_before(engine: &Engine, schedule: &ScheduleRef) -> Result<(), Fault> {
+pub(super) async fn settle_before(
+    engine: &Engine,
+    schedule: &ScheduleRef,
+    without_room: WithoutRoom,
+) -> Result<(), Fault> {
     let Some(schedule) = engine.own.schedule(schedule).await? else { return Ok(()) };
     if !schedule.is_due(engine.clock.now()) {
         return Ok(());
     }
     let outcome = match plan(engine, &schedule).await {
-        Ok(change) => commit(engine, change).await,
+        Ok(change) => match commit(engine, change.clone()).await {
+            Err(Refusal::Fault(fault))
+                if fault.kind == FaultKind::Full && without_room == WithoutRoom::Drop =>
+            {
+                commit(engine, change.dropped()).await
+            }
+            outcome => outcome,
+        },
         Err(refusal) => Err(refusal),
     };
     match outcome {

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::parameters::RunnableTask;
+use super::scheduler::WithoutRoom;
 use super::{Engine, jobs, parameters, scheduler};
 use crate::base::random::hex;
 use crate::domain::access::Viewer;
@@ -56,7 +57,7 @@ impl Engine {
         }
         let name = ScheduleRef::Name(schedule.name.clone());
         let change = PutSchedule { schedule, actor: viewer.token_name.clone() };
-        self.change_settled(&name, change).await
+        self.change_settled(&name, change, WithoutRoom::Wait).await
     }
 
     /// Pauses, resumes or deletes a schedule.
@@ -67,11 +68,17 @@ impl Engine {
         action: ScheduleAction,
     ) -> Outcome<(ScheduleId, EventCursor)> {
         let change = ChangeSchedule { schedule: schedule.clone(), action, actor: viewer.token_name.clone() };
-        self.change_settled(&schedule, change).await
+        // Of these only a pause asks for it.
+        self.change_settled(&schedule, change, WithoutRoom::Drop).await
     }
 
     /// Does what changes a schedule; due times that have passed are settled first, where it asks for that.
-    async fn change_settled<C>(&self, schedule: &ScheduleRef, change: C) -> Outcome<(ScheduleId, EventCursor)>
+    async fn change_settled<C>(
+        &self,
+        schedule: &ScheduleRef,
+        change: C,
+        without_room: WithoutRoom,
+    ) -> Outcome<(ScheduleId, EventCursor)>
     where
         C: Change<Answer = Option<ScheduleId>> + Clone,
     {
@@ -81,7 +88,7 @@ impl Engine {
                 self.nudge_scheduler.notify_one();
                 return Ok((id, committed.cursor));
             }
-            scheduler::settle_before(self, schedule).await?;
+            scheduler::settle_before(self, schedule, without_room).await?;
         }
         let message = "due times of the schedule pass faster than they can be settled; try again soon";
         Err(Fault::new(FaultKind::Overloaded, message).into())

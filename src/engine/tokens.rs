@@ -2,13 +2,14 @@
 //! one was revoked.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::Engine;
+use super::{Engine, others};
 use crate::base::clock::Timestamp;
 use crate::base::points;
 use crate::base::random::hex;
@@ -24,8 +25,8 @@ use crate::store::writer::Outcome;
 
 /// Bytes of a token's secret.
 pub const SECRET_BYTES: usize = 32;
-/// For so long a token that was found is known without another look at the store, unless one was revoked here since. Only
-/// a second daemon on the same database revokes elsewhere.
+/// For so long a token that was found is known without another look at the store, unless one was revoked since. What
+/// another daemon on the same database revokes is heard of, and seen at the next poll where it is not.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Tokens that are known at once.
 const KNOWN_MAX: usize = 1_024;
@@ -47,6 +48,8 @@ pub struct Created {
 #[derive(Debug, Default)]
 pub struct TokenBoard {
     revocations: watch::Sender<u64>,
+    /// Tokens that were revoked when the store was last looked at.
+    revoked_count: AtomicI64,
     noted: Mutex<HashMap<TokenId, Timestamp>>,
     /// By digest.
     known: Mutex<HashMap<String, Known>>,
@@ -62,9 +65,21 @@ struct Known {
 }
 
 impl TokenBoard {
-    /// Changes whenever a token was revoked here: look your own up again.
+    /// Changes whenever a token was revoked: look your own up again.
     pub fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
+    }
+
+    /// A token was revoked: from now on each is looked up again.
+    pub fn doubt(&self) {
+        self.revocations.send_modify(|count| *count += 1);
+    }
+
+    /// So many tokens are revoked in the store, whoever did it.
+    pub fn saw_revoked(&self, count: i64) {
+        if self.revoked_count.swap(count, Ordering::Relaxed) != count {
+            self.doubt();
+        }
     }
 
     /// Who holds the secret with this digest, if the store said so a moment ago and nothing speaks against it.
@@ -122,7 +137,8 @@ impl Engine {
     /// Makes a token invalid. When this answers, whatever the token holds open is being closed.
     pub async fn revoke_token(&self, viewer: &Viewer, id: TokenId) -> Outcome<EventCursor> {
         let committed = self.writer.apply(RevokeToken { id, actor: viewer.token_name.clone() }).await?;
-        self.tokens.revocations.send_modify(|count| *count += 1);
+        self.tokens.doubt();
+        others::tell_of_revocation(self, committed.cursor.seq).await;
         Ok(committed.cursor)
     }
 
@@ -193,8 +209,14 @@ mod tests {
         remember(None);
         assert!(is_known(0, now) && is_known(999, now) && !is_known(1_000, now));
         assert!(board.known("e", now, begin).is_none());
-        board.revocations.send_modify(|count| *count += 1);
+        board.doubt();
         assert!(!is_known(0, now));
+        remember(None);
+        board.saw_revoked(1);
+        assert!(!is_known(0, now));
+        remember(None);
+        board.saw_revoked(1);
+        assert!(is_known(0, now));
         remember(Some(now.plus_millis(500)));
         assert!(is_known(0, now) && !is_known(0, now.plus_millis(500)));
         for n in 0..2 * KNOWN_MAX {

@@ -155,7 +155,10 @@ pub struct Enqueued {
 
 impl Change for Enqueue {
     type Answer = Vec<std::result::Result<Enqueued, Rejection>>;
-    const NEEDS_ROOM: bool = true;
+
+    fn needs_room(&self) -> bool {
+        true
+    }
 
     fn size(&self) -> usize {
         self.jobs.len()

@@ -3,7 +3,7 @@
 //! rows whenever a job of the key came, went or moved, in the transaction that did it.
 //!
 //! What holds at each commit: jobs of a key that run and jobs of it that may be claimed are together no more than its
-//! limit, unless the limit was lowered while they ran.
+//! limit, unless the limit was lowered while they ran, or they came under the key while they did.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

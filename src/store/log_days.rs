@@ -1,6 +1,8 @@
 //! Owns the days in which output lies on PostgreSQL: made ahead, and gone whole. SQLite has none. It must never take away
 //! a line of an attempt that may still be read without a word about it, nor hold up who writes.
 
+use std::sync::Arc;
+
 use super::db::{Db, Kind, Sql, Tx, Value};
 use super::fault::{FaultKind, Result};
 use super::log_room::DELETE_ENDS;
@@ -15,7 +17,7 @@ const DAY_US: i64 = 86_400_000_000;
 const SPANNING_MAX: i64 = 200;
 /// Chunks of attempts that are gone, deleted together.
 const CHUNKS_MAX: i64 = 2_000;
-/// Taken by whoever takes a day away; who makes one takes it in the function of the migration.
+/// Taken by whoever makes a day or takes one away.
 const DROP_LOCK: i64 = 0x0042_4541_444C_4507;
 
 const MAKE: Sql = Sql::each("SELECT $1", "SELECT log_day_make($1)", &[Kind::Int]);
@@ -27,6 +29,13 @@ const BE_SHORT: Sql =
     Sql::each("SELECT 'lock_timeout'", "SELECT set_config('lock_timeout', '500ms', TRUE)", &[]);
 
 const TAKE_TURN: Sql = Sql::each("SELECT $1 = $1", "SELECT pg_try_advisory_xact_lock($1)", &[Kind::Int]);
+
+const WAIT_FOR_TURN: Sql = Sql::each("SELECT $1", "SELECT pg_advisory_xact_lock($1)", &[Kind::Int]);
+
+// The server plans a read with the days that it knows then. One that knew only the rest, and waited there while its rows
+// were moved into a new day, would find nothing: so it waits at the table, before it is planned.
+const LOCK_ALL: Sql =
+    Sql::each("SELECT 1 WHERE FALSE", "LOCK TABLE log_chunks IN ACCESS EXCLUSIVE MODE", &[]);
 
 const DAYS: Sql = Sql::each(
     "SELECT attempt_id FROM log_ends WHERE FALSE",
@@ -107,6 +116,8 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &DROP_DAY,
     &BE_SHORT,
     &TAKE_TURN,
+    &WAIT_FOR_TURN,
+    &LOCK_ALL,
     &DAYS,
     &DAYS_WRITTEN,
     &WEIGHT,
@@ -163,8 +174,13 @@ impl Logs {
 
     /// Makes a day unless it is there.
     pub async fn make_day(&self, day: LogDay) -> Result<()> {
+        if self.days().await?.contains(&day) {
+            return Ok(());
+        }
         let mut tx = self.db.begin().await?;
         tx.rows(&BE_SHORT, &[]).await?;
+        tx.rows(&WAIT_FOR_TURN, &args![DROP_LOCK]).await?;
+        tx.execute(&LOCK_ALL, &[]).await?;
         tx.rows(&MAKE, &args![day.0]).await?;
         tx.commit().await
     }
@@ -246,6 +262,19 @@ impl Logs {
 
 fn bounds(day: LogDay) -> [Value; 2] {
     args![day.begins_at().0, day.ends_at().0]
+}
+
+/// Makes today and tomorrow before anything is written. Where somebody is at work on the table for long they come later, and
+/// output lies in the rest until then.
+pub(super) async fn make_first(db: &Arc<Db>, now: Timestamp) -> Result<()> {
+    let (logs, today) = (Logs::new(db.clone(), None), LogDay::of(now));
+    for day in [today, today.next()] {
+        match logs.make_day(day).await {
+            Err(fault) if fault.kind == FaultKind::Locked => {}
+            made => made?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the days that the output of another store needs.

@@ -45,11 +45,22 @@ pub(super) struct Set {
     pub(super) what: &'static str,
     pub(super) durability: Durability,
     pub(super) migrations: &'static [Migration],
+    /// What all migrations together make of a new SQLite file.
+    whole: &'static str,
 }
 
-pub(super) const STATE_FILE: Set = Set { what: "the store", durability: Durability::Full, migrations: STATE };
-pub(super) const LOGS_FILE: Set =
-    Set { what: "the log store", durability: Durability::Normal, migrations: LOGS };
+pub(super) const STATE_FILE: Set = Set {
+    what: "the store",
+    durability: Durability::Full,
+    migrations: STATE,
+    whole: include_str!("../../migrations/sqlite/state.sql"),
+};
+pub(super) const LOGS_FILE: Set = Set {
+    what: "the log store",
+    durability: Durability::Normal,
+    migrations: LOGS,
+    whole: include_str!("../../migrations/sqlite/logs.sql"),
+};
 
 /// Taken while the table of migrations is made on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x0042_4541_444C_4502;
@@ -58,27 +69,48 @@ const MIGRATIONS_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS migrations (name TEXT NOT NULL PRIMARY KEY, applied_at_us BIGINT NOT NULL)";
 
 const APPLIED: Sql = Sql::both("SELECT name FROM migrations ORDER BY name", &[]);
+
+impl Set {
+    /// What a new SQLite file begins with: every table, and the marks of all migrations.
+    pub(super) fn beginning(&self, now: Timestamp) -> String {
+        let mut script =
+            format!("PRAGMA application_id = {APPLICATION_ID};\n{MIGRATIONS_TABLE};\n{}", self.whole);
+        for migration in self.migrations {
+            script.push_str(&migration.mark(now));
+        }
+        script
+    }
+}
+
+impl Migration {
+    /// The statement that marks it as applied.
+    fn mark(&self, now: Timestamp) -> String {
+        format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{}', {});\n", self.name, now.0)
+    }
+}
+
 /// Makes the tables of a log store that was begun anew.
 pub(super) async fn migrate_logs(db: &Db, now: Timestamp) -> Result<()> {
-    let pending = pending(db, &LOGS_FILE).await?;
+    let pending = pending(db, &LOGS_FILE, now).await?;
     migrate(db, &pending, now).await
 }
 
 /// Makes the tables of both sets in a PostgreSQL database, or brings them to this version.
 pub(super) async fn migrate_postgres(db: &Db, now: Timestamp) -> Result<()> {
     for set in [&STATE_FILE, &LOGS_FILE] {
-        let pending = pending(db, set).await?;
+        let pending = pending(db, set, now).await?;
         migrate(db, &pending, now).await?;
     }
     Ok(())
 }
 
-/// The migrations that are still to be applied. Refuses what a newer Beadle wrote.
-pub(super) async fn pending(db: &Db, set: &Set) -> Result<Vec<&'static Migration>> {
+/// The migrations that are still to be applied: none to a SQLite file without tables, which gets all of them here. Refuses
+/// what a newer Beadle wrote.
+pub(super) async fn pending(db: &Db, set: &Set, now: Timestamp) -> Result<Vec<&'static Migration>> {
     let is_sqlite = db.engine() == "sqlite";
     let is_new = is_sqlite && page::one(db.optional(&SQLITE_TABLES, &[]).await?)?.get::<i64>(0)? == 0;
     if is_new {
-        db.run_script(format!("PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS_TABLE}")).await?;
+        db.run_script(set.beginning(now)).await?;
     } else if !is_sqlite {
         // Two daemons that start at once would both make the table.
         db.run_script(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); {MIGRATIONS_TABLE}")).await?;
@@ -108,11 +140,10 @@ pub(super) async fn migrate(db: &Db, pending: &[&'static Migration], now: Timest
     let (Some(first), Some(last)) = (pending.first(), pending.last()) else { return Ok(()) };
     let is_sqlite = db.engine() == "sqlite";
     let mut script = String::new();
-    for Migration { name, sqlite, postgres } in pending {
+    for migration in pending {
         // The mark comes first: a second daemon on PostgreSQL waits there.
-        let mark = format!("INSERT INTO migrations (name, applied_at_us) VALUES ('{name}', {});\n", now.0);
-        script.push_str(&mark);
-        script.push_str(if is_sqlite { sqlite } else { postgres });
+        script.push_str(&migration.mark(now));
+        script.push_str(if is_sqlite { migration.sqlite } else { migration.postgres });
         script.push('\n');
     }
     points::reach("migration.begun");

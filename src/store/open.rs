@@ -21,7 +21,7 @@ use super::migrations::{LOGS_FILE, STATE_FILE, Set, migrate, migrate_postgres, p
 use super::sharing::Sharing;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
-use super::{Reader, page, queues, remains};
+use super::{Reader, log_days, page, queues, remains};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::points;
@@ -126,6 +126,7 @@ impl Store {
         let own =
             db.beside(OWN_READERS_BESIDE).ok_or_else(|| Fault::bug("PostgreSQL takes more connections"))?;
         let db = Arc::new(db);
+        log_days::make_first(&db, clock.now()).await?;
         Store::finish((db.clone(), Arc::new(own)), db, None, clock, random).await
     }
 
@@ -336,7 +337,8 @@ async fn open_files(paths: (&Path, &Path), upgrade: Upgrade, now: Timestamp) -> 
 }
 
 async fn open_file(path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> Result<Db> {
-    let db = Db::open_sqlite(path, set.durability).await.map_err(|fault| name_file(fault, path))?;
+    let opened = Db::open_sqlite(path, set.durability, set.beginning(now)).await;
+    let db = opened.map_err(|fault| name_file(fault, path))?;
     if let Err(fault) = ready(&db, path, set, upgrade, now).await {
         // Nothing of ours stays at work on a file that was refused.
         db.close().await;
@@ -347,7 +349,7 @@ async fn open_file(path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> 
 
 async fn ready(db: &Db, path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> Result<()> {
     check_file(db, path).await?;
-    let pending = pending(db, set).await?;
+    let pending = pending(db, set, now).await?;
     let holds_data = pending.len() < set.migrations.len();
     if let Some(first) = pending.first().filter(|_| holds_data && upgrade == Upgrade::AfterBackup) {
         let copy = upgrade::back_up(path, first.name, now).await?;

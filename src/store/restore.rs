@@ -272,7 +272,7 @@ async fn begin_anew(
     given: &HashMap<String, i64>,
     random: &dyn Random,
 ) -> Result<()> {
-    let db = Db::open_sqlite(path, Durability::Full).await?;
+    let db = Db::open_sqlite(path, Durability::Full, String::new()).await?;
     let changed = async {
         let mut tx = db.begin().await?;
         tx.execute(&RENAME, &args![random.hex(4)]).await?;

@@ -155,6 +155,11 @@ impl Change for PutSchedule {
             Some(false) => None,
             None => was_paused,
         };
+        // A pause that ends just now would take along the one that is asked for.
+        let ends = |old: &Schedule| old.paused_until.is_some_and(|at| at <= now) && is_unsettled(old, now);
+        if put.is_paused == Some(true) && old.as_ref().is_some_and(ends) {
+            return Ok(None);
+        }
         // A changed rule begins anew; an equal one goes on where it stands, so that putting it again at every
         // deployment neither loses nor doubles a due time.
         let same = old.as_ref().filter(|old| old.definition == put.definition && was_paused == paused_at);

@@ -163,15 +163,15 @@ const POSTPONE: Sql = Sql::both(
     &[Kind::Text, Kind::Int, Kind::Text, Kind::Int],
 );
 
-/// A dead letter that was put back and not taken: its next try.
+/// A dead letter that was put back and not taken. One that was given up meanwhile stays so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postponed {
     /// The number of its event.
     pub seq: i64,
     /// Why it was not taken.
     pub failure: String,
-    /// When it is tried again.
-    pub at: Timestamp,
+    /// When it is tried again; never by itself when it was refused.
+    pub at: Option<Timestamp>,
 }
 
 /// What a sink was told since its position was last written. It states nothing in the feed: a sink that wants every
@@ -225,7 +225,7 @@ impl Change for MoveSink {
             batch.tx.execute(&DELETE_LETTER, &args![&self.name, *seq]).await?;
         }
         for Postponed { seq, failure, at } in &self.postponed {
-            batch.tx.execute(&POSTPONE, &args![&self.name, *seq, failure, at.0]).await?;
+            batch.tx.execute(&POSTPONE, &args![&self.name, *seq, failure, at.map(|at| at.0)]).await?;
         }
         for dead in &self.dead {
             let (seq, payload) = (dead.event.cursor.seq, letter(&dead.event).to_string());
@@ -335,6 +335,11 @@ const LETTERS: Sql = Sql::both(
     &[Kind::Text, Kind::Int, Kind::Int],
 );
 
+const IS_AGAIN: Sql = Sql::both(
+    "SELECT event_seq FROM dead_letters WHERE sink = $1 AND event_seq = $2 AND redeliver_at_us IS NOT NULL",
+    &[Kind::Text, Kind::Int],
+);
+
 const AGAIN: Sql = Sql::both(
     concat!(
         "SELECT ",
@@ -399,6 +404,11 @@ impl Reader {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
+    /// Whether a dead letter is still to be delivered again: it may have been given up.
+    pub async fn is_letter_again(&self, sink: &str, seq: i64) -> Result<bool> {
+        Ok(self.db.optional(&IS_AGAIN, &args![sink, seq]).await?.is_some())
+    }
+
     /// What somebody asked to deliver again and is due, what has waited longest for its next try first.
     pub async fn letters_again(&self, sink: &str, now: Timestamp, limit: usize) -> Result<Vec<DeadLetter>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -417,6 +427,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &COUNT_DROPPED,
     &DELETE_LETTER,
     &POSTPONE,
+    &IS_AGAIN,
     &EXISTS,
     &REDELIVER,
     &DISCARD,

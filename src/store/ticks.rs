@@ -7,6 +7,7 @@ use super::Reader;
 use super::db::{Kind, Row, Sql};
 use super::fault::{Fault, Result};
 use super::jobs;
+use super::keys;
 use super::page::{self, Page};
 use super::schedules::{self, changed};
 use super::transition::Cancel;
@@ -39,7 +40,7 @@ pub struct NewTick {
 }
 
 /// Settles due times of a schedule: ledger rows, the jobs they make, and where the schedule stands then.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settle {
     /// Which schedule.
     pub id: ScheduleId,
@@ -108,6 +109,11 @@ const OPEN_JOBS: Sql = Sql::both(
     &[Kind::Int, Kind::Int, Kind::Int],
 );
 
+const LINE_UP: Sql = Sql::both(
+    "UPDATE jobs SET limit_key = $2 WHERE schedule_id = $1 AND finished_at_us IS NULL AND limit_key IS NULL",
+    &[Kind::Int, Kind::Text],
+);
+
 const TAKEN: Sql = Sql::both(
     "SELECT count(*) FROM ticks WHERE schedule_id = $1 AND due_at_us = $2",
     &[Kind::Int, Kind::Int],
@@ -135,6 +141,16 @@ async fn in_the_way(batch: &mut Batch<'_>, id: ScheduleId, policy: OverlapPolicy
     row.map(|row| row.get(0).map(JobId)).transpose()
 }
 
+/// Makes the schedule's jobs that count for no limit be of the line that `job` stands in: those that were made under
+/// another policy, or beside the line by hand.
+async fn line_up(batch: &mut Batch<'_>, id: ScheduleId, policy: OverlapPolicy, job: &NewJob) -> Result<()> {
+    let Some(limit) = job.limit.as_ref().filter(|_| policy.makes_a_line()) else { return Ok(()) };
+    jobs::write_pending(batch).await?;
+    batch.tx.execute(&LINE_UP, &args![id.0, limit.key.to_string()]).await?;
+    keys::touch(batch, Some(&limit.key));
+    Ok(())
+}
+
 /// Cancels what waits and asks what runs to stop: every job of the schedule but `made`.
 async fn clear_the_way(batch: &mut Batch<'_>, id: ScheduleId, made: JobId, actor: &str) -> Result<()> {
     jobs::write_pending(batch).await?;
@@ -159,10 +175,24 @@ async fn clear_the_way(batch: &mut Batch<'_>, id: ScheduleId, made: JobId, actor
     }
 }
 
+impl Settle {
+    /// The same without a job: what would have made one is dropped, and says so.
+    #[must_use]
+    pub fn dropped(mut self) -> Settle {
+        for tick in self.ticks.iter_mut().filter(|tick| tick.job.is_some()) {
+            (tick.job, tick.outcome) = (None, TickOutcome::DroppedMisfire);
+        }
+        self
+    }
+}
+
 impl Change for Settle {
     /// The jobs that were made.
     type Answer = Vec<JobId>;
-    const NEEDS_ROOM: bool = true;
+
+    fn needs_room(&self) -> bool {
+        self.ticks.iter().any(|tick| tick.job.is_some())
+    }
 
     fn size(&self) -> usize {
         self.ticks.iter().filter(|tick| tick.job.is_some()).count()
@@ -205,6 +235,10 @@ impl Change for Settle {
                 }
                 made.push(job);
             }
+        }
+        let job = self.ticks.iter().find_map(|tick| tick.job.as_ref());
+        if let Some(job) = job.filter(|_| !made.is_empty()) {
+            line_up(batch, self.id, self.overlap, job).await?;
         }
         Ok(made)
     }
@@ -280,7 +314,10 @@ pub struct Trigger {
 
 impl Change for Trigger {
     type Answer = JobId;
-    const NEEDS_ROOM: bool = true;
+
+    fn needs_room(&self) -> bool {
+        true
+    }
 
     async fn apply(&self, batch: &mut Batch<'_>) -> Outcome<JobId> {
         jobs::write_pending(batch).await?;
@@ -303,6 +340,7 @@ impl Change for Trigger {
         if overlap == OverlapPolicy::CancelRunning {
             clear_the_way(batch, self.schedule, enqueued.id, &self.job.requested_by).await?;
         }
+        line_up(batch, self.schedule, overlap, &self.job).await?;
         let due_at = self.place(batch).await?;
         let now = batch.now;
         let values = args![
@@ -372,6 +410,7 @@ pub(super) const STATEMENTS: &[&Sql] = &[
     &OPEN_JOB,
     &WAITING_JOB,
     &OPEN_JOBS,
+    &LINE_UP,
     &TAKEN,
     &COVERED,
     &TICKS,

@@ -225,6 +225,8 @@ const BY_DIGEST: Sql = Sql::both(
 
 const KNOWN: Sql = Sql::both("SELECT count(*) FROM tokens WHERE digest = $1", &[Kind::Text]);
 
+const COUNT_REVOKED: Sql = Sql::both("SELECT count(*) FROM tokens WHERE revoked_at_us IS NOT NULL", &[]);
+
 const BY_ID: Sql =
     Sql::both(concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = $1"), &[Kind::Int]);
 
@@ -252,6 +254,11 @@ impl Reader {
         Ok(page::one(self.db.optional(&KNOWN, &args![digest]).await?)?.get::<i64>(0)? > 0)
     }
 
+    /// How many tokens were revoked.
+    pub async fn revoked_tokens(&self) -> Result<i64> {
+        page::one(self.db.optional(&COUNT_REVOKED, &[]).await?)?.get(0)
+    }
+
     /// The token of this id.
     pub async fn token(&self, id: TokenId) -> Result<Option<Token>> {
         self.db.optional(&BY_ID, &args![id.0]).await?.map(|row| token_from(&row)).transpose()
@@ -266,5 +273,18 @@ impl Reader {
 }
 
 /// Every statement of this file, for the test that prepares them all.
-pub(super) const STATEMENTS: &[&Sql] =
-    &[&PUT, &NAMED, &COUNT_VALID, &INSERT, &LOCK, &ADMINS, &REVOKE, &USED, &BY_DIGEST, &KNOWN, &BY_ID, &LIST];
+pub(super) const STATEMENTS: &[&Sql] = &[
+    &PUT,
+    &NAMED,
+    &COUNT_VALID,
+    &INSERT,
+    &LOCK,
+    &ADMINS,
+    &REVOKE,
+    &USED,
+    &BY_DIGEST,
+    &KNOWN,
+    &COUNT_REVOKED,
+    &BY_ID,
+    &LIST,
+];

@@ -80,7 +80,9 @@ pub trait Change: Send + Sync + 'static {
     /// Whether it is only made to see whether the store can be written: then the breaker lets it through.
     const IS_PROBE: bool = false;
     /// Whether it brings new work, which a disk that is nearly full has no room for.
-    const NEEDS_ROOM: bool = false;
+    fn needs_room(&self) -> bool {
+        false
+    }
     /// The end of an attempt that it records: a turn settles all of its ends together, before anything else.
     fn end(&self) -> Option<&EndAttempt> {
         None
@@ -304,7 +306,7 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     /// Hands the change to the writer and waits for its commit. Dropping the future does not undo it.
     pub async fn apply<C: Change>(&self, change: C) -> Outcome<Committed<C::Answer>> {
-        let room = if C::NEEDS_ROOM { self.breaker.low_room() } else { None };
+        let room = if change.needs_room() { self.breaker.low_room() } else { None };
         let refusing = if C::IS_PROBE { None } else { self.breaker.fault().or(room) };
         if let Some(fault) = refusing {
             self.metrics.refused(fault.kind.word(), 1);

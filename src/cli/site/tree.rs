@@ -7,6 +7,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
+use crate::cli::parameters::{too_large, too_large_words};
+
 /// Lists and tables inside each other.
 const DEPTH_MAX: usize = 32;
 /// Values of one file, with what anchors repeat: a small file must not become a large tree.
@@ -90,19 +92,24 @@ impl Node {
         }
     }
 
-    /// The same as JSON.
-    pub fn json(&self) -> Value {
-        match &self.data {
+    /// The same as JSON. Refuses a whole number that would become another one there.
+    pub fn json(&self) -> Result<Value, Slip> {
+        Ok(match &self.data {
             Data::Nothing => Value::Null,
             Data::Switch(switch) => json!(switch),
             Data::Whole(number) => json!(number),
-            Data::Number(number) => json!(number),
+            Data::Number(number) => match (self.written.parse::<u64>(), too_large(&self.written)) {
+                (Ok(exact), _) => json!(exact),
+                (Err(_), Some(written)) => return Err(Slip::new(self.line, too_large_words(written))),
+                (Err(_), None) => json!(number),
+            },
             Data::Text(text) => json!(text),
-            Data::List(items) => items.iter().map(Node::json).collect(),
-            Data::Table(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect()
-            }
-        }
+            Data::List(items) => items.iter().map(Node::json).collect::<Result<_, _>>()?,
+            Data::Table(entries) => entries
+                .iter()
+                .map(|entry| Ok((entry.key.clone(), entry.value.json()?)))
+                .collect::<Result<_, Slip>>()?,
+        })
     }
 }
 
@@ -301,7 +308,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, language: Language) -> Value {
-        parse(text, language).unwrap_or_else(|slip| panic!("{slip:?}")).json()
+        parse(text, language).and_then(|node| node.json()).unwrap_or_else(|slip| panic!("{slip:?}"))
     }
 
     #[test]
@@ -322,6 +329,9 @@ mod tests {
         let expected =
             json!(["no", "on", null, "true", 7, -3, 1000.0, "0 3 * * *", "1.2.3", "5s", "5", 0.5, "-x"]);
         assert_eq!(read(yaml, Language::Yaml), expected);
+        assert_eq!(read("[18446744073709551615]", Language::Yaml), json!([u64::MAX]));
+        let too_large = parse("a: 1\nb: 18446744073709551616\n", Language::Yaml).and_then(|node| node.json());
+        assert_eq!(too_large.map_err(|slip| slip.line), Err(2));
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
         (Kind::Texts, _) => texts().map(|texts| json!(texts)),
         (Kind::Names | Kind::Secrets, _) => Ok(sorted(texts()?.into_iter().map(Value::String).collect())),
         (Kind::Wholes, Data::List(items)) if items.iter().all(|item| matches!(item.data, Data::Whole(_))) => {
-            Ok(sorted(items.iter().map(Node::json).collect()))
+            Ok(sorted(items.iter().map(Node::json).collect::<Result<_, _>>()?))
         }
         (Kind::Wholes, _) => Err(wrong("a list of whole numbers")),
         (Kind::Map | Kind::Labels, Data::Table(entries)) => entries
@@ -189,7 +189,7 @@ fn read(node: &Node, kind: Kind, place: &str) -> Result<Value, Slip> {
             .collect::<Result<Map<_, _>, _>>()
             .map(Value::Object),
         (Kind::Map | Kind::Labels, _) => Err(wrong("a table of texts")),
-        (Kind::Json, _) => Ok(node.json()),
+        (Kind::Json, _) => node.json(),
         (Kind::Table(keys), Data::Table(entries)) => Ok(json!(of_file(entries, keys, place, node.line)?)),
         (Kind::Table(_), _) => Err(wrong("a table")),
     }

@@ -26,6 +26,12 @@ answers! {
         /// The job after the commit.
         job: JobRef,
     }
+    /// The payload of `jobCancel`.
+    Cancelled {
+        /// The job after the commit; nothing where the token may cancel it and not see it.
+        #[serde(default)]
+        job: Option<JobRef>,
+    }
     /// The payload of `jobBulkCancel` and `jobBulkRetry`.
     BulkChanged {
         /// Jobs under the filter.

@@ -1,6 +1,6 @@
 //! Owns the shapes of sinks in answers.
 
-use super::{Page, answers};
+use super::answers;
 use serde::Deserialize;
 
 answers! {
@@ -24,9 +24,6 @@ answers! {
         failure: Option<String>,
         /// RFC 3339.
         retired_at: Option<String>,
-        /// The first of what it would not take.
-        #[serde(default)]
-        dead_letters: Option<Page<DeadLetterRow>>,
     }
     /// What a sink would not take.
     DeadLetterRow {

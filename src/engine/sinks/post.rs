@@ -64,6 +64,13 @@ impl From<Fault> for Halt {
 
 type Step<T> = Result<T, Halt>;
 
+/// What a sink takes of an event that it has refused for a while and the next one.
+enum Tried {
+    None,
+    OnlyNext,
+    Both,
+}
+
 /// Tells a sink the feed until the shutdown begins.
 pub(super) async fn run(engine: Engine, outlet: Arc<Outlet>) -> Result<(), String> {
     let mut post = Post::open(engine, outlet).await.map_err(|fault| fault.to_string())?;
@@ -258,8 +265,13 @@ impl Post {
                 if events.len() > 1 {
                     return self.tell_singly(events).await;
                 }
-                if self.next_goes(events, &mut looked).await? {
-                    return self.refused(events, &why, tries + 2).await;
+                match self.try_next(events, &mut looked).await? {
+                    Tried::OnlyNext => return self.refused(events, &why, tries + 2).await,
+                    Tried::Both => {
+                        self.count_delivered(events.len());
+                        return self.done(events);
+                    }
+                    Tried::None => {}
                 }
             }
             self.pause(self.rest(after)).await?;
@@ -300,16 +312,16 @@ impl Post {
         });
     }
 
-    /// Whether the sink takes the next event, which is behind `looked`, while it still does not take this one.
-    async fn next_goes(&mut self, events: &[Event], looked: &mut i64) -> Step<bool> {
-        let Some(next) = self.next_wanted(looked).await? else { return Ok(false) };
+    /// Tries the next event, which is behind `looked`, and then this one once more.
+    async fn try_next(&mut self, events: &[Event], looked: &mut i64) -> Step<Tried> {
+        let Some(next) = self.next_wanted(looked).await? else { return Ok(Tried::None) };
         if self.send(std::slice::from_ref(&next)).await? != Answer::Delivered {
-            return Ok(false);
+            return Ok(Tried::None);
         }
         self.count_delivered(1);
         self.ahead = Some(next.cursor.seq);
         // Perhaps it had just become well.
-        Ok(self.send(events).await? != Answer::Delivered)
+        Ok(if self.send(events).await? == Answer::Delivered { Tried::Both } else { Tried::OnlyNext })
     }
 
     /// The first event behind `looked` that is wanted, however far off it is; `looked` moves over those that are not.

@@ -66,12 +66,12 @@ struct Opening {
 }
 
 impl Db {
-    /// Opens a SQLite file, making it when it is absent.
-    pub async fn open_sqlite(path: &Path, durability: Durability) -> Result<Db> {
+    /// Opens a SQLite file. One that is absent is made, with what the script `beginning` puts into it.
+    pub async fn open_sqlite(path: &Path, durability: Durability, beginning: String) -> Result<Db> {
         let opening = Opening::of_owner(path, durability);
         let hand = Hand::start()?;
         let own = opening.clone();
-        let (writer, beside) = hand.ask(move || own.open_all()).await??;
+        let (writer, beside) = hand.ask(move || own.open_all(&beginning)).await??;
         Ok(Db::Sqlite(SqliteFile::new(opening, Some(writer), beside, hand)))
     }
 
@@ -105,7 +105,7 @@ impl Db {
         file.close_all(&mut slot).await;
         meanwhile()?;
         let opening = file.opening.clone();
-        let (connection, beside) = file.hand.ask(move || opening.open_all()).await??;
+        let (connection, beside) = file.hand.ask(move || opening.open_all("")).await??;
         *slot = Some(connection);
         *file.beside.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(beside);
         Ok(())
@@ -269,9 +269,9 @@ impl Opening {
         Ok(connection)
     }
 
-    /// The writer's connection and all others.
-    fn open_all(&self) -> Result<(Connection, Beside)> {
-        self.make()?;
+    /// The writer's connection and all others; of a file that is made here behind the script `beginning`.
+    fn open_all(&self, beginning: &str) -> Result<(Connection, Beside)> {
+        self.make(beginning)?;
         let mut first = self.clone();
         if std::fs::metadata(&self.path).map_or(0, |file| file.len()) == 0 {
             // Somebody put an empty file there, or a link to where none is yet: it is made where it stands.
@@ -285,9 +285,9 @@ impl Opening {
         Ok((writer, Beside { readers, write_back: Some(WriteBack::start(self.open()?)?) }))
     }
 
-    /// Makes the file where nothing bears its name, whole or not at all. For its first page and for the journal's mode SQLite
-    /// would wait for the disk eight times, one after the other; here it is twice.
-    fn make(&self) -> Result<()> {
+    /// Makes the file where nothing bears its name, whole or not at all. For its first page, the journal's mode and the
+    /// tables SQLite would wait for the disk ten times, one after the other; here it is twice.
+    fn make(&self, beginning: &str) -> Result<()> {
         if std::fs::symlink_metadata(&self.path).is_ok() {
             return Ok(());
         }
@@ -310,7 +310,9 @@ impl Opening {
             pragmas: vec![("synchronous", "off"), GIVES_BACK, ("journal_mode", "wal")],
             ..self.clone()
         };
-        drafting.open()?.close().map_err(|(_, error)| Fault::from(error))?;
+        let connection = drafting.open()?;
+        connection.execute_batch(&format!("BEGIN;{beginning}COMMIT"))?;
+        connection.close().map_err(|(_, error)| Fault::from(error))?;
         let cannot = |error: std::io::Error| beside::io("made", &draft, &error);
         // SQLite has no descriptor of it open now.
         std::fs::File::open(&draft).and_then(|file| file.sync_all()).map_err(cannot)?;

@@ -280,4 +280,12 @@ fn the_command_line_makes_lists_and_revokes_tokens() {
     let denied =
         daemon.cli_command(&["token", "ls"]).env("BEADLE_TOKEN", &ci.secret).output().expect("it runs");
     assert_eq!(denied.status.code(), Some(4));
+    // What it may cancel it need not see.
+    let secret = run(&["token", "create", "stopper", "--cancel", "*"]);
+    let job = daemon.enqueue(&["sleep", "600"]);
+    let cancel = daemon.cli_command(&["cancel", &job]).env("BEADLE_TOKEN", secret.trim_end()).output();
+    let cancelled = cancel.expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&cancelled.stdout), format!("{job} is asked to stop\n"));
+    assert!(cancelled.status.success());
+    assert_eq!(daemon.wait_final_state(&job), "CANCELLED");
 }

@@ -70,6 +70,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const OVER_POSTGRES: &[(&str, &str)] =
     &[("file.drafted", "belongs to the file"), ("start.state_opened", "belongs to the file")];
 const OVER_A_FILE: &[(&str, &str)] = &[
+    (
+        "migration.applied",
+        "needs a store of an earlier version: daemon::upgrade, and this walk over PostgreSQL",
+    ),
+    (
+        "migration.begun",
+        "needs a store of an earlier version: daemon::upgrade, and this walk over PostgreSQL",
+    ),
+    ("script.run", "needs a store of an earlier version: daemon::upgrade, and this walk over PostgreSQL"),
     ("lease.tick", "needs a store that workers share: this walk over PostgreSQL"),
     ("others.tick", "needs a store that workers share: this walk over PostgreSQL"),
     ("take_over.tick", "needs a store that workers share: this walk over PostgreSQL"),
@@ -193,7 +202,7 @@ fn walk_first_start(point: &str) -> Walk {
     let mut walk = Walk { point: point.to_owned(), figures: Figures::default(), starts: Vec::new() };
     for hit in 0..hits() {
         let mut daemon = Daemon::prepared(&[]);
-        // A first start makes and migrates two files, each in one go.
+        // A first start makes two files, or migrates two sets of tables, each in one go.
         let is_twice = ["file.", "migration."].iter().any(|start| point.starts_with(start));
         let count = if is_twice { 1 + hit % 2 } else { 1 };
         match daemon.try_start(&[(VARIABLE, &trap(point, count))]) {

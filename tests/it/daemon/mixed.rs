@@ -233,7 +233,9 @@ fn signal(pid: u32, signal: Signal) {
 fn hold_locked(path: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let db = Db::open_sqlite(path, Durability::Full).await.expect("the file opens beside the daemon");
+        let db = Db::open_sqlite(path, Durability::Full, String::new())
+            .await
+            .expect("the file opens beside the daemon");
         let held = db.begin().await.expect("the lock of writers");
         span(fault_length());
         drop(held);

@@ -69,28 +69,67 @@ fn no_row_fails_for_want_of_a_day_and_each_finds_its_own_once_it_is_made() {
     on_postgres(async |stage| {
         let logs = stage.hand.store().logs();
         assert!(logs.is_in_days());
-        assert!(logs.days().await.unwrap().is_empty());
+        assert_eq!(
+            logs.days().await.unwrap(),
+            [day(0), day(1)],
+            "today and tomorrow are there from the start"
+        );
         let attempt = AttemptId(7);
         for line in 0..6 {
-            write(&logs, attempt, line, at_day(line % 3)).await;
+            write(&logs, attempt, line, at_day(2 + line % 3)).await;
         }
         assert_eq!((rows_in(&stage, "log_chunks_rest").await, lines(&logs, attempt).await), (6, 6));
-        for number in [1, 2, 1] {
+        for number in [3, 4, 3] {
             logs.make_day(day(number)).await.unwrap();
         }
-        assert_eq!(logs.days().await.unwrap(), [day(1), day(2)]);
+        assert_eq!(logs.days().await.unwrap(), [day(0), day(1), day(3), day(4)]);
         // T0 is the 14th of November 2023.
-        let parts = ["log_chunks_rest", "log_chunks_20231115", "log_chunks_20231116"];
+        let parts = ["log_chunks_rest", "log_chunks_20231117", "log_chunks_20231118"];
         for part in parts {
             assert_eq!(rows_in(&stage, part).await, 2, "{part}");
         }
         assert_eq!(lines(&logs, attempt).await, 6, "and all are read in order");
-        write(&logs, attempt, 6, at_day(1)).await;
-        assert_eq!(rows_in(&stage, "log_chunks_20231115").await, 3);
+        write(&logs, attempt, 6, at_day(3)).await;
+        assert_eq!(rows_in(&stage, "log_chunks_20231117").await, 3);
         assert!(logs.total_bytes().await.unwrap() > 0, "what lies in days has a size");
-        assert!(logs.weight_of(day(1)).await.unwrap() > logs.weight_of(day(2)).await.unwrap());
+        assert!(logs.weight_of(day(3)).await.unwrap() > logs.weight_of(day(4)).await.unwrap());
         logs.remove(&[attempt]).await.unwrap();
         assert_eq!(logs.weight_bytes().await.unwrap(), 0);
+    });
+}
+
+/// Waits until so many statements of this database wait for a lock, or `is_over`.
+async fn until_locked_out(stage: &Stage, count: i64, is_over: impl Fn() -> bool) {
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                   WHERE NOT granted AND datname = current_database()";
+    let all = async { while !is_over() && stage.number(waiting).await < count {} };
+    within(PATIENCE, all).await.expect("they wait");
+}
+
+#[test]
+fn a_read_that_meets_the_making_of_a_day_finds_what_is_moved_there() {
+    on_postgres(async |stage| {
+        let logs = stage.hand.store().logs();
+        let Place::Postgres(url) = &stage.place else { return };
+        let mut other = PgConnection::connect(url).await.expect("the server answers");
+        let mut say = async |statement: &'static str| {
+            sqlx::raw_sql(statement).execute(&mut other).await.expect("the test's statement");
+        };
+        let attempt = AttemptId(7);
+        write(&logs, attempt, 0, at_day(5)).await;
+        // On a slow machine the making gives up before it is let through.
+        let is_made = async || logs.days().await.expect("days can be listed").contains(&day(5));
+        while !is_made().await {
+            say("BEGIN; LOCK TABLE log_chunks_rest IN ACCESS EXCLUSIVE MODE").await;
+            let (making, reading) = (logs.clone(), logs.clone());
+            let making = task::spawn(async move { making.make_day(day(5)).await });
+            until_locked_out(&stage, 1, || making.is_finished()).await;
+            let reading = task::spawn(async move { lines(&reading, attempt).await });
+            until_locked_out(&stage, 2, || making.is_finished()).await;
+            say("COMMIT").await;
+            let _ = making.await.expect("no panic");
+            assert_eq!(reading.await.expect("no panic"), 1);
+        }
     });
 }
 

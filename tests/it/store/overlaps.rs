@@ -95,6 +95,33 @@ fn queue_all_skips_nothing_and_its_jobs_share_a_limit_of_one() {
 }
 
 #[test]
+fn a_line_waits_for_jobs_that_were_made_before_it_or_beside_it() {
+    on_both(async |stage| {
+        let id = with_policy(&stage, OverlapPolicy::Skip).await;
+        let worker = stage.worker().await;
+        let before = due(&stage, id, 10_000).await.expect("nothing is in the way");
+        let one = stage.hand.claim(worker, 4).await.remove(0);
+        stage
+            .apply(put("s", ScheduleDefinition { overlap: OverlapPolicy::QueueAll, ..every(10) }, None))
+            .await;
+        let first = due(&stage, id, 20_000).await.expect("every due time makes a job");
+        assert_eq!(stage.job(before).await.limit_key, Some(LimitKey::Schedule(id)));
+        assert!(stage.hand.claim(worker, 4).await.is_empty(), "the one of the old policy runs");
+        stage.end(&one, AttemptOutcome::Succeeded).await;
+        let one = stage.hand.claim(worker, 4).await.remove(0);
+        assert_eq!(one.job.id, first);
+        stage.end(&one, AttemptOutcome::Succeeded).await;
+        let beside = stage.apply(Trigger { ignore_overlap: true, ..trigger(id, None) }).await;
+        let one = stage.hand.claim(worker, 4).await.remove(0);
+        assert_eq!(one.job.id, beside);
+        let second = due(&stage, id, 30_000).await.expect("every due time makes a job");
+        assert!(stage.hand.claim(worker, 4).await.is_empty(), "the one by hand runs");
+        stage.end(&one, AttemptOutcome::Succeeded).await;
+        assert_eq!(stage.hand.claim(worker, 4).await.remove(0).job.id, second);
+    });
+}
+
+#[test]
 fn cancel_running_cancels_what_waits_and_asks_what_runs_to_stop() {
     on_both(async |stage| {
         let id = with_policy(&stage, OverlapPolicy::CancelRunning).await;

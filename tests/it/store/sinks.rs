@@ -183,7 +183,7 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         assert_eq!(again().await, [1, 2, 3]);
         let later = |n, millis| {
             let (seq, at) = (begin + n, T0.plus_millis(millis));
-            Postponed { seq, failure: "500".to_owned(), at }
+            Postponed { seq, failure: "500".to_owned(), at: Some(at) }
         };
         // Each has its own next try, and holds up no other.
         stage.apply(MoveSink { postponed: vec![later(1, 500)], ..moved(begin + 3, begin + 3) }).await;
@@ -195,8 +195,9 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         assert_eq!((first.try_count, first.failure.as_str()), (3, "500"));
         stage.apply(change(LetterAction::Redeliver, None)).await;
         assert_eq!(again().await, [1, 2, 3]);
+        let given_up = |n| Postponed { seq: begin + n, failure: "400".to_owned(), at: None };
         let refused = MoveSink {
-            dead: vec![dead(&event, begin + 1)],
+            postponed: vec![given_up(1)],
             redelivered: vec![begin + 2],
             ..moved(begin + 3, begin + 3)
         };
@@ -208,7 +209,11 @@ fn dead_letters_wait_for_a_person_who_puts_them_back_or_gives_them_up() {
         assert_eq!(tries, [(1, 4), (3, 1)]);
         assert_eq!(page.rows[0].1.event.job_id, event.job_id, "the event is whole");
         stage.apply(change(LetterAction::Discard, Some(vec![begin + 1]))).await;
+        assert!(!stage.reader().is_letter_again("s", begin + 1).await.unwrap());
+        assert!(stage.reader().is_letter_again("s", begin + 3).await.unwrap());
         stage.apply(change(LetterAction::Discard, None)).await;
+        // Refused just when it was given up.
+        stage.apply(MoveSink { postponed: vec![given_up(3)], ..moved(begin + 3, begin + 3) }).await;
         assert_eq!(sink(&stage, "s").await.dead_letter_count.0, 0);
         let told = EventFilter { types: Some(vec![EventType::SinkChanged]), ..EventFilter::default() };
         let actions: Vec<_> =

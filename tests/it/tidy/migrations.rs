@@ -1,11 +1,15 @@
 //! Migrations come in pairs: the same numbers, names and words for both engines, but for what the engines call
-//! differently. What only one of them has stands between `-- postgres only` (or `-- sqlite only`) and `-- end`.
+//! differently. What only one of them has stands between `-- postgres only` (or `-- sqlite only`) and `-- end`. What a new
+//! SQLite file is made by at once is what they make of it in turn.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use super::{assert_none, root};
+use crate::support::database::{execute, texts};
 
 /// The databases that have migrations of their own.
 const DATABASES: &[&str] = &["state", "logs"];
@@ -20,6 +24,42 @@ fn both_engines_have_the_same_migrations() {
         findings.extend(differences(&sqlite, &postgres).iter().map(|fault| format!("{database}/{fault}")));
     }
     assert_none(&findings);
+}
+
+/// What a database holds when it was made, in words: neither lines nor comments count, nor which came first.
+const MADE: &str = "SELECT coalesce(sql, name) FROM sqlite_master ORDER BY type, name";
+/// The statement that counts the rows of every table: one that a migration writes would lack in what is made at once.
+const COUNT_ROWS: &str =
+    "SELECT 'SELECT ' || group_concat('(SELECT count(*) FROM ' || name || ')', ' || '' '' || ')
+    FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name)";
+
+#[test]
+fn a_new_file_is_made_at_once_as_the_migrations_make_it_step_by_step() {
+    let directory = TempDir::new().expect("a directory");
+    for database in DATABASES {
+        let sources = root().join("migrations/sqlite");
+        let made = |name: &str, scripts: &[String]| -> Vec<String> {
+            let path = directory.path().join(format!("{database}-{name}.db"));
+            for script in scripts {
+                execute(&path, script);
+            }
+            let mut made = texts(&path, MADE);
+            for sql in &mut made {
+                *sql = split(&without_comments(sql)).join(" ");
+            }
+            made.extend(texts(&path, &texts(&path, COUNT_ROWS)[0]));
+            made
+        };
+        let steps: Vec<String> = folder(&sources.join(database)).into_values().collect();
+        let whole =
+            fs::read_to_string(sources.join(format!("{database}.sql"))).expect("the whole is readable");
+        let (in_turn, at_once) = (made("steps", &steps), made("whole", &[whole]));
+        for (step, whole) in in_turn.iter().zip(&at_once) {
+            assert_eq!(step, whole, "migrations/sqlite/{database}.sql is not what the migrations make");
+        }
+        assert_eq!(in_turn.len(), at_once.len());
+        assert!(in_turn.len() > 3, "{in_turn:?}");
+    }
 }
 
 /// The files of one folder by name.
@@ -65,14 +105,24 @@ fn words(text: &str) -> Vec<String> {
             "-- postgres only" | "-- sqlite only" => is_other = true,
             "-- end" => is_other = false,
             _ if !is_other => {
-                kept.push_str(line.split("--").next().unwrap_or_default());
+                kept.push_str(line);
                 kept.push('\n');
             }
             _ => {}
         }
     }
+    dialect(&split(&without_comments(&kept)))
+}
+
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Words and marks, each for itself.
+fn split(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    for piece in kept.split_whitespace() {
+    for piece in text.split_whitespace() {
         let mut rest = piece;
         while let Some(at) = rest.find(['(', ')', ',', ';']) {
             words.extend([&rest[..at], &rest[at..=at]].map(str::to_owned));
@@ -81,7 +131,7 @@ fn words(text: &str) -> Vec<String> {
         words.push(rest.to_owned());
     }
     words.retain(|word| !word.is_empty());
-    dialect(&words)
+    words
 }
 
 /// Both dialects by SQLite's names, without what only says how an engine stores or sorts.

@@ -24,6 +24,9 @@ impl Post {
         for letter in due {
             self.keep_turn().await?;
             let seq = letter.event.cursor.seq;
+            if !self.engine.own.is_letter_again(&self.outlet.name, seq).await? {
+                continue;
+            }
             match self.send(std::slice::from_ref(&letter.event)).await? {
                 Answer::Delivered => {
                     self.again_vain.remove(&seq);
@@ -32,7 +35,7 @@ impl Post {
                 }
                 Answer::Refused { why } => {
                     self.again_vain.remove(&seq);
-                    self.bury(letter.event, &why, 1);
+                    self.unsaved.postponed.push(Postponed { seq, failure: why, at: None });
                 }
                 Answer::Later { why, after, blame: Blame::Message } => {
                     self.postpone(seq, why, after);
@@ -63,7 +66,7 @@ impl Post {
         let vain = self.again_vain.entry(seq).or_default();
         *vain = vain.saturating_add(1);
         let vain = *vain;
-        let at = self.engine.clock.now().plus(self.pause_after(vain, asked));
+        let at = Some(self.engine.clock.now().plus(self.pause_after(vain, asked)));
         self.unsaved.postponed.push(Postponed { seq, failure, at });
     }
 }

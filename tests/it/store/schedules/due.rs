@@ -44,6 +44,8 @@ fn a_schedule_is_not_changed_before_what_was_due_is_settled() {
         stage.apply(pause(id, Some(70_000))).await;
         stage.pass_millis(120_000);
         assert_eq!(stage.apply(put("s", every(10), None).plain()).await, None);
+        // And a pause that is wanted all the same: it would end with the old one.
+        assert_eq!(stage.apply(put("s", every(60), Some(true)).plain()).await, None);
         stage.apply(change(id, ScheduleAction::Resume)).await;
         assert_eq!(schedule(&stage, id).await.paused_until, Some(T0.plus_millis(70_000)));
         let stands = schedule(&stage, id).await;
@@ -172,6 +174,25 @@ fn what_has_waited_longest_is_settled_first() {
         // One that is never due again still has a pause to end.
         stage.execute(&format!("UPDATE schedules SET next_due_us = NULL WHERE id = {}", paused.0)).await;
         assert_eq!(due(9).await, [paused, early, late]);
+    });
+}
+
+#[test]
+fn one_that_cannot_be_settled_does_not_stand_before_a_hundred_others() {
+    on_both(async |stage| {
+        with_task(&stage).await;
+        stage.apply(put("bad", every(5), None)).await;
+        stage.execute("UPDATE schedules SET definition = replace(definition, 'UTC', 'Mars/Olympus')").await;
+        let mut ids = Vec::new();
+        for number in 0..120 {
+            ids.push(stage.apply(put(&format!("s{number}"), every(10), None)).await);
+        }
+        let engine = engine(&stage, &stage.hand).await;
+        stage.pass_millis(10_001);
+        scheduler::look(&engine).await.expect("the store answers");
+        for id in ids {
+            assert_eq!(ledger(&stage, id).await, [(10_000, TickOutcome::Started, true)]);
+        }
     });
 }
 
