@@ -278,7 +278,7 @@ fn pattern(schedule: &str) -> Result<String, String> {
             ));
         }
     }
-    CronPattern::compile(schedule)
+    CronPattern::check(schedule)
         .map(|_| fields.join(" "))
         .map_err(|reason| reason.trim_end_matches('.').to_owned())
 }

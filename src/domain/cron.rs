@@ -89,6 +89,19 @@ impl CronPattern {
         }
     }
 
+    /// The same of a pattern that is new: also refuses what fires at other times than it says. Those that are there already
+    /// go on as they do.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn check(text: &str) -> Result<CronPattern, String> {
+        let pattern = CronPattern::compile(text)?;
+        match misread(&text.to_ascii_uppercase()) {
+            None => Ok(pattern),
+            Some(reason) => Err(format!("{text:?} is not a cron pattern: {reason}.")),
+        }
+    }
+
     /// Whether the minute or the hour is a wildcard or a step: such a pattern keeps its rhythm in real time when
     /// clocks change. All others name fixed times of day.
     pub fn follows_elapsed_time(&self) -> bool {
@@ -193,6 +206,20 @@ fn spell_out(text: &str) -> Result<&str, String> {
     }
 }
 
+/// What the parser takes for something else, in a pattern that it takes.
+fn misread(text: &str) -> Option<&'static str> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let [.., day, _, weekday] = fields[..] else { return None };
+    let lists = |field: &str, value: &str| field.split(',').any(|part| part == value);
+    if lists(day, "L") && lists(day, "LW") {
+        return Some("L and LW do not stand together in the day of month");
+    }
+    if lists(weekday, "L") {
+        return Some("\"L\" in the day of week needs a day, as in FRIL");
+    }
+    weekday.contains("SUN-SUN").then_some("SUN-SUN in the day of week is one day: write SUN")
+}
+
 /// Refuses, with the field's name, what the parser would take by mistake (a month's name among the minutes, an
 /// empty part of a list) or refuse without saying where.
 fn check_fields(fields: &[&str]) -> Result<(), String> {
@@ -212,11 +239,6 @@ fn check_fields(fields: &[&str]) -> Result<(), String> {
 }
 
 fn check_field(field: &Field, text: &str) -> Result<(), String> {
-    // The parser takes the one for the other.
-    let lists = |value: &str| text.split(',').any(|part| part == value);
-    if lists("L") && lists("LW") {
-        return Err(format!("L and LW do not stand together in the {}", field.name));
-    }
     for part in text.split(',') {
         let (values, step) = match part.split_once('/') {
             Some((values, step)) => (values, Some(step)),
@@ -231,10 +253,6 @@ fn check_field(field: &Field, text: &str) -> Result<(), String> {
                 "{part:?} in the {} steps from a single value: write a range or *, as in {values}-{}/2",
                 field.name, field.most
             ));
-        }
-        // The parser takes a Sunday at the end for a 7, and one at the beginning for a 0.
-        if values == "SUN-SUN" {
-            return Err(format!("{part:?} in the {} is one day: write SUN", field.name));
         }
         if !values.split('-').all(|value| check_value(field, value)) {
             let names = match field.names {
@@ -253,7 +271,7 @@ fn check_field(field: &Field, text: &str) -> Result<(), String> {
 fn check_value(field: &Field, text: &str) -> bool {
     let special = |text: &str| match field.name {
         "day of month" => matches!(text, "?" | "L" | "LW"),
-        "day of week" => text == "?",
+        "day of week" => matches!(text, "?" | "L"),
         _ => false,
     };
     // `15W` is the weekday nearest to the 15th; `5L` the last Friday; `5#2` the second Friday.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::check_span;
 use super::concurrency::{KeyLimit, LimitKey};
+use super::cron::CronPattern;
 use super::duration::Span;
 use super::id::{JobId, ScheduleId, TaskId};
 use super::parameters::complete;
@@ -273,6 +274,9 @@ impl SchedulePutInput {
         };
         check_jitter(&definition.timing, definition.jitter)?;
         definition.compile(&self.name)?;
+        if let Timing::Cron { cron } = &definition.timing {
+            CronPattern::check(cron).map_err(|message| Rejection::invalid("timing.cron", message))?;
+        }
         Ok(SchedulePut { name: self.name, task: self.task, definition, is_paused: self.is_paused })
     }
 }

@@ -14,6 +14,8 @@ use crate::store::writer::{OwnNews, Refusal};
 
 /// Others are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(5);
+/// How long an answer waits until the others were told.
+const TELL_MAX: Duration = Duration::from_secs(1);
 /// Said when there is something to start or to stop, and not only something to see.
 const CALL: &str = "look";
 /// Said when a token was revoked.
@@ -142,7 +144,8 @@ pub async fn tell(engine: Engine, sharing: Sharing) -> Result<(), String> {
 /// Tells the others that a token was revoked by the event of this number: they close what it holds open.
 pub(super) async fn tell_of_revocation(engine: &Engine, seq: i64) {
     if let Some(sharing) = &engine.sharing {
-        say(engine, sharing, seq, REVOKED).await;
+        // Nobody waits long for what is done already.
+        clock::within(TELL_MAX, say(engine, sharing, seq, REVOKED)).await;
     }
 }
 

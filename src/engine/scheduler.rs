@@ -73,34 +73,35 @@ async fn settle_due(engine: &Engine) -> Result<(), String> {
         let mut due = engine.own.due_schedules(now, limit).await.map_err(|fault| fault.to_string())?;
         let is_last = due.len() < limit;
         due.retain(|schedule| !failed.contains(&schedule.id));
-        let settled_count = settle_page(engine, &due, &mut failed).await;
+        let may_go_on = settle_page(engine, &due, &mut failed).await;
         // With more than can be settled at once it may stay here for long, and is not stuck.
         beat(engine);
-        if is_last || settled_count == 0 || engine.shutdown.is_begun() {
+        if is_last || !may_go_on || engine.shutdown.is_begun() {
             return Ok(());
         }
     }
 }
 
-/// Settles these schedules, as far as may be in one turn of the writer; gives how many were, and adds the others to `failed`.
-async fn settle_page(engine: &Engine, due: &[Schedule], failed: &mut HashSet<ScheduleId>) -> usize {
+/// Settles these schedules, as far as may be in one turn of the writer, and adds those that were not to `failed`. False when
+/// the next ones would meet the same trouble.
+async fn settle_page(engine: &Engine, due: &[Schedule], failed: &mut HashSet<ScheduleId>) -> bool {
     let mut plans = Vec::with_capacity(due.len());
     for schedule in due {
         plans.push(plan(engine, schedule).await);
     }
     let settling = plans.into_iter().map(|plan| async move { commit(engine, plan?).await });
-    let mut settled_count = 0;
+    let mut may_go_on = true;
     for (schedule, outcome) in due.iter().zip(join_all(settling).await) {
-        match outcome {
-            Ok(()) => settled_count += 1,
-            // One bad schedule does not hold up the others.
-            Err(refusal) => {
-                failed.insert(schedule.id);
-                report(schedule, &refusal);
-            }
-        }
+        // One bad schedule does not hold up the others.
+        let Err(refusal) = outcome else { continue };
+        failed.insert(schedule.id);
+        may_go_on &= match &refusal {
+            Refusal::Fault(fault) => fault.kind == FaultKind::Bug || fault.kind == FaultKind::Constraint,
+            Refusal::Rejected(_) => true,
+        };
+        report(schedule, &refusal);
     }
-    settled_count
+    may_go_on
 }
 
 /// What is to be done about a schedule now.

@@ -96,7 +96,7 @@ impl Schedule {
         &self,
         ctx: &Context<'_>,
         #[graphql(default = 10, desc = "How many, at most 200.")] first: i32,
-        #[graphql(desc = "Only later than this, such as behind the end of a pause.")] after: Option<
+        #[graphql(desc = "Only later than this, such as right before the end of a pause.")] after: Option<
             Timestamp,
         >,
     ) -> async_graphql::Result<Vec<DueTime>> {

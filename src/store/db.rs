@@ -338,6 +338,14 @@ impl Db {
             Db::Postgres(database) => Box::pin(database.close()).await,
         }
     }
+
+    /// Closes every connection of a SQLite file that was refused, and leaves it and its journal as they are.
+    pub(super) async fn leave(&self) {
+        match self {
+            Db::Sqlite(file) => file.leave().await,
+            Db::Postgres(_) => self.close().await,
+        }
+    }
 }
 
 fn postgres_type(kind: Kind) -> PgTypeInfo {

@@ -35,7 +35,7 @@ const WAIT_FOR_TURN: Sql = Sql::each("SELECT $1", "SELECT pg_advisory_xact_lock(
 // The server plans a read with the days that it knows then. One that knew only the rest, and waited there while its rows
 // were moved into a new day, would find nothing: so it waits at the table, before it is planned.
 const LOCK_ALL: Sql =
-    Sql::each("SELECT 1 WHERE FALSE", "LOCK TABLE log_chunks IN ACCESS EXCLUSIVE MODE", &[]);
+    Sql::each("SELECT 1 WHERE FALSE", "LOCK TABLE ONLY log_chunks IN ACCESS EXCLUSIVE MODE", &[]);
 
 const DAYS: Sql = Sql::each(
     "SELECT attempt_id FROM log_ends WHERE FALSE",
@@ -264,17 +264,16 @@ fn bounds(day: LogDay) -> [Value; 2] {
     args![day.begins_at().0, day.ends_at().0]
 }
 
-/// Makes today and tomorrow before anything is written. Where somebody is at work on the table for long they come later, and
-/// output lies in the rest until then.
-pub(super) async fn make_first(db: &Arc<Db>, now: Timestamp) -> Result<()> {
+/// Makes today and tomorrow before anything is written. Where that cannot be, or takes too long, they come later, and output
+/// lies in the rest until then.
+pub(super) async fn make_first(db: &Arc<Db>, now: Timestamp) {
     let (logs, today) = (Logs::new(db.clone(), None), LogDay::of(now));
     for day in [today, today.next()] {
-        match logs.make_day(day).await {
-            Err(fault) if fault.kind == FaultKind::Locked => {}
-            made => made?,
+        if let Err(fault) = logs.make_day(day).await {
+            tracing::debug!("a day of logs is made later: {fault}");
+            return;
         }
     }
-    Ok(())
 }
 
 /// Makes the days that the output of another store needs.

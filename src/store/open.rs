@@ -126,7 +126,7 @@ impl Store {
         let own =
             db.beside(OWN_READERS_BESIDE).ok_or_else(|| Fault::bug("PostgreSQL takes more connections"))?;
         let db = Arc::new(db);
-        log_days::make_first(&db, clock.now()).await?;
+        log_days::make_first(&db, clock.now()).await;
         Store::finish((db.clone(), Arc::new(own)), db, None, clock, random).await
     }
 
@@ -340,8 +340,8 @@ async fn open_file(path: &Path, set: &Set, upgrade: Upgrade, now: Timestamp) -> 
     let opened = Db::open_sqlite(path, set.durability, set.beginning(now)).await;
     let db = opened.map_err(|fault| name_file(fault, path))?;
     if let Err(fault) = ready(&db, path, set, upgrade, now).await {
-        // Nothing of ours stays at work on a file that was refused.
-        db.close().await;
+        // Nothing of ours stays at work on a file that was refused, nor is anything changed in it.
+        db.leave().await;
         return Err(name_file(fault, path));
     }
     Ok(db)

@@ -15,6 +15,7 @@ use super::writer::{Batch, Change, Outcome, Refusal};
 use crate::args;
 use crate::base::clock::Timestamp;
 use crate::base::points;
+use crate::domain::concurrency::LimitKey;
 use crate::domain::event::EventType;
 use crate::domain::id::{JobId, ScheduleId};
 use crate::domain::new_job::NewJob;
@@ -110,8 +111,9 @@ const OPEN_JOBS: Sql = Sql::both(
 );
 
 const LINE_UP: Sql = Sql::both(
-    "UPDATE jobs SET limit_key = $2 WHERE schedule_id = $1 AND finished_at_us IS NULL AND limit_key IS NULL",
-    &[Kind::Int, Kind::Text],
+    "UPDATE jobs SET limit_key = $2
+     WHERE schedule_id = $1 AND finished_at_us IS NULL AND (limit_key IS NULL OR limit_key = $3)",
+    &[Kind::Int, Kind::Text, Kind::Text],
 );
 
 const TAKEN: Sql = Sql::both(
@@ -141,13 +143,16 @@ async fn in_the_way(batch: &mut Batch<'_>, id: ScheduleId, policy: OverlapPolicy
     row.map(|row| row.get(0).map(JobId)).transpose()
 }
 
-/// Makes the schedule's jobs that count for no limit be of the line that `job` stands in: those that were made under
-/// another policy, or beside the line by hand.
+/// Makes the schedule's jobs that count for no limit, or for their task's, be of the line that `job` stands in: those that were
+/// made under another policy, or beside the line by hand.
 async fn line_up(batch: &mut Batch<'_>, id: ScheduleId, policy: OverlapPolicy, job: &NewJob) -> Result<()> {
     let Some(limit) = job.limit.as_ref().filter(|_| policy.makes_a_line()) else { return Ok(()) };
     jobs::write_pending(batch).await?;
-    batch.tx.execute(&LINE_UP, &args![id.0, limit.key.to_string()]).await?;
+    let of_task = job.task.as_ref().map(|task| LimitKey::Task(task.id));
+    let text = |key: &LimitKey| key.to_string();
+    batch.tx.execute(&LINE_UP, &args![id.0, text(&limit.key), of_task.as_ref().map(text)]).await?;
     keys::touch(batch, Some(&limit.key));
+    keys::touch(batch, of_task.as_ref());
     Ok(())
 }
 

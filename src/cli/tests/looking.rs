@@ -34,6 +34,39 @@ fn retry_policy(tries: i32) -> Value {
 }
 
 #[test]
+fn dead_letters_are_shown_page_by_page_and_what_is_left_is_counted() {
+    let letter = |number: i64| {
+        let event = json!({ "cursor": format!("c{number}"), "type": "JOB_STATE_CHANGED" });
+        json!({ "event": event, "failure": "422", "tryCount": 1, "createdAt": "T0", "redeliverAt": null })
+    };
+    let page = |numbers: std::ops::Range<i64>, has_next: bool| {
+        let end = numbers.end.to_string();
+        let letters: Vec<Value> = numbers.map(letter).collect();
+        let page = json!({ "nodes": letters, "pageInfo": { "hasNextPage": has_next, "endCursor": end } });
+        let other = json!({ "name": "a", "deadLetterCount": "0", "deadLetters": { "nodes": [] } });
+        let sink = json!({ "name": "pager", "deadLetterCount": "30", "deadLetters": page });
+        Reply::data(&json!({ "sinks": [other, sink] }))
+    };
+    let daemon = FakeDaemon::start(vec![page(0..20, true), page(20..25, true)]);
+    let ran = beadle(&daemon, "sink letters pager --limit 25");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out.matches("JOB_STATE_CHANGED").count(), 25, "{}", ran.out);
+    assert!(
+        ran.out.contains("c24") && ran.out.ends_with("... and 5 more: --limit shows them\n"),
+        "{}",
+        ran.out
+    );
+    let asked: Vec<Value> = daemon.seen().iter().map(|seen| seen.variables().clone()).collect();
+    assert_eq!(asked, [json!({ "first": 20 }), json!({ "first": 5, "after": "20" })]);
+    let daemon = FakeDaemon::start(vec![page(0..20, true), page(20..30, false)]);
+    let ran = beadle(&daemon, "sink letters pager --json");
+    let shown: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["deadLetters"]["nodes"].as_array().map(Vec::len), Some(30), "{shown}");
+    let daemon = FakeDaemon::start(vec![page(0..1, false)]);
+    assert_eq!(beadle(&daemon, "sink letters nobody").code, 3);
+}
+
+#[test]
 fn a_job_is_shown_with_its_attempts() {
     let attempt = json!({
         "id": "attempt_9", "number": 1, "outcome": "EXITED", "exitCode": 2, "signal": null, "pid": 77,

@@ -56,6 +56,13 @@ pub(super) struct Beside {
     pub(super) write_back: Option<WriteBack>,
 }
 
+/// What becomes of the journal of a file that is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Journal {
+    WrittenBack,
+    Left,
+}
+
 /// How the connections of a file are opened.
 #[derive(Debug, Clone)]
 struct Opening {
@@ -102,7 +109,7 @@ impl Db {
     pub(in crate::store) async fn reopen(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
         let Db::Sqlite(file) = self else { return Ok(()) };
         let mut slot = file.writer.lock().await;
-        file.close_all(&mut slot).await;
+        file.close_all(&mut slot, Journal::WrittenBack).await;
         meanwhile()?;
         let opening = file.opening.clone();
         let (connection, beside) = file.hand.ask(move || opening.open_all("")).await??;
@@ -197,18 +204,29 @@ impl SqliteFile {
 
     pub(super) async fn close(&self) {
         let mut slot = self.writer.lock().await;
-        self.close_all(&mut slot).await;
+        self.close_all(&mut slot, Journal::WrittenBack).await;
     }
 
-    /// Closes the connections in order, the writer's last: its close writes the WAL back.
-    async fn close_all(&self, slot: &mut Option<Connection>) {
+    /// The same of a file that was refused: nothing is changed in it, and its journal stays.
+    pub(super) async fn leave(&self) {
+        let mut slot = self.writer.lock().await;
+        self.close_all(&mut slot, Journal::Left).await;
+    }
+
+    /// Closes the connections in order, the writer's last.
+    async fn close_all(&self, slot: &mut Option<Connection>, journal: Journal) {
         let beside = self.beside();
         beside.readers.close().await;
         if let Some(write_back) = &beside.write_back {
             write_back.close().await;
         }
         let Some(connection) = slot.take() else { return };
-        let closed = self.hand.ask(move || connection.close().map_err(|(_, error)| Fault::from(error))).await;
+        let close = move || {
+            let is_left = journal == Journal::Left;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_left)?;
+            connection.close().map_err(|(_, error)| Fault::from(error))
+        };
+        let closed = self.hand.ask(close).await;
         // An error leaves the WAL for the next start.
         if let Err(error) | Ok(Err(error)) = closed {
             tracing::warn!(%error, "the store's connection did not close in order");
@@ -259,6 +277,8 @@ impl Opening {
         connection.busy_timeout(self.patience)?;
         // Otherwise a statement whose LIMIT is an argument is planned anew each time it runs.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        // Only a close in order writes the journal back: a file that is refused stays as it is.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         let mut told = String::new();
         for (name, value) in &self.pragmas {
@@ -307,11 +327,13 @@ impl Opening {
         let drafting = Opening {
             path: draft.clone(),
             access: self.access | OpenFlags::SQLITE_OPEN_CREATE,
-            pragmas: vec![("synchronous", "off"), GIVES_BACK, ("journal_mode", "wal")],
+            pragmas: vec![("synchronous", "off"), GIVES_BACK, ("journal_mode", "memory")],
             ..self.clone()
         };
         let connection = drafting.open()?;
-        connection.execute_batch(&format!("BEGIN;{beginning}COMMIT"))?;
+        // Into the file itself: what a close writes back out of a journal may fail without a word.
+        connection.execute_batch(&format!("BEGIN;{beginning}COMMIT;PRAGMA journal_mode = wal"))?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         connection.close().map_err(|(_, error)| Fault::from(error))?;
         let cannot = |error: std::io::Error| beside::io("made", &draft, &error);
         // SQLite has no descriptor of it open now.

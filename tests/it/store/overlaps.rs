@@ -2,11 +2,11 @@
 
 use beadle::base::clock::Clock as _;
 use beadle::domain::attempt::AttemptOutcome;
-use beadle::domain::concurrency::LimitKey;
+use beadle::domain::concurrency::{KeyLimit, LimitKey};
 use beadle::domain::event::EventType;
 use beadle::domain::id::{JobId, ScheduleId};
 use beadle::domain::job::JobState;
-use beadle::domain::new_job::NewJob;
+use beadle::domain::new_job::{NewJob, TaskOfJob};
 use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::schedule::{OverlapPolicy, Schedule, ScheduleDefinition, Tick, TickOutcome};
 use beadle::domain::timing::Timing;
@@ -29,9 +29,14 @@ fn rule(seen: &Schedule, until: i64, ticks: Vec<NewTick>) -> Settle {
 
 /// Lets a due time come, that many milliseconds from the beginning: the job that it made.
 async fn due(stage: &Stage, id: ScheduleId, millis: i64) -> Option<JobId> {
+    due_of(stage, id, millis, &job_of(id)).await
+}
+
+/// The same of a schedule that makes such a job, under the limit that its task has.
+async fn due_of(stage: &Stage, id: ScheduleId, millis: i64, job: &NewJob) -> Option<JobId> {
     let seen = schedule(stage, id).await;
-    let limit = seen.definition.overlap.limit(id, None);
-    let job = NewJob { limit, ..job_of(id) };
+    let limit = seen.definition.overlap.limit(id, job.limit.clone());
+    let job = NewJob { limit, ..job.clone() };
     stage.clock.set(T0.plus_millis(millis));
     let made = stage.apply(rule(&seen, millis, vec![tick(millis, Some(job))])).await;
     assert!(made.len() <= 1, "a due time makes at most one job");
@@ -96,29 +101,40 @@ fn queue_all_skips_nothing_and_its_jobs_share_a_limit_of_one() {
 
 #[test]
 fn a_line_waits_for_jobs_that_were_made_before_it_or_beside_it() {
-    on_both(async |stage| {
-        let id = with_policy(&stage, OverlapPolicy::Skip).await;
-        let worker = stage.worker().await;
-        let before = due(&stage, id, 10_000).await.expect("nothing is in the way");
-        let one = stage.hand.claim(worker, 4).await.remove(0);
-        stage
-            .apply(put("s", ScheduleDefinition { overlap: OverlapPolicy::QueueAll, ..every(10) }, None))
-            .await;
-        let first = due(&stage, id, 20_000).await.expect("every due time makes a job");
-        assert_eq!(stage.job(before).await.limit_key, Some(LimitKey::Schedule(id)));
-        assert!(stage.hand.claim(worker, 4).await.is_empty(), "the one of the old policy runs");
-        stage.end(&one, AttemptOutcome::Succeeded).await;
-        let one = stage.hand.claim(worker, 4).await.remove(0);
-        assert_eq!(one.job.id, first);
-        stage.end(&one, AttemptOutcome::Succeeded).await;
-        let beside = stage.apply(Trigger { ignore_overlap: true, ..trigger(id, None) }).await;
-        let one = stage.hand.claim(worker, 4).await.remove(0);
-        assert_eq!(one.job.id, beside);
-        let second = due(&stage, id, 30_000).await.expect("every due time makes a job");
-        assert!(stage.hand.claim(worker, 4).await.is_empty(), "the one by hand runs");
-        stage.end(&one, AttemptOutcome::Succeeded).await;
-        assert_eq!(stage.hand.claim(worker, 4).await.remove(0).job.id, second);
-    });
+    on_both(async |stage| check_line(&stage, None).await);
+    // A task's own limit gives way to the line, also of those that came before.
+    on_both(async |stage| check_line(&stage, Some(5)).await);
+}
+
+async fn check_line(stage: &Stage, of_task: Option<i32>) {
+    let (task, id) = (with_task(stage).await, with_policy(stage, OverlapPolicy::Skip).await);
+    let job = NewJob {
+        task: Some(TaskOfJob { id: task, name: "t".to_owned(), revision: 1 }),
+        limit: of_task.map(|limit| KeyLimit { key: LimitKey::Task(task), limit }),
+        ..job_of(id)
+    };
+    let due = async |millis| due_of(stage, id, millis, &job).await.expect("nothing is in the way");
+    let worker = stage.worker().await;
+    let claim = async || stage.hand.claim(worker, 4).await;
+    let before = due(10_000).await;
+    let one = claim().await.remove(0);
+    let in_line = ScheduleDefinition { overlap: OverlapPolicy::QueueAll, ..every(10) };
+    stage.apply(put("s", in_line, None)).await;
+    let first = due(20_000).await;
+    assert_eq!(stage.job(before).await.limit_key, Some(LimitKey::Schedule(id)));
+    assert!(claim().await.is_empty(), "the one of the old policy runs");
+    stage.end(&one, AttemptOutcome::Succeeded).await;
+    let one = claim().await.remove(0);
+    assert_eq!(one.job.id, first);
+    stage.end(&one, AttemptOutcome::Succeeded).await;
+    let by_hand = Trigger { job: job.clone(), ignore_overlap: true, ..trigger(id, None) };
+    let beside = stage.apply(by_hand).await;
+    let one = claim().await.remove(0);
+    assert_eq!(one.job.id, beside);
+    let second = due(30_000).await;
+    assert!(claim().await.is_empty(), "the one by hand runs");
+    stage.end(&one, AttemptOutcome::Succeeded).await;
+    assert_eq!(claim().await.remove(0).job.id, second);
 }
 
 #[test]
