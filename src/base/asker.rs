@@ -23,8 +23,8 @@ tokio::task_local! {
 }
 
 /// Does `work` for somebody.
-pub async fn working_for<F: Future>(asker: Arc<Asker>, work: F) -> F::Output {
-    ASKER.scope(asker, work).await
+pub fn working_for<F: Future>(asker: Arc<Asker>, work: F) -> impl Future<Output = F::Output> {
+    ASKER.scope(asker, work)
 }
 
 /// Whom this task works for; nobody when the daemon works for itself.

@@ -234,6 +234,8 @@ impl Occurrence {
     pub fn of_attempt(task: Option<(TaskId, &str)>, command: &Command, ended: &Ended) -> Occurrence {
         let program = program(command);
         let subject = task.map_or(Subject::Command(program), |(id, _)| Subject::Task(id));
+        // Names of programs may be made up for each run.
+        let coarse = task.map_or(Subject::Command(""), |_| subject);
         let line = reason(ended);
         let traits = Traits {
             subject,
@@ -249,7 +251,8 @@ impl Occurrence {
             subsystem: None,
             outcome: Some(ended.outcome),
             error_line: Some(line.to_owned()),
-            coarse: Traits { exit_code: None, signal: None, line: "", ..traits }.fingerprint(),
+            coarse: Traits { subject: coarse, exit_code: None, signal: None, line: "", ..traits }
+                .fingerprint(),
         }
     }
 

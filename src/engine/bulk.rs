@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use sha2::{Digest as _, Sha256};
 
 use super::Engine;
-use super::jobs::{key, like};
+use super::jobs::like;
 use crate::base::asker::{asker, working_for};
 use crate::base::points;
 use crate::base::random::hex;
@@ -14,14 +14,14 @@ use crate::base::task;
 use crate::domain::access::{GrantVerb, Viewer};
 use crate::domain::event::EventCursor;
 use crate::domain::filter::JobFilter;
-use crate::domain::id::JobId;
-use crate::domain::job::{JOB_STATES, JobState};
+use crate::domain::id::{JobId, TokenId};
+use crate::domain::job::{JOB_STATES, Job, JobState};
 use crate::domain::limits::{BULK_MAX, TEXT_BYTES_MAX};
-use crate::domain::new_job::NewJob;
+use crate::domain::new_job::{Idempotency, NewJob};
 use crate::domain::rejection::{Rejection, UserErrorCode, check_text};
 use crate::store::bulk::{BULK_BATCH, CancelMany};
 use crate::store::jobs::Enqueue;
-use crate::store::writer::Outcome;
+use crate::store::writer::{Outcome, Refusal};
 use crate::store::{Fault, FaultKind};
 
 /// What a caller wants of many jobs.
@@ -50,24 +50,48 @@ pub struct BulkAnswer {
     pub refusal: Option<Rejection>,
 }
 
+impl Bulk {
+    /// Whether it can be asked for at all; gives how many jobs it may change.
+    fn check(&self) -> Result<usize, Rejection> {
+        check_text("reason", self.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
+        check_text("idempotencyKey", self.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
+        allowed(self.max)
+    }
+}
+
+/// How jobs are made anew.
+#[derive(Debug)]
+pub(super) struct Anew {
+    /// Why, for the record.
+    pub reason: Option<String>,
+    /// What none of them is made twice under, and whose key it is.
+    pub key: Option<(TokenId, String)>,
+    /// Whether those that were made under it before count as made.
+    pub counts_known: bool,
+}
+
 /// Jobs read whole at once, to be made anew.
-const RETRY_BATCH: usize = 100;
+pub(super) const RETRY_BATCH: usize = 100;
 
 impl Engine {
     /// Stops every job that matches: those that wait at once, those that run by asking.
     pub async fn cancel_matching(&self, viewer: &Viewer, bulk: Bulk) -> Outcome<BulkAnswer> {
         let (engine, viewer) = (self.clone(), viewer.clone());
         let states = bulk.filter.states.clone().unwrap_or_else(|| JOB_STATES.to_vec());
-        let states = states.into_iter().filter(|state| !state.is_final()).collect();
+        let states: Vec<_> = states.into_iter().filter(|state| !state.is_final()).collect();
         whole(async move {
             let filter = viewer.narrowed(GrantVerb::Cancel, bulk.filter.clone())?;
-            let (ids, mut answer) = match engine.matching(&bulk, filter, states, &HashSet::new()).await? {
+            let none = HashSet::new();
+            let matching = engine.matching(&bulk, filter, states.clone(), &none);
+            let (ids, mut answer) = match matching.await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
             for some in ids.chunks(BULK_BATCH) {
                 let (actor, reason) = (viewer.token_name.clone(), bulk.reason.clone());
-                let committed = engine.writer.apply(CancelMany { ids: some.to_vec(), actor, reason }).await?;
+                // Each batch frees places, and what begins there is no longer what was asked for.
+                let change = CancelMany { ids: some.to_vec(), states: states.clone(), actor, reason };
+                let committed = engine.writer.apply(change).await.map_err(|why| half_done(&answer, why))?;
                 answer.changed_count += committed.answer.done_count + committed.answer.asked.len();
                 answer.cursor = Some(committed.cursor);
                 points::reach("bulk.cancelled");
@@ -92,16 +116,23 @@ impl Engine {
         whole(async move {
             // Whose task a job is of is judged with each of them.
             let filter = JobFilter { sight: viewer.sight(), ..bulk.filter.clone() };
+            bulk.check()?;
             // Asked again, it is about the jobs of the first time, and not about those that it made of them.
-            let made = match bulk.idempotency_key.as_deref().filter(|key| !key.is_empty()) {
-                Some(key) => engine.own.made_under(viewer.token_id, key).await?,
-                None => HashSet::new(),
-            };
-            let (ids, mut answer) = match engine.matching(&bulk, filter, states, &made).await? {
+            let made = engine.made_by(&viewer, &bulk).await?;
+            let (mut ids, mut answer) = match engine.matching(&bulk, filter, states, &made).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
-            engine.retry_all(&viewer, &bulk, &ids, &mut answer).await?;
+            // The first time may still be under way.
+            let made = engine.made_by(&viewer, &bulk).await?;
+            ids.retain(|id| !made.contains(id));
+            answer.matched_count = ids.len();
+            let key = bulk.idempotency_key.clone().filter(|key| !key.is_empty());
+            let key = key.map(|key| (viewer.token_id, key));
+            let anew = Anew { reason: bulk.reason, key, counts_known: true };
+            for some in ids.chunks(RETRY_BATCH) {
+                engine.make_anew(&viewer, &anew, some, &mut answer).await?;
+            }
             Ok(answer)
         })
         .await
@@ -115,9 +146,7 @@ impl Engine {
         states: Vec<JobState>,
         but: &HashSet<JobId>,
     ) -> Outcome<Result<(Vec<JobId>, BulkAnswer), BulkAnswer>> {
-        let max = allowed(bulk.max)?;
-        check_text("reason", bulk.reason.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
-        check_text("idempotencyKey", bulk.idempotency_key.as_deref().unwrap_or_default(), TEXT_BYTES_MAX)?;
+        let max = bulk.check()?;
         let filter = JobFilter { states: Some(states), ..filter };
         let mut ids = self.reader.matching_jobs(&filter, max + 1 + but.len()).await?;
         ids.retain(|id| !but.contains(id));
@@ -131,24 +160,30 @@ impl Engine {
         Ok(Ok((ids, answer)))
     }
 
-    /// Makes these jobs anew, in batches.
-    pub(super) async fn retry_all(
+    /// What a bulk has made already, when it is asked for again.
+    async fn made_by(&self, viewer: &Viewer, bulk: &Bulk) -> Outcome<HashSet<JobId>> {
+        match bulk.idempotency_key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => Ok(self.own.made_under(viewer.token_id, key).await?),
+            None => Ok(HashSet::new()),
+        }
+    }
+
+    /// Makes a batch of jobs anew.
+    pub(super) async fn make_anew(
         &self,
         viewer: &Viewer,
-        bulk: &Bulk,
+        anew: &Anew,
         ids: &[JobId],
         answer: &mut BulkAnswer,
     ) -> Outcome<()> {
-        for some in ids.chunks(RETRY_BATCH) {
-            self.retry_some(viewer, bulk, some, answer).await?;
-        }
-        Ok(())
+        let done = self.make_some(viewer, anew, ids, answer).await;
+        done.map_err(|why| half_done(answer, why))
     }
 
-    async fn retry_some(
+    async fn make_some(
         &self,
         viewer: &Viewer,
-        bulk: &Bulk,
+        anew: &Anew,
         ids: &[JobId],
         answer: &mut BulkAnswer,
     ) -> Outcome<()> {
@@ -164,14 +199,16 @@ impl Engine {
         });
         let ids: Vec<_> = found.iter().filter_map(|job| job.task_id).collect();
         let tasks = self.reader.tasks_by_id(&ids).await?;
-        let anew = |job: &crate::domain::job::Job| {
-            let given = bulk.idempotency_key.as_ref().filter(|key| !key.is_empty());
-            let digest = || hex(&Sha256::digest(format!("retry {}", job.id)));
-            let key = key(viewer, given.map(|key| format!("{key}/{}", job.id)), digest);
+        let like_it = |job: &Job| {
+            let key = anew.key.as_ref().map(|(token_id, key)| Idempotency {
+                token_id: *token_id,
+                key: format!("{key}/{}", job.id),
+                digest: hex(&Sha256::digest(format!("retry {}", job.id))),
+            });
             let task_now = tasks.iter().find(|task| Some(task.id) == job.task_id);
-            NewJob { reason: bulk.reason.clone(), ..like(job, task_now, viewer, key) }
+            NewJob { reason: anew.reason.clone(), ..like(job, task_now, viewer, key) }
         };
-        let jobs: Vec<_> = found.iter().map(anew).collect();
+        let jobs: Vec<_> = found.iter().map(like_it).collect();
         let committed =
             self.writer.apply(Enqueue { jobs: jobs.into(), queued_max: self.settings.queued_max }).await?;
         points::reach("bulk.retried");
@@ -179,7 +216,7 @@ impl Engine {
         answer.cursor = Some(committed.cursor);
         for (job, made) in found.iter().zip(committed.answer) {
             match made {
-                Ok(_) => answer.changed_count += 1,
+                Ok(made) => answer.changed_count += usize::from(anew.counts_known || !made.is_deduplicated),
                 Err(rejection) => {
                     let message = format!("{} was not made anew: {}", job.id, rejection.message);
                     answer.refusal.get_or_insert(Rejection::new(rejection.code, message));
@@ -203,6 +240,14 @@ pub(super) fn too_many(max: usize) -> Rejection {
     Rejection::at(UserErrorCode::TooManyMatches, "max", message)
 }
 
+/// Once some of the jobs were changed, a fault with the others leaves it open how much was done.
+pub(super) fn half_done(answer: &BulkAnswer, why: Refusal) -> Refusal {
+    match why {
+        Refusal::Fault(fault) if answer.changed_count > 0 => Refusal::Fault(fault.unsure()),
+        why => why,
+    }
+}
+
 /// Does the work to its end, whether or not the caller is still there: a bulk mutation stops nowhere in between.
 pub(super) async fn whole(
     work: impl Future<Output = Outcome<BulkAnswer>> + Send + 'static,
@@ -214,6 +259,21 @@ pub(super) async fn whole(
     };
     spawned.await.unwrap_or_else(|error| {
         let message = format!("a bulk mutation broke off; how much of it was done is not known: {error}");
-        Err(Fault::new(FaultKind::Io, message).into())
+        Err(Fault::new(FaultKind::Io, message).unsure().into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Certainty;
+
+    #[test]
+    fn what_broke_off_half_way_is_not_said_to_have_changed_nothing() {
+        for (changed_count, certainty) in [(0, Certainty::Unchanged), (400, Certainty::Unknown)] {
+            let answer = BulkAnswer { matched_count: 1_000, changed_count, cursor: None, refusal: None };
+            let why = half_done(&answer, Fault::new(FaultKind::Full, "no room").into());
+            assert!(matches!(why, Refusal::Fault(fault) if fault.certainty == certainty), "{changed_count}");
+        }
+    }
 }

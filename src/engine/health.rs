@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::base::clock::Timestamp;
 use crate::base::pulse::Pulse;
 use crate::domain::health::{Health, HealthStatus, SubsystemHealth};
-use crate::store::health::HealthChange;
+use crate::store::health::{HealthChange, PartFailed};
 
 /// The rows. A change is seen by everybody who watches. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,7 +26,28 @@ struct Board {
 struct Rows {
     by_name: BTreeMap<String, SubsystemHealth>,
     pulses: BTreeMap<&'static str, Arc<Pulse>>,
+    /// How often each part said itself how it is.
+    reports: BTreeMap<String, u64>,
     untold: Untold,
+    failures: Failures,
+}
+
+/// Failures that were not counted in an incident yet, each kind of each part once.
+#[derive(Debug, Default)]
+struct Failures(Vec<PartFailed>);
+
+/// Kinds of failures of one part that are told apart until they are counted.
+const KINDS_MAX: usize = 8;
+
+impl Failures {
+    fn add(&mut self, name: &str, message: &str) {
+        let own = |known: &&mut PartFailed| known.name == name;
+        let is_full = self.0.iter().filter(|known| known.name == name).count() >= KINDS_MAX;
+        match self.0.iter_mut().rev().filter(own).find(|known| is_full || known.message == message) {
+            Some(known) => known.count += 1,
+            None => self.0.push(PartFailed { name: name.to_owned(), message: message.to_owned(), count: 1 }),
+        }
+    }
 }
 
 /// Changes that the feed was not told yet, oldest first and numbered. Of each part two at most: the worst and the latest.
@@ -63,28 +84,44 @@ impl HealthBoard {
         self.0.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a part's row; gives true when its status changed.
+    /// Sets a part's row; gives true when its status changed. That it fails is counted in an incident.
     pub fn set(&self, name: &str, status: HealthStatus, message: Option<String>, now: Timestamp) -> bool {
         let mut rows = self.lock();
-        let row = rows.row(name, now);
-        let (changed, is_news) = (row.status != status, row.status != status || row.message != message);
-        if changed {
-            row.since = now;
-            row.status = status;
-        }
-        if message.is_some() {
-            row.last_error.clone_from(&message);
-            row.last_error_at = Some(now);
-        }
-        row.message.clone_from(&message);
-        if changed {
-            rows.untold.add(HealthChange { name: name.to_owned(), status, message });
-        }
+        let (changed, is_news) = rows.set((name, status, message), true, now);
+        *rows.reports.entry(name.to_owned()).or_default() += 1;
         drop(rows);
         if is_news {
             self.0.changes.send_modify(|count| *count += 1);
         }
         changed
+    }
+
+    /// Says what a failure of a part has cost. It is well again as it would have been without.
+    pub fn explain(&self, name: &str, message: String, now: Timestamp) {
+        self.lock().set((name, HealthStatus::Degraded, Some(message)), true, now);
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A part failed, and will be restarted. Each of its failures is counted, whatever its row says already.
+    pub fn failed(&self, name: &str, message: &str, now: Timestamp) {
+        self.count_restart(name, message, now);
+        self.lock().set((name, HealthStatus::Degraded, Some(message.to_owned())), false, now);
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// How often a part failed and reported, to be compared later.
+    pub fn said(&self, name: &str) -> Said {
+        self.lock().said(name)
+    }
+
+    /// A part is well, when it has neither failed nor reported since then.
+    pub fn mend(&self, name: &str, then: Said, now: Timestamp) {
+        let mut rows = self.lock();
+        if rows.said(name) == then {
+            rows.set((name, HealthStatus::Ok, None), true, now);
+        }
+        drop(rows);
+        self.0.changes.send_modify(|count| *count += 1);
     }
 
     /// Makes a part's row, as well, where there is none yet.
@@ -100,13 +137,9 @@ impl HealthBoard {
         row.restart_count += 1;
         row.last_error = Some(error.to_owned());
         row.last_error_at = Some(now);
+        rows.failures.add(name, error);
         drop(rows);
         self.0.changes.send_modify(|count| *count += 1);
-    }
-
-    /// Restarts of a part so far.
-    pub fn restart_count(&self, name: &str) -> i32 {
-        self.lock().by_name.get(name).map_or(0, |row| row.restart_count)
     }
 
     /// How everything is now.
@@ -136,13 +169,60 @@ impl HealthBoard {
         self.lock().untold.changes.retain(|(other, _)| *other != number);
     }
 
+    /// A failure that was not counted in an incident yet.
+    pub fn uncounted(&self) -> Option<PartFailed> {
+        self.lock().failures.0.first().cloned()
+    }
+
+    /// So many of these failures were counted.
+    pub fn counted(&self, failed: &PartFailed) {
+        let is_same = |known: &PartFailed| known.name == failed.name && known.message == failed.message;
+        self.lock().failures.0.retain_mut(|known| {
+            known.count = known.count.saturating_sub(if is_same(known) { failed.count } else { 0 });
+            known.count > 0
+        });
+    }
+
     /// The pulse of a part, which begins to beat when it is first asked for.
     pub fn pulse(&self, name: &'static str, now: Instant) -> Arc<Pulse> {
         Arc::clone(self.lock().pulses.entry(name).or_insert_with(|| Arc::new(Pulse::new(now))))
     }
 }
 
+/// How often a part failed, and how often it reported how it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said(i32, u64);
+
 impl Rows {
+    fn said(&self, name: &str) -> Said {
+        let restarts = self.by_name.get(name).map_or(0, |row| row.restart_count);
+        Said(restarts, self.reports.get(name).copied().unwrap_or_default())
+    }
+
+    /// Whether the status changed, and whether anything did.
+    fn set(
+        &mut self,
+        (name, status, message): (&str, HealthStatus, Option<String>),
+        is_counted: bool,
+        now: Timestamp,
+    ) -> (bool, bool) {
+        let row = self.row(name, now);
+        let (changed, is_news) = (row.status != status, row.status != status || row.message != message);
+        if changed {
+            row.since = now;
+            row.status = status;
+        }
+        if message.is_some() {
+            row.last_error.clone_from(&message);
+            row.last_error_at = Some(now);
+        }
+        row.message.clone_from(&message);
+        if changed {
+            self.untold.add(HealthChange { name: name.to_owned(), status, message, is_counted });
+        }
+        (changed, is_news)
+    }
+
     fn row(&mut self, name: &str, now: Timestamp) -> &mut SubsystemHealth {
         self.by_name.entry(name.to_owned()).or_insert_with(|| SubsystemHealth {
             name: name.to_owned(),
@@ -186,6 +266,47 @@ mod tests {
         let own = |name: &str, word| (name.to_owned(), word);
         assert_eq!(told(&board), [own("b", "DEGRADED"), own("a", "DOWN"), own("a", "OK")]);
         assert_eq!(told(&board), []);
+    }
+
+    #[test]
+    fn each_failure_is_counted_by_its_words_until_the_store_has_it() {
+        let board = HealthBoard::default();
+        for message in ["x", "y", "x"] {
+            board.failed("a", message, NOW);
+        }
+        let first = board.uncounted().unwrap();
+        assert_eq!((first.name.as_str(), first.message.as_str(), first.count), ("a", "x", 2));
+        board.failed("a", "x", NOW);
+        board.counted(&first);
+        assert_eq!(board.uncounted().unwrap().count, 1, "one came meanwhile");
+        for n in 0..100 {
+            board.failed("a", &n.to_string(), NOW);
+        }
+        let mut all = 0;
+        while let Some(failed) = board.uncounted() {
+            all += failed.count;
+            board.counted(&failed);
+        }
+        assert_eq!(all, 102, "none is lost, though they are told apart no more");
+        assert_eq!(told(&board), [("a".to_owned(), "DEGRADED")]);
+    }
+
+    #[test]
+    fn a_part_that_said_something_else_since_is_not_well() {
+        let board = HealthBoard::default();
+        board.failed("a", "x", NOW);
+        let first = board.said("a");
+        board.set("a", HealthStatus::Degraded, Some("refused".to_owned()), NOW);
+        board.mend("a", first, NOW);
+        assert_eq!(board.status("a"), Some(HealthStatus::Degraded));
+        let second = board.said("a");
+        board.failed("a", "refused", NOW);
+        board.mend("a", second, NOW);
+        assert_eq!(board.status("a"), Some(HealthStatus::Degraded), "it failed again");
+        let third = board.said("a");
+        board.explain("a", "3 bytes were lost".to_owned(), NOW);
+        board.mend("a", third, NOW);
+        assert_eq!(board.status("a"), Some(HealthStatus::Ok));
     }
 
     #[test]

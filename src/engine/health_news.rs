@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::base::{clock, points};
-use crate::store::writer::Refusal;
+use crate::store::writer::{Committed, Outcome, Refusal};
 
 /// Pause before a change that could not be written is offered again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -25,17 +25,30 @@ pub async fn run(engine: Engine) -> Result<(), String> {
     }
 }
 
-/// Tells all that is to be told; gives false when the store did not take it.
+/// Tells all that is to be told, and counts the failures; gives false when the store did not take it.
 async fn tell(engine: &Engine) -> Result<bool, String> {
     while let Some((number, change)) = engine.health.untold() {
-        match engine.writer.apply(change).await {
-            Ok(_) => engine.health.told(number),
-            Err(Refusal::Fault(fault)) => {
-                tracing::debug!("a change of health waits for the store: {fault}");
-                return Ok(false);
-            }
-            Err(Refusal::Rejected(rejection)) => return Err(rejection.message),
+        if !is_taken(engine.writer.apply(change).await)? {
+            return Ok(false);
         }
+        engine.health.told(number);
+    }
+    while let Some(failed) = engine.health.uncounted() {
+        if !is_taken(engine.writer.apply(failed.clone()).await)? {
+            return Ok(false);
+        }
+        engine.health.counted(&failed);
     }
     Ok(true)
+}
+
+fn is_taken(outcome: Outcome<Committed<()>>) -> Result<bool, String> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(Refusal::Fault(fault)) => {
+            tracing::debug!("a change of health waits for the store: {fault}");
+            Ok(false)
+        }
+        Err(Refusal::Rejected(rejection)) => Err(rejection.message),
+    }
 }

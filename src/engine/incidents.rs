@@ -1,19 +1,21 @@
 //! Owns what callers may do about incidents, and what time does to them. How failures are counted is the store's.
 
 use super::Engine;
-use super::bulk::{Bulk, BulkAnswer, allowed, too_many, whole};
+use super::bulk::{Anew, BulkAnswer, RETRY_BATCH, allowed, half_done, too_many, whole};
 use crate::base::clock::Timestamp;
 use crate::base::points;
 use crate::domain::access::Viewer;
 use crate::domain::event::EventCursor;
-use crate::domain::filter::JobFilter;
-use crate::domain::id::IncidentId;
+use crate::domain::id::{IncidentId, TokenId};
 use crate::domain::incident::IncidentAction;
 use crate::domain::limits::{INCIDENT_DAYS_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::domain::rejection::{Rejection, UserErrorCode, check_text};
 use crate::store::incident_upkeep::TendIncidents;
 use crate::store::incidents::ChangeIncident;
 use crate::store::writer::{Outcome, Refusal};
+
+/// Whose keys are no caller's.
+const NOBODY: TokenId = TokenId(0);
 
 impl Engine {
     /// Acknowledges, resolves or ignores an incident.
@@ -59,11 +61,16 @@ impl Engine {
             if ids.len() > limit {
                 return Ok(BulkAnswer { cursor: None, refusal: Some(too_many(limit)), ..answer });
             }
-            // Two who ask at once under one token make no job twice.
-            let key = format!("{id} retry");
-            let reason = Some(format!("retry of {id}"));
-            let bulk = Bulk { filter: JobFilter::default(), max, reason, idempotency_key: Some(key) };
-            engine.retry_all(&viewer, &bulk, &ids, &mut answer).await?;
+            // Whoever asks, and whoever else at once: the key is the incident's, so that no job is made twice.
+            let key = Some((NOBODY, format!("{id} retry")));
+            let anew = Anew { reason: Some(format!("retry of {id}")), key, counts_known: false };
+            for some in ids.chunks(RETRY_BATCH) {
+                // Somebody may have made one by hand since.
+                let made =
+                    engine.own.made_anew(some).await.map_err(|fault| half_done(&answer, fault.into()))?;
+                let left: Vec<_> = some.iter().copied().filter(|id| !made.contains(id)).collect();
+                engine.make_anew(&viewer, &anew, &left, &mut answer).await?;
+            }
             Ok(answer)
         })
         .await

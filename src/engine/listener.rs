@@ -56,7 +56,17 @@ impl<'a> Listener<'a> {
     }
 
     /// Listens until the process is `over` and everything that it said before was heard.
-    pub async fn run(mut self, mut output: mpsc::Receiver<Vec<Piece>>, over: &CancellationToken) -> Listened {
+    #[expect(clippy::manual_async_fn, reason = "it would have room for the listener twice")]
+    pub fn run(
+        mut self,
+        output: mpsc::Receiver<Vec<Piece>>,
+        over: &CancellationToken,
+    ) -> impl Future<Output = Listened> {
+        // Dropped at its end, so that whoever hears of the attempt knows.
+        async move { self.listen(output, over).await }
+    }
+
+    async fn listen(&mut self, mut output: mpsc::Receiver<Vec<Piece>>, over: &CancellationToken) -> Listened {
         // A process may close its output and go on: the end of the output is not the end.
         let mut is_output_open = true;
         loop {
@@ -119,7 +129,7 @@ impl<'a> Listener<'a> {
         self.listened.lost_bytes = self.engine.recorder.append(self.claimed.attempt, lines, gap).await;
     }
 
-    async fn finish(mut self) -> Listened {
+    async fn finish(&mut self) -> Listened {
         if let Some(channel) = &mut self.channel {
             let heard = channel.finish();
             self.hear(heard);
@@ -142,9 +152,10 @@ impl<'a> Listener<'a> {
         self.ear.look_for_errors(&lines);
         self.hand_on(lines).await;
         let reported = self.told.borrow();
-        self.listened.error_line = self.ear.error_line.pick().map(|line| reported.masks().hide(&line));
+        let error_line = std::mem::take(&mut self.ear.error_line);
+        self.listened.error_line = error_line.pick().map(|line| reported.masks().hide(&line));
         drop(reported);
-        self.listened
+        std::mem::take(&mut self.listened)
     }
 }
 

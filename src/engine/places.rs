@@ -114,7 +114,7 @@ pub fn cookie(engine: &Engine) -> String {
 
 /// Begins an attempt that is committed and listed.
 pub fn begin(engine: &Engine, claimed: Claimed, entry: Entry, place: Held) {
-    let engine = engine.clone();
+    let (engine, claimed) = (engine.clone(), Box::new(claimed));
     drop(task::spawn(async move {
         // A handler that outlives its attempt holds its place too; that it is free again shows at the next poll.
         let was_left = runner::run(&engine, claimed, entry, Arc::new(place)).await;

@@ -17,7 +17,6 @@ use super::health::HealthBoard;
 use super::supervisor::Ground;
 use crate::base::clock::{self, Clock};
 use crate::base::{points, task};
-use crate::domain::health::HealthStatus;
 use crate::domain::id::AttemptId;
 use crate::domain::log::NewLine;
 use crate::store::logs::{LogEnd, LogTurn, Logs, NewChunk, Unended, line_bytes};
@@ -217,7 +216,7 @@ impl RecorderLoop {
             let message =
                 format!("panicked: {lost_bytes} bytes of output were lost, and are counted as such");
             tracing::error!(part = "recorder", "{message}");
-            self.health.set("recorder", HealthStatus::Degraded, Some(message), self.clock.now());
+            self.health.explain("recorder", message, self.clock.now());
         }
         if is_second {
             self.owe(&ends);

@@ -46,7 +46,7 @@ enum StopCause {
 
 /// Runs the attempt to its end and stores what became of it. What outlives the attempt keeps its `place`. Gives whether
 /// the place was left with the commit of the end.
-pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Place) -> bool {
+pub async fn run(engine: &Engine, claimed: Box<Claimed>, mut entry: Entry, place: Place) -> bool {
     entry.begin();
     points::reach("runner.begin");
     let due_at = claimed.job.run_at.max(claimed.job.created_at);
@@ -65,7 +65,8 @@ pub async fn run(engine: &Engine, claimed: Claimed, mut entry: Entry, place: Pla
     let ran = engine.clock.monotonic().duration_since(began);
     engine.metrics.ended(outcome, ran, ended.log_bytes, ended.dropped_log_bytes);
     let leaves_place = Arc::strong_count(&place) == 1;
-    let stored = settle(engine, &claimed, ended, leaves_place).await;
+    let end = end_of(engine, &claimed, ended);
+    let stored = spool::settle(engine, &end, leaves_place).await;
     let state = stored.map_or("SPOOLED", Settled::word);
     drop(entry);
     // A failing job is not an error of the daemon.
@@ -80,11 +81,7 @@ async fn execute(
     (stop, term): (watch::Receiver<bool>, &Term),
     place: Place,
 ) -> Ended {
-    let room = match refuse_to_start(engine, &stop) {
-        Some(ended) => Err(ended),
-        None => starting::wait_for_room(engine, &stop).await,
-    };
-    if let Err(ended) = room {
+    if let Err(ended) = may_start(engine, &stop).await {
         return unstarted(engine, claimed, ended).await;
     }
     // What the command is given as a secret is hidden from its first byte on.
@@ -117,11 +114,11 @@ async fn execute(
             Ok(begun) => begun,
             Err(ended) => return unstarted(engine, claimed, ended).await,
         };
-    let time = time_over(engine, claimed, tried_at, heard.clone());
     let over = CancellationToken::new();
     let spawned = record_spawn(engine, claimed, spawned_of(underway.identity(), ran), &over);
     let listener = Listener::new(engine, claimed, channel, (told, alive));
     let watched = async {
+        let time = (tried_at, heard.clone());
         let ended = watch(engine, claimed, underway, (stop, silence, term.clone()), time).await;
         over.cancel();
         ended
@@ -231,6 +228,14 @@ async fn record_spawn(
     }
 }
 
+/// Waits until the machine has room for it.
+async fn may_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Result<(), Ended> {
+    match refuse_to_start(engine, stop) {
+        Some(ended) => Err(ended),
+        None => starting::wait_for_room(engine, stop).await,
+    }
+}
+
 /// After an acknowledged cancel nothing starts, nor after a stop at once.
 pub(super) fn refuse_to_start(engine: &Engine, stop: &watch::Receiver<bool>) -> Option<Ended> {
     if *stop.borrow() {
@@ -281,12 +286,12 @@ async fn watch(
     claimed: &Claimed,
     mut underway: Underway,
     (mut stop, silence, mut term): (watch::Receiver<bool>, watch::Receiver<bool>, Term),
-    time_over: impl Future<Output = Span>,
+    (tried_at, heard): (Instant, watch::Receiver<Reported>),
 ) -> Ended {
     let cause = tokio::select! {
         end = underway.wait() => return finish(engine, claimed, Some(underway), end, None).await,
         () = asked(&mut stop) => StopCause::Cancel,
-        allowed = time_over => StopCause::Timeout(allowed),
+        allowed = time_over(engine, claimed, tried_at, heard) => StopCause::Timeout(allowed),
         () = silent_for(claimed.job.idle_timeout, silence) => StopCause::Idle,
         () = engine.shutdown.forced() => StopCause::Shutdown,
         () = term.over() => StopCause::Lapse,
@@ -416,14 +421,13 @@ fn with_log(mut ended: Ended, end: Option<LogEnd>, bytes: i64) -> Ended {
     ended
 }
 
-/// Stores the end; while the store is in trouble, beside it: then nothing is given.
-async fn settle(engine: &Engine, claimed: &Claimed, ended: Ended, leaves_place: bool) -> Option<Settled> {
-    let end = EndAttempt {
+/// The end as it is stored; while the store is in trouble, beside it.
+fn end_of(engine: &Engine, claimed: &Claimed, ended: Ended) -> EndAttempt {
+    EndAttempt {
         attempt: claimed.attempt,
         job: claimed.job.id,
         ended,
         unit: engine.random.unit(),
         actor: engine.worker.to_string(),
-    };
-    spool::settle(engine, end, leaves_place).await
+    }
 }

@@ -81,7 +81,7 @@ fn read(file: &spool::Spool) -> Vec<Record> {
 /// Stores the end of an attempt, or puts it where it will be stored from. Resolves when it is on the disk, one way or
 /// the other; until then the attempt keeps its slot, so that what waits in memory is bounded.
 /// `None`: it is in the spool. With `leaves_place` its commit frees the place.
-pub async fn settle(engine: &Engine, end: EndAttempt, leaves_place: bool) -> Option<Settled> {
+pub async fn settle(engine: &Engine, end: &EndAttempt, leaves_place: bool) -> Option<Settled> {
     let began = engine.clock.monotonic();
     let stored = loop {
         let applied = if leaves_place {
@@ -99,7 +99,7 @@ pub async fn settle(engine: &Engine, end: EndAttempt, leaves_place: bool) -> Opt
         let is_last = fault.kind == FaultKind::Stopping;
         let has_waited = engine.clock.monotonic().duration_since(began) >= SPOOL_AFTER;
         if is_last || has_waited {
-            match engine.spool.keep(&end).await {
+            match engine.spool.keep(end).await {
                 Ok(()) => break None,
                 Err(why) => tracing::error!("a result waits in memory, for the spool fails too: {why}"),
             }

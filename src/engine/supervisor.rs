@@ -171,8 +171,7 @@ impl Part {
             pause_ms = pause.as_millis(),
             "failed, will be restarted: {message}"
         );
-        health.count_restart(&self.name, &message, clock.now());
-        health.set(&self.name, HealthStatus::Degraded, Some(message), clock.now());
+        health.failed(&self.name, &message, clock.now());
         pause
     }
 
@@ -181,12 +180,11 @@ impl Part {
         tracing::info!(part = %self.name, "was restarted");
         let (ground, name) = (self.ground.clone(), self.name.clone());
         let while_long = if self.failures.are_many() { WELL_AFTER_MANY } else { WELL_AFTER };
-        let restarts = ground.health.restart_count(&name);
+        let then = ground.health.said(&name);
         drop(task::spawn(async move {
             clock::sleep(while_long).await;
-            if ground.health.restart_count(&name) == restarts {
-                ground.health.set(&name, HealthStatus::Ok, None, ground.clock.now());
-            }
+            // It may have failed again, or said itself how it is.
+            ground.health.mend(&name, then, ground.clock.now());
         }));
     }
 }

@@ -71,10 +71,11 @@ pub fn spawn(spec: &Spec, leaf: Option<Leaf>, clock: &Arc<dyn Clock>) -> Result<
     let (tell_drain, drain) = oneshot::channel();
     let (batches, received) = mpsc::channel(output::BATCHES_MAX);
     task::spawn(attend(watched, ended.clone(), tell_exit));
-    let reading = output::read(pipes, batches, ended, Arc::clone(clock));
+    let clock = Arc::clone(clock);
     task::spawn(async move {
+        let report = output::read(pipes, batches, ended, clock).await;
         // The owner may have gone; then nobody asks.
-        let _ = tell_drain.send(reading.await);
+        let _ = tell_drain.send(report);
     });
     let running = Running { leader, program, exit: Awaited::new(exit), drain: Awaited::new(drain) };
     Ok((running, received))

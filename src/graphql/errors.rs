@@ -32,6 +32,9 @@ pub fn rejected(rejection: Rejection) -> Error {
         .extend_with(|_, extensions| extensions.set("inputPath", path))
 }
 
+/// What is said where a change may have been made, or a part of it.
+const UNKNOWN: &str = "whether this was done is not known: ask again with the same idempotency key";
+
 /// Trouble in the store. Of what the whole store has the caller learns the kind, and whether its change may have been
 /// made; of the rest only an id, by which the door finds it in the log.
 pub fn fault(fault: Fault) -> Error {
@@ -39,9 +42,17 @@ pub fn fault(fault: Fault) -> Error {
         tracing::warn!(kind = ?fault.kind, "refused: {fault}");
         coded(code, message).extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
     };
+    let may_be_done = fault.certainty == Certainty::Unknown;
+    let passing = |code: &'static str, words: &str| {
+        if !may_be_done {
+            return refused(code, words);
+        }
+        refused(code, &format!("{words}; {UNKNOWN}"))
+            .extend_with(|_, extensions| extensions.set("mayBeDone", true))
+    };
     let words = match fault.kind {
-        FaultKind::Overloaded => return refused("OVERLOADED", "too much waits for the store"),
-        FaultKind::Stopping => return refused("STOPPING", "the daemon is stopping"),
+        FaultKind::Overloaded => return passing("OVERLOADED", "too much waits for the store"),
+        FaultKind::Stopping => return passing("STOPPING", "the daemon is stopping"),
         FaultKind::Full => "there is no room left on the store's disk",
         FaultKind::Io => "the store's disk or connection fails",
         FaultKind::ReadOnly => "the store can only be read",
@@ -50,13 +61,10 @@ pub fn fault(fault: Fault) -> Error {
         FaultKind::Replaced => "the store's file was taken away or replaced",
         FaultKind::Constraint | FaultKind::Bug => return Error::new(fault.to_string()),
     };
-    let end = match fault.certainty {
-        Certainty::Unchanged => "nothing was changed",
-        Certainty::Unknown => "whether this was done is not known: ask again with the same idempotency key",
-    };
+    let end = if may_be_done { UNKNOWN } else { "nothing was changed" };
     refused("UNAVAILABLE", &format!("{words}; {end}")).extend_with(|_, extensions| {
         extensions.set("reason", store_watch::word(fault.kind));
-        extensions.set("mayBeDone", fault.certainty == Certainty::Unknown);
+        extensions.set("mayBeDone", may_be_done);
     })
 }
 

@@ -44,6 +44,8 @@ pub enum Answer {
     Refused {
         /// Why, for people.
         why: String,
+        /// Whether it has said so of each thing, so that nothing is told again in smaller parts.
+        is_final: bool,
     },
 }
 
@@ -56,6 +58,8 @@ pub struct Sent {
     pub answer: Answer,
     /// Whether the sink has no such place.
     pub is_absent: bool,
+    /// What it said of some that it refused while it took the others. Nobody knows which, and nothing is told again.
+    pub remark: Option<String>,
 }
 
 /// Whose fault it may be that something was not taken.
@@ -110,7 +114,7 @@ impl Courier {
         });
         let unsent = |why: String| {
             let answer = Answer::Later { why, after: None, blame: Blame::Sink };
-            vec![Sent { part: first, answer, is_absent: false }]
+            vec![Sent { part: first, answer, is_absent: false, remark: None }]
         };
         match started {
             Ok(_) => told.await.unwrap_or_else(|_| unsent("the sender failed".to_owned())),
@@ -120,12 +124,18 @@ impl Courier {
 }
 
 fn send(agent: &Agent, request: &Request, now: Timestamp) -> Sent {
-    let (answer, status) = ask(agent, request, now);
-    Sent { part: request.part, answer, is_absent: matches!(status, Some(404 | 405 | 501)) }
+    let mut remark = None;
+    let (answer, status) = ask(agent, request, &mut remark, now);
+    Sent { part: request.part, answer, is_absent: matches!(status, Some(404 | 405 | 501)), remark }
 }
 
 /// What the answer means, and its status when there was one.
-fn ask(agent: &Agent, request: &Request, now: Timestamp) -> (Answer, Option<u16>) {
+fn ask(
+    agent: &Agent,
+    request: &Request,
+    remark: &mut Option<String>,
+    now: Timestamp,
+) -> (Answer, Option<u16>) {
     let mut call = agent.post(&request.url);
     for (name, value) in &request.headers {
         call = call.header(name, value);
@@ -143,8 +153,15 @@ fn ask(agent: &Agent, request: &Request, now: Timestamp) -> (Answer, Option<u16>
     // Read to its end where it is short, so that the connection can be used again; the rest of a long one is left.
     let reply = answer.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec().unwrap_or_default();
     if (200..300).contains(&status) {
-        let complaint = (request.complaint)(&reply);
-        let answer = complaint.map_or(Answer::Delivered, |why| Answer::Refused { why: shown(&why) });
+        let answer = match (request.complaint)(&reply) {
+            Some((count, why)) if count >= request.count => {
+                Answer::Refused { why: shown(&why), is_final: true }
+            }
+            complaint => {
+                *remark = complaint.map(|(_, why)| shown(&why));
+                Answer::Delivered
+            }
+        };
         return (answer, Some(status));
     }
     (judge(status, after, &reply), Some(status))
@@ -173,7 +190,7 @@ fn judge(status: u16, after: Option<Duration>, reply: &[u8]) -> Answer {
             after,
             blame: Blame::Sink,
         },
-        400..500 => Answer::Refused { why },
+        400..500 => Answer::Refused { why, is_final: false },
         _ => Answer::Later { why, after, blame: Blame::Message },
     }
 }
@@ -209,9 +226,9 @@ mod tests {
             assert!(matches!(judge(status, None, b""), Answer::Refused { .. }), "{status}");
         }
         let long = vec![b'x'; 1_000_000];
-        let Answer::Refused { why } = judge(400, None, &long) else { panic!("refused") };
+        let Answer::Refused { why, .. } = judge(400, None, &long) else { panic!("refused") };
         assert_eq!(why.len(), "it answered 400: ".len() + REPLY_SHOWN);
-        let Answer::Refused { why } = judge(400, None, b"a\0b\n") else { panic!("refused") };
+        let Answer::Refused { why, .. } = judge(400, None, b"a\0b\n") else { panic!("refused") };
         assert_eq!(why, "it answered 400: a b");
     }
 

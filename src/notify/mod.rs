@@ -61,12 +61,14 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
-    /// What the body of a good answer complains of all the same.
-    pub complaint: fn(&[u8]) -> Option<String>,
+    /// How many things it tells.
+    pub count: usize,
+    /// What the body of a good answer complains of all the same: of how many things, and why.
+    pub complaint: fn(&[u8]) -> Option<(usize, String)>,
 }
 
 /// A sink whose good answers are good.
-fn content(_reply: &[u8]) -> Option<String> {
+fn content(_reply: &[u8]) -> Option<(usize, String)> {
     None
 }
 

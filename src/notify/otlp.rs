@@ -73,7 +73,8 @@ impl Otlp {
                 scope_logs: vec![ScopeLogs { scope: Some(scope()), log_records: records }],
             }],
         };
-        let mut requests = vec![self.request(Part::Records, &self.logs_url, logs.encode_to_vec())];
+        let mut requests =
+            vec![self.request(Part::Records, &self.logs_url, logs.encode_to_vec(), told.events.len())];
         if !told.spans.is_empty() {
             let spans = ExportSpans {
                 resource_spans: vec![ResourceSpans {
@@ -84,13 +85,18 @@ impl Otlp {
                     }],
                 }],
             };
-            requests.push(self.request(Part::Spans, &self.traces_url, spans.encode_to_vec()));
+            requests.push(self.request(
+                Part::Spans,
+                &self.traces_url,
+                spans.encode_to_vec(),
+                told.spans.len(),
+            ));
         }
         requests
     }
 
-    fn request(&self, part: Part, url: &str, body: Vec<u8>) -> Request {
-        Request { part, url: url.to_owned(), headers: self.headers.clone(), body, complaint: rejected }
+    fn request(&self, part: Part, url: &str, body: Vec<u8>, count: usize) -> Request {
+        Request { part, url: url.to_owned(), headers: self.headers.clone(), body, count, complaint: rejected }
     }
 }
 
@@ -103,10 +109,11 @@ fn below(endpoint: &str, path: &str) -> String {
 }
 
 /// A collector may take a part only: what it says then. An answer that cannot be read complains of nothing.
-fn rejected(reply: &[u8]) -> Option<String> {
+fn rejected(reply: &[u8]) -> Option<(usize, String)> {
     let partial = ExportReply::decode(reply).ok()?.partial_success?;
     let PartialSuccess { rejected_count, message } = partial;
-    (rejected_count > 0).then(|| format!("it refused {rejected_count} of them: {message}"))
+    let count = usize::try_from(rejected_count).ok().filter(|count| *count > 0)?;
+    Some((count, format!("it refused {count} of them: {message}")))
 }
 
 fn scope() -> Scope {
@@ -221,7 +228,7 @@ mod tests {
             let partial_success = Some(PartialSuccess { rejected_count, message: message.to_owned() });
             ExportReply { partial_success }.encode_to_vec()
         };
-        assert_eq!(rejected(&reply(2, "too old")).unwrap(), "it refused 2 of them: too old");
+        assert_eq!(rejected(&reply(2, "too old")).unwrap(), (2, "it refused 2 of them: too old".to_owned()));
         assert_eq!(rejected(&reply(0, "a warning")), None);
         assert_eq!(rejected(b""), None);
         assert_eq!(rejected(b"ok"), None);

@@ -64,6 +64,7 @@ impl Sentry {
             url: self.url.clone(),
             headers,
             body: body.into_bytes(),
+            count: 1,
             complaint: content,
         }
     }

@@ -54,6 +54,7 @@ impl Webhook {
             url: self.url.clone(),
             headers,
             body: body.into_bytes(),
+            count: 1,
             complaint: content,
         }
     }

@@ -1,6 +1,8 @@
 //! Owns the incident rows: reading them, and what people do about them. How failures are counted into them is
 //! `incident_counts`.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::db::{Kind, Row, Sql};
@@ -229,7 +231,18 @@ const NOT_RETRIED: Sql = Sql::both(
     &[Kind::Int, Kind::Int],
 );
 
+const MADE_ANEW: Sql = Sql::both(
+    "SELECT retry_of FROM jobs WHERE retry_of IN (SELECT CAST(atom AS BIGINT) FROM jsonb_each($1))",
+    &[Kind::Text],
+);
+
 impl Reader {
+    /// Those of these jobs that were made anew.
+    pub async fn made_anew(&self, ids: &[JobId]) -> Result<HashSet<JobId>> {
+        let rows = self.db.rows(&MADE_ANEW, &args![page::numbers(Some(ids), |id| id.0)]).await?;
+        rows.iter().map(|row| row.get(0).map(JobId)).collect()
+    }
+
     /// The incidents of these ids, in no order; unknown ones are left out.
     pub async fn incidents_by_id(&self, ids: &[IncidentId]) -> Result<Vec<Incident>> {
         let ids = page::numbers(Some(ids), |id| id.0);
@@ -334,4 +347,4 @@ impl Reader {
 
 /// Every statement of this file, for the test that prepares them all.
 pub(super) const STATEMENTS: &[&Sql] =
-    &[&LOCK, &CHANGE, &BY_ID, &LIST, &OF_JOBS, &OF_ATTEMPTS, &BUCKETS, &NOT_RETRIED];
+    &[&LOCK, &CHANGE, &BY_ID, &LIST, &OF_JOBS, &OF_ATTEMPTS, &BUCKETS, &NOT_RETRIED, &MADE_ANEW];

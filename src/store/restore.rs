@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::backup::{self, Existing, FORMAT, LOGS_NAME, MANIFEST_NAME, Manifest, STATE_NAME};
@@ -87,7 +87,7 @@ async fn put_back(
     (now, random): (Timestamp, &dyn Random),
 ) -> Result<Restored> {
     let drafts = data_dir.join(DRAFTS);
-    let mut source = Source::unpack(file, &drafts)?;
+    let mut source = Source::take(file, &drafts).await?;
     let is_own = source.is_of(file, data_dir);
     if is_own && !source.names.contains(&LOGS_NAME) && !logs_can_stay(data_dir).await {
         source.take_logs_of_upgrade(data_dir).await?;
@@ -160,16 +160,37 @@ struct Source {
 }
 
 impl Source {
-    /// Takes the backup's files out of it, and compares them with what it says of itself.
-    fn unpack(path: &Path, drafts: &Path) -> Result<Source> {
+    /// Takes the backup's files out of it, and compares them with what it says of itself. Of a SQLite file with a journal
+    /// beside it, the newest part stands in the journal.
+    async fn take(path: &Path, drafts: &Path) -> Result<Source> {
+        let mut journal = path.as_os_str().to_owned();
+        journal.push("-wal");
+        let has_journal = std::fs::metadata(&journal).is_ok_and(|journal| journal.len() > 0);
+        if has_journal && Source::is_sqlite(path)? {
+            beside::copy(path, &drafts.join(STATE_NAME), Depth::Quick).await?;
+            return Ok(Source::of_state());
+        }
+        Source::unpack(path, drafts)
+    }
+
+    fn of_state() -> Source {
+        Source { names: vec![STATE_NAME], manifest: None, outdates_logs: false }
+    }
+
+    fn is_sqlite(path: &Path) -> Result<bool> {
         let cannot = |error: std::io::Error| beside::io("read", path, &error);
-        let mut file = File::open(path).map_err(cannot)?;
         let mut first = Vec::new();
-        (&mut file).take(SQLITE_MAGIC.len() as u64).read_to_end(&mut first).map_err(cannot)?;
-        file.rewind().map_err(cannot)?;
-        if first == SQLITE_MAGIC {
+        let file = File::open(path).map_err(cannot)?;
+        file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut first).map_err(cannot)?;
+        Ok(first == SQLITE_MAGIC)
+    }
+
+    fn unpack(path: &Path, drafts: &Path) -> Result<Source> {
+        let is_sqlite = Source::is_sqlite(path)?;
+        let file = File::open(path).map_err(|error| beside::io("read", path, &error))?;
+        if is_sqlite {
             backup::unpack(file, &drafts.join(STATE_NAME))?;
-            return Ok(Source { names: vec![STATE_NAME], manifest: None, outdates_logs: false });
+            return Ok(Source::of_state());
         }
         let no_backup = |why: &str| {
             let message = format!("{} is no whole backup: {why}; nothing was touched", path.display());

@@ -240,6 +240,9 @@ struct Envelope<C: Change> {
     reply: oneshot::Sender<Outcome<Committed<C::Answer>>>,
 }
 
+/// Where the answer to a change that was handed over comes from.
+type Handed<C> = oneshot::Receiver<Outcome<Committed<<C as Change>::Answer>>>;
+
 impl<C: Change> Waiting for Envelope<C> {
     fn is_probe(&self) -> bool {
         C::IS_PROBE
@@ -304,8 +307,23 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Hands the change to the writer and waits for its commit. Dropping the future does not undo it.
-    pub async fn apply<C: Change>(&self, change: C) -> Outcome<Committed<C::Answer>> {
+    /// Hands the change to the writer, at once, and waits for its commit. Dropping the future does not undo it.
+    pub fn apply<C: Change>(&self, change: C) -> impl Future<Output = Outcome<Committed<C::Answer>>> {
+        let handed = self.hand_over(change);
+        // What waits has no room for the change itself: some are half a kilobyte.
+        async {
+            handed?.await.map_err(|_| {
+                if self.queue.is_closed() {
+                    Fault::new(FaultKind::Stopping, "the daemon stopped before the change was made")
+                } else {
+                    // The writer panicked with our change in hand and was restarted.
+                    Fault::new(FaultKind::Io, "the writer failed").unsure()
+                }
+            })?
+        }
+    }
+
+    fn hand_over<C: Change>(&self, change: C) -> Outcome<Handed<C>> {
         let room = if change.needs_room() { self.breaker.low_room() } else { None };
         let refusing = if C::IS_PROBE { None } else { self.breaker.fault().or(room) };
         if let Some(fault) = refusing {
@@ -321,14 +339,7 @@ impl Writer {
             }
             mpsc::error::TrySendError::Closed(_) => Fault::new(FaultKind::Stopping, "the daemon is stopping"),
         })?;
-        answer.await.map_err(|_| {
-            if self.queue.is_closed() {
-                Fault::new(FaultKind::Stopping, "the daemon stopped before the change was made")
-            } else {
-                // The writer panicked with our change in hand and was restarted.
-                Fault::new(FaultKind::Io, "the writer failed").unsure()
-            }
-        })?
+        Ok(answer)
     }
 
     /// From now on its turns claim for this worker too, as work comes and places become free.

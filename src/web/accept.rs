@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Extensions, Request};
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -81,9 +82,9 @@ impl<B: Backend> Entrance<B> {
         config: DoorConfig,
         shutdown: CancellationToken,
     ) -> Entrance<B> {
-        let port = listener.local_addr().map_or(0, |address| address.port());
+        let address = listener.local_addr().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         let places = Arc::new(Semaphore::new(config.limits.connections));
-        let door = Arc::new(Door::new(backend, port, config, shutdown));
+        let door = Arc::new(Door::new(backend, address, config, shutdown));
         let router = routes(Arc::clone(&door));
         Entrance { listener: Some(listener), door, router, places, shortage: None }
     }
@@ -154,8 +155,7 @@ async fn converse<B: Backend>(
     let (connection, pipe) = piped(stream);
     let place = Place { _permit: permit, pipe };
     let service = service_fn(|request: Request<Incoming>| {
-        let answering = answer(&door, router.clone(), request, (place.clone(), peer));
-        async { Ok::<_, Infallible>(answering.await) }
+        answer(&door, router.clone(), request, (place.clone(), peer)).map(Ok::<_, Infallible>)
     });
     let io = TokioIo::new(Stalling::new(connection, door.limits.write));
     let connection = http1::Builder::new()

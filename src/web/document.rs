@@ -17,12 +17,12 @@ use async_graphql_value::Value;
 use super::errors::{Code, Refusal};
 use super::lexical::scan;
 use super::limits::{
-    ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, LITERAL_BYTES_MAX, MUTATIONS_MAX,
-    OPERATIONS_MAX, SELECTION_BYTES, VALUE_BYTES, VALUES_MAX, VARIABLES_MAX,
+    ALIASES_MAX, DIRECTIVES_MAX, EXPANDED_DEPTH_MAX, EXPANDED_MAX, FRAGMENT_DEPTH_MAX, LITERAL_BYTES_MAX,
+    MUTATIONS_MAX, OPERATIONS_MAX, SELECTION_BYTES, VALUE_BYTES, VALUES_MAX, VARIABLES_MAX,
 };
 use super::merging::merges_selections;
+use super::root_fields::{join_roots, lift_root};
 use super::spreads::{check_fragments, document_of};
-use super::subscription_root::lift_root;
 
 /// A document that may be handed to the executor.
 #[derive(Debug, Clone)]
@@ -56,8 +56,10 @@ pub fn check(text: &str, operation_name: Option<&str>) -> Result<Checked, Refusa
     }
     let variables = operation.node.variable_definitions.clone();
     let root_fields = roots.names.into_iter().map(str::to_owned).collect();
-    if operation_type == OperationType::Subscription {
-        lift_root(&mut document)?;
+    match operation_type {
+        OperationType::Query => {}
+        OperationType::Mutation => join_roots(&mut document)?,
+        OperationType::Subscription => lift_root(&mut document)?,
     }
     let merges = merges_selections(only_set(&document));
     let has_others = whole.operations.iter().len() > 1;
@@ -109,6 +111,8 @@ fn syntax_refusal(error: SyntaxError) -> Refusal {
 #[derive(Debug, Clone, Copy, Default)]
 struct Weight {
     selections: u64,
+    /// Sets within sets.
+    depth: usize,
     aliases: u64,
     /// Of arguments, those inside lists and objects too.
     values: u64,
@@ -119,6 +123,7 @@ struct Weight {
 impl Weight {
     fn add(&mut self, other: Weight) {
         self.selections = self.selections.saturating_add(other.selections);
+        self.depth = self.depth.max(other.depth);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.values = self.values.saturating_add(other.values);
         self.literal_bytes = self.literal_bytes.saturating_add(other.literal_bytes);
@@ -147,6 +152,8 @@ struct Scales<'a> {
     document: &'a ExecutableDocument,
     known: HashMap<&'a str, Weight>,
     open: Vec<&'a str>,
+    /// Sets around the one that is weighed.
+    depth: usize,
 }
 
 /// What a document weighs when its fragments are written out.
@@ -155,7 +162,7 @@ fn weigh(document: &ExecutableDocument) -> Result<Weight, Refusal> {
     if operations > OPERATIONS_MAX {
         return Err(too_large(format!("a document has at most {OPERATIONS_MAX} operations")));
     }
-    let mut scales = Scales { document, known: HashMap::new(), open: Vec::new() };
+    let mut scales = Scales { document, known: HashMap::new(), open: Vec::new(), depth: 0 };
     let (mut total, mut variables) = (Weight::default(), 0);
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
@@ -194,6 +201,15 @@ fn weigh(document: &ExecutableDocument) -> Result<Weight, Refusal> {
     Ok(total)
 }
 
+fn bearable(depth: usize) -> Result<(), Refusal> {
+    if depth > EXPANDED_DEPTH_MAX {
+        return Err(too_large(format!(
+            "selections nest at most {EXPANDED_DEPTH_MAX} deep once the fragments are written out"
+        )));
+    }
+    Ok(())
+}
+
 fn few_directives(count: usize) -> Result<(), Refusal> {
     if count > DIRECTIVES_MAX {
         return Err(too_large(format!("one place has at most {DIRECTIVES_MAX} directives")));
@@ -202,10 +218,11 @@ fn few_directives(count: usize) -> Result<(), Refusal> {
 }
 
 impl<'a> Scales<'a> {
-    /// Recursion is bounded: brackets nest at most `NESTING_MAX` deep, fragments at most
-    /// `FRAGMENT_DEPTH_MAX`.
+    /// Recursion is bounded, here and for all who walk the document written out.
     fn set(&mut self, set: &'a SelectionSet) -> Result<Weight, Refusal> {
+        self.depth += 1;
         let mut weight = Weight::default();
+        bearable(self.depth)?;
         for selection in &set.items {
             let directives = selection.node.directives();
             few_directives(directives.len())?;
@@ -222,8 +239,11 @@ impl<'a> Scales<'a> {
                 Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
                 Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
             };
+            bearable(self.depth + inner.depth)?;
             weight.add(inner);
         }
+        self.depth -= 1;
+        weight.depth += 1;
         Ok(weight)
     }
 
@@ -332,6 +352,22 @@ mod tests {
         assert_eq!(read(&bomb(31)).unwrap_err(), Code::TooLarge);
         assert_eq!(read(&bomb(40)).unwrap_err(), Code::TooLarge);
         assert_eq!(read(&bomb(3)).unwrap().root_fields, ["a"]);
+    }
+
+    #[test]
+    fn fragments_within_fragments_are_not_deeper_than_one_can_walk() {
+        let levels = |fragments: usize, brackets: usize| {
+            let mut text = "query { ...F0 }".to_owned();
+            for level in 0..fragments {
+                let (open, close) = ("a { ".repeat(brackets), " }".repeat(brackets));
+                let _ = write!(text, " fragment F{level} on Query {{ {open} ...F{} {close} }}", level + 1);
+            }
+            let _ = write!(text, " fragment F{fragments} on Query {{ a }}");
+            text
+        };
+        assert!(read(&levels(4, 10)).is_ok());
+        assert_eq!(read(&levels(31, 28)).unwrap_err(), Code::TooLarge);
+        assert_eq!(read(&levels(6, 10)).unwrap_err(), Code::TooLarge);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Owns the one way from parameters to answers that all transports share: check the document, ask for the
 //! grant, execute under a deadline, shape the errors. Nothing else may call the executor.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -140,11 +141,11 @@ struct Unjudged {
 }
 
 impl<B: Backend> Door<B> {
-    /// A door for a daemon that listens on `port`.
-    pub fn new(backend: B, port: u16, config: DoorConfig, shutdown: CancellationToken) -> Door<B> {
+    /// A door for a daemon that listens at this address.
+    pub fn new(backend: B, address: SocketAddr, config: DoorConfig, shutdown: CancellationToken) -> Door<B> {
         Door {
             backend,
-            gate: Gate::new(port, &config.allowed_hosts, &config.allowed_origins),
+            gate: Gate::new(address, &config.allowed_hosts, &config.allowed_origins),
             logins: Logins::new(&config.limits),
             turns: Turns::new(config.limits.queries),
             limits: config.limits,
@@ -215,19 +216,19 @@ impl<B: Backend> Door<B> {
         parameters: Parameters,
         taken: Taken,
         resume: Option<LastEventId>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Box<Admitted>, Refusal> {
         let Parameters { query, operation_name, mut variables } = parameters;
         let known = self.known.find(&query, operation_name.as_deref());
         let is_known = known.is_some();
         let checked = known.map_or_else(|| check(&query, operation_name.as_deref()).map(Arc::new), Ok)?;
         let Checked { document, operation_type, root_fields, .. } = &*checked;
         let operation_type = *operation_type;
-        self.check_variables(&checked, &variables)?;
-        let absent = complete(&checked.variables, &mut variables);
         if taken == Taken::Queries && operation_type == OperationType::Mutation {
             let message = "a mutation needs a POST";
             return Err(Refusal::new(Code::BadRequest, message).with_status(StatusCode::METHOD_NOT_ALLOWED));
         }
+        self.check_variables(&checked, &variables)?;
+        let absent = complete(&checked.variables, &mut variables);
         let root_fields: Vec<&str> = root_fields.iter().map(String::as_str).collect();
         let asker = Asker {
             actor: self.backend.token_name(&caller.viewer).to_owned(),
@@ -275,7 +276,8 @@ impl<B: Backend> Door<B> {
         request.set_parsed_query(document);
         let token_key = self.backend.token_key(&caller.viewer);
         let unjudged = (!is_known).then_some(Unjudged { checked, absent });
-        Ok(Admitted { request, unjudged, operation_type, token_key, asker: Arc::new(asker), ticket })
+        let asker = Arc::new(asker);
+        Ok(Box::new(Admitted { request, unjudged, operation_type, token_key, asker, ticket }))
     }
 
     /// Before anything runs, and the same for every transport.
@@ -369,7 +371,7 @@ impl<B: Backend> Door<B> {
     }
 
     /// Runs a query or a mutation. Once it has begun, the caller's going away cancels only the wait.
-    pub async fn run_once(&self, mut admitted: Admitted) -> Answer {
+    pub async fn run_once(&self, mut admitted: Box<Admitted>) -> Answer {
         let _turn = match self.turn(&admitted).await {
             Ok(turn) => turn,
             Err(refusal) => return refusal.into(),
@@ -377,7 +379,10 @@ impl<B: Backend> Door<B> {
         if let Some(answer) = self.judge(&mut admitted) {
             return answer;
         }
-        let work = working_for(admitted.asker, self.backend.executor().execute(admitted.request));
+        let Admitted { request, asker, .. } = *admitted;
+        // Pinned where it lies: it is some kilobytes, which each step around it would move.
+        let execution = pin!(self.backend.executor().execute(request));
+        let work = working_for(asker, execution);
         match within(self.limits.operation, AssertUnwindSafe(work).catch_unwind()).await {
             Some(Ok(response)) => Answer::shape(response),
             Some(Err(panic)) => Answer::fault("an operation panicked", &words(panic.as_ref())),
@@ -420,7 +425,7 @@ impl<B: Backend> Door<B> {
     /// of them is written to its line.
     pub fn open(
         self: &Arc<Self>,
-        mut admitted: Admitted,
+        mut admitted: Box<Admitted>,
         line: Option<Arc<Line>>,
     ) -> Result<Opened, Refusal> {
         if admitted.ticket.is_some()
@@ -446,7 +451,7 @@ impl<B: Backend> Door<B> {
     /// dropped.
     pub fn run_stream(
         self: &Arc<Self>,
-        mut admitted: Admitted,
+        mut admitted: Box<Admitted>,
     ) -> Result<BoxStream<'static, Answer>, Refusal> {
         if admitted.operation_type != OperationType::Subscription {
             let door = Arc::clone(self);

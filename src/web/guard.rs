@@ -2,6 +2,8 @@
 //! origin, content type, token. Allow lists only: what is not known to be ours is refused. It must never look
 //! at the body and never answer differently for a path.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::errors::{Code, Refusal};
@@ -18,13 +20,21 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The loopback names with `port`, and what the configuration adds. An added host without a port is also
-    /// taken with ours.
-    pub fn new(port: u16, allowed_hosts: &[String], allowed_origins: &[String]) -> Gate {
-        let loopback = ["127.0.0.1", "localhost", "[::1]"];
-        let mut hosts: Vec<String> = loopback.iter().map(|name| format!("{name}:{port}")).collect();
+    /// The loopback names and the address itself, with its port, and what the configuration adds. An added host without a
+    /// port is also taken with ours. An address as a name can be no other page's.
+    pub fn new(address: SocketAddr, allowed_hosts: &[String], allowed_origins: &[String]) -> Gate {
+        let port = address.port();
+        let mut names = ["127.0.0.1", "localhost", "[::1]"].map(str::to_owned).to_vec();
+        let own = match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        if !address.ip().is_unspecified() && !names.contains(&own) {
+            names.push(own);
+        }
+        let mut hosts: Vec<String> = names.iter().map(|name| format!("{name}:{port}")).collect();
         if port == 80 {
-            hosts.extend(loopback.map(str::to_owned));
+            hosts.extend(names);
         }
         let mut own_origins: Vec<String> = hosts.iter().map(|host| format!("http://{host}")).collect();
         for host in allowed_hosts {
@@ -151,7 +161,11 @@ mod tests {
     }
 
     fn status(uri: &str, pairs: &[(&'static str, &str)]) -> u16 {
-        let gate = Gate::new(7878, &["beadle.lan".to_owned()], &["http://dev.lan:5173/".to_owned()]);
+        let gate = Gate::new(
+            ([127, 0, 0, 1], 7878).into(),
+            &["beadle.lan".to_owned()],
+            &["http://dev.lan:5173/".to_owned()],
+        );
         let uri: Uri = uri.parse().unwrap();
         gate.admit(&uri, &headers(pairs)).err().map_or(200, |refusal| refusal.status.as_u16())
     }
@@ -188,6 +202,25 @@ mod tests {
         assert_eq!(status("http://localhost:7878/graphql", &[("host", "localhost:7878")]), 200);
         let forwarded = [("host", "evil.example"), ("x-forwarded-host", "localhost:7878")];
         assert_eq!(status("/graphql", &forwarded), 421);
+    }
+
+    #[test]
+    fn the_address_that_it_listens_at_is_one_of_its_names() {
+        for (address, host, wanted) in [
+            ("10.0.0.5:7878", "10.0.0.5:7878", true),
+            ("127.0.0.2:7878", "127.0.0.2:7878", true),
+            ("[fd00::5]:7878", "[fd00::5]:7878", true),
+            ("10.0.0.5:80", "10.0.0.5", true),
+            ("10.0.0.5:7878", "10.0.0.6:7878", false),
+            ("10.0.0.5:7878", "10.0.0.5", false),
+            ("0.0.0.0:7878", "0.0.0.0:7878", false),
+            ("[::]:7878", "[::]:7878", false),
+        ] {
+            let gate = Gate::new(address.parse().unwrap(), &[], &[]);
+            let origin = format!("http://{host}");
+            let given = headers(&[("host", host), ("origin", &origin)]);
+            assert_eq!(gate.admit(&Uri::from_static("/graphql"), &given).is_ok(), wanted, "{address} {host}");
+        }
     }
 
     #[test]

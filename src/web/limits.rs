@@ -76,6 +76,9 @@ pub const TOKENS_MAX: usize = 4_000;
 pub const NESTING_MAX: usize = 32;
 /// Selections after every fragment has been written out where it is spread.
 pub const EXPANDED_MAX: u64 = 5_000;
+/// Selections within selections, fragments too, after every fragment has been written out: it bounds the recursion of all
+/// who walk the document.
+pub const EXPANDED_DEPTH_MAX: usize = 64;
 /// Values of arguments after every fragment has been written out.
 pub const VALUES_MAX: u64 = 5_000;
 /// Bytes of the texts among them.

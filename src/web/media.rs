@@ -1,5 +1,7 @@
 //! Owns content negotiation: which of our three media types an `Accept` header asks for.
 
+use std::cmp::Reverse;
+
 use axum::http::{HeaderMap, header};
 
 /// What an answer may be written as.
@@ -22,6 +24,17 @@ impl Media {
             Media::EventStream => "text/event-stream",
         }
     }
+
+    /// How exactly a range names it; nothing when it does not.
+    fn exactness(self, range: &str) -> Option<u8> {
+        let (name, family) = match self {
+            Media::Json => ("application/json", "application/*"),
+            Media::GraphqlResponse => ("application/graphql-response+json", "application/*"),
+            Media::EventStream => ("text/event-stream", "text/*"),
+        };
+        let named = [(name, 2), (family, 1), ("*/*", 0)];
+        named.into_iter().find(|(name, _)| range.eq_ignore_ascii_case(name)).map(|(_, exactness)| exactness)
+    }
 }
 
 /// What a client takes.
@@ -33,46 +46,52 @@ pub struct Accepted {
     pub streams: bool,
 }
 
-/// Reads `Accept`. Without one, and for `*/*`, JSON. `None` when the client takes nothing that we have.
+/// In the order in which we like them.
+const ALL: [Media; 3] = [Media::Json, Media::GraphqlResponse, Media::EventStream];
+
+/// What the range that fits a media type best says of it.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    exactness: u8,
+    /// In thousandths; 0 refuses it.
+    weight: u16,
+    place: usize,
+}
+
+/// Reads `Accept`. Without one, and for `*/*`, JSON. `None` when the client takes nothing that we have. Of each type the
+/// most exact range decides; of types that are liked as much the one that is named more exactly, then the first.
 pub fn negotiate(headers: &HeaderMap) -> Option<Accepted> {
-    let mut best: Option<(u16, u8, Media)> = None;
-    let (mut streams, mut any) = (false, false);
+    let mut said: [Option<Said>; 3] = [None; 3];
+    let mut place = 0;
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().ok()?.split(',').filter(|range| !range.trim().is_empty()) {
-            any = true;
-            let Some((media, specificity, quality)) = read_range(range) else {
-                continue;
-            };
-            streams |= media == Media::EventStream;
-            // Of equal ones the more exact, then the first.
-            if best.is_none_or(|(known, exact, _)| (quality, specificity) > (known, exact)) {
-                best = Some((quality, specificity, media));
+            place += 1;
+            let (name, weight) = read_range(range);
+            for (media, said) in ALL.into_iter().zip(&mut said) {
+                let Some(exactness) = media.exactness(name) else { continue };
+                if said.is_none_or(|known| exactness > known.exactness) {
+                    *said = Some(Said { exactness, weight, place });
+                }
             }
         }
     }
-    match best {
-        Some((_, _, best)) => Some(Accepted { best, streams }),
-        None if any => None,
-        None => Some(Accepted { best: Media::Json, streams }),
+    if place == 0 {
+        return Some(Accepted { best: Media::Json, streams: false });
     }
+    let taken = |said: Option<Said>| said.filter(|said| said.weight > 0);
+    // Whoever takes anything does not ask for a stream by that.
+    let streams = taken(said[2]).is_some_and(|said| said.exactness > 0);
+    let liked = ALL.into_iter().zip(said).filter_map(|(media, said)| taken(said).map(|said| (media, said)));
+    let best = liked.min_by_key(|(_, said)| (Reverse(said.weight), Reverse(said.exactness), said.place))?;
+    Some(Accepted { best: best.0, streams })
 }
 
-/// Media type, how exactly it was named, and its weight in thousandths. `None` when it is not ours or
-/// refused.
-fn read_range(range: &str) -> Option<(Media, u8, u16)> {
+/// The name of a range, and its weight in thousandths. One that cannot be read is no consent.
+fn read_range(range: &str) -> (&str, u16) {
     let mut parts = range.split(';').map(str::trim);
-    let name = parts.next()?.to_ascii_lowercase();
-    let (media, specificity) = match name.as_str() {
-        "application/json" => (Media::Json, 2),
-        "application/graphql-response+json" => (Media::GraphqlResponse, 2),
-        "text/event-stream" => (Media::EventStream, 2),
-        "application/*" => (Media::Json, 1),
-        "*/*" => (Media::Json, 0),
-        _ => return None,
-    };
+    let name = parts.next().unwrap_or_default();
     let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    let quality = weight.map_or(Some(1_000), thousandths)?;
-    (quality > 0).then_some((media, specificity, quality))
+    (name, weight.map_or(Some(1_000), thousandths).unwrap_or(0))
 }
 
 /// A weight between 0 and 1, with three places at most.
@@ -119,6 +138,12 @@ mod tests {
             ("application/json;q=0", None),
             ("application/json;q=banana", None),
             ("multipart/mixed", None),
+            ("application/json;q=0, */*", Some(GraphqlResponse)),
+            ("application/json;q=0.1, */*", Some(GraphqlResponse)),
+            ("*/*;q=0.1, application/json;q=0", Some(GraphqlResponse)),
+            ("application/*;q=0, */*", Some(EventStream)),
+            ("text/*", Some(EventStream)),
+            ("*/*;q=0", None),
         ] {
             assert_eq!(best(accept), wanted, "{accept}");
         }
@@ -133,6 +158,7 @@ mod tests {
         };
         assert!(accepted("application/json, text/event-stream;q=0.5").streams);
         assert!(!accepted("application/json, text/event-stream;q=0").streams);
+        assert!(accepted("application/json, text/*;q=0.5").streams);
         assert!(!accepted("*/*").streams);
         assert_eq!(negotiate(&HeaderMap::new()).unwrap().best, Media::Json);
     }

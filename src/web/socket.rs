@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_graphql::Value;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -62,14 +62,27 @@ impl Closing {
     }
 }
 
-/// Whether a request asks for a WebSocket.
-pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+/// The version of the protocol that is spoken here, the only one that was ever a standard.
+pub const VERSION: HeaderValue = HeaderValue::from_static("13");
+
+/// Whether a request asks for a WebSocket. With another method it asks for nothing that could be given.
+pub fn is_upgrade(method: &Method, headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE);
+    *method == Method::GET && upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether it asks for one of another version.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| *version != VERSION)
 }
 
 /// Takes the connection over. Host and origin have been judged; the token comes with `connection_init`.
 pub async fn upgrade<B: Backend>(door: Arc<Door<B>>, request: Request) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
+    if is_foreign(&parts.headers) {
+        let refusal = Refusal::new(Code::BadRequest, "WebSockets are spoken here in version 13");
+        return Err(refusal.with_status(StatusCode::UPGRADE_REQUIRED));
+    }
     let place = parts.extensions.get::<Place>().cloned();
     let place =
         place.ok_or_else(|| Refusal::new(Code::BadRequest, "this connection cannot be taken over"))?;
@@ -182,8 +195,9 @@ impl<B: Backend> Conversation<B> {
                 }
                 incoming = socket.recv() => {
                     silence.set(sleep(limits.silence));
-                    let was_known = self.caller.is_some();
-                    match self.take(incoming?).await {
+                    let (incoming, was_known) = (incoming?, self.caller.is_some());
+                    pong(socket, &incoming).await.ok()?;
+                    match self.take(incoming).await {
                         Ok(None) => {}
                         Ok(Some(reply)) => socket.send(Message::Text(reply)).await.ok()?,
                         Err(closing) => return Some(closing),
@@ -254,6 +268,10 @@ impl<B: Backend> Conversation<B> {
     }
 
     async fn obey(&mut self, text: &str) -> Result<Option<Utf8Bytes>, Closing> {
+        // The same members in an array would be read too.
+        if !text.trim_start().starts_with('{') {
+            return Err(Closing::invalid("a message is an object"));
+        }
         let message: Incoming =
             serde_json::from_str(text).map_err(|error| Closing::invalid(&error.to_string()))?;
         match message.kind.as_str() {
@@ -385,6 +403,12 @@ fn read_failure(error: &axum::Error) -> Closing {
     }
 }
 
+/// Sees the library's answer to a ping out before anything else is read: else the answers to a peer that only sends would
+/// pile up in memory.
+async fn pong(socket: &mut WebSocket, incoming: &Result<Message, axum::Error>) -> Result<(), axum::Error> {
+    if matches!(incoming, Ok(Message::Ping(_))) { socket.flush().await } else { Ok(()) }
+}
+
 /// Says why and waits a moment for the peer to say it too: a connection dropped at once may lose the frame.
 async fn close(mut socket: WebSocket, closing: Closing) {
     within(CLOSE_TIME, async {
@@ -397,7 +421,11 @@ async fn close(mut socket: WebSocket, closing: Closing) {
             }
         }
         // Reading on also writes the answer to the peer's own goodbye.
-        while let Some(Ok(_)) = socket.recv().await {}
+        while let Some(incoming @ Ok(_)) = socket.recv().await {
+            if pong(&mut socket, &incoming).await.is_err() {
+                return;
+            }
+        }
         if is_too_big {
             // Reading ended at the message itself; the rest of it must not reset the connection too soon.
             std::future::pending::<()>().await;

@@ -27,7 +27,7 @@ const HEARTBEAT: &[u8] = b":\n\n";
 pub fn respond<B: Backend>(
     door: Arc<Door<B>>,
     caller: Caller<B::Viewer>,
-    outcome: Result<Admitted, Refusal>,
+    outcome: Result<Box<Admitted>, Refusal>,
 ) -> Response {
     let pieces = match outcome.and_then(|admitted| door.open(admitted, None)) {
         Ok(Opened::Alone(answers)) => answers.map(Piece::Own).boxed(),

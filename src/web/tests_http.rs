@@ -107,14 +107,32 @@ async fn a_query_and_a_mutation_are_answered() {
 }
 
 #[tokio::test]
+async fn a_mutation_that_is_written_twice_under_one_key_runs_once() {
+    let door = open().await;
+    let enqueue = "jobEnqueue(input: {run: {command: {exec: {argv: []}}}})";
+    let twice =
+        format!("mutation {{ {enqueue} {{ cursor }} ... on Mutation {{ {enqueue} {{ job {{ id }} }} }} }}");
+    let reply = door.ask("*/*", &twice).await;
+    assert_eq!(reply.body, r#"{"data":{"jobEnqueue":{"cursor":"c1","job":{"id":"job_1"}}}}"#);
+    assert_eq!(door.toy.executed(), 1);
+}
+
+#[tokio::test]
 async fn queries_may_come_by_get_but_nothing_else() {
     let door = open().await;
     let reply = door.get("/graphql?query=%7Bdaemon%7Bversion%7D%7D", AUTH).await;
     assert_eq!((reply.status, door.toy.executed()), (200, 1));
     let mutation =
         "mutation%7BjobEnqueue(input:%7Brun:%7Bcommand:%7Bexec:%7Bargv:[]%7D%7D%7D%7D)%7Bcursor%7D%7D";
-    for accept in ["", "accept: text/event-stream\r\n"] {
-        let reply = door.get(&format!("/graphql?query={mutation}"), &format!("{AUTH}{accept}")).await;
+    // Whatever else is wrong with it.
+    let unfit = "mutation($i:JobEnqueueInput!)%7BjobEnqueue(input:$i)%7Bcursor%7D%7D";
+    for (query, accept) in [
+        (mutation, ""),
+        (mutation, "accept: text/event-stream\r\n"),
+        (unfit, ""),
+        (unfit, "accept: text/*\r\n"),
+    ] {
+        let reply = door.get(&format!("/graphql?query={query}"), &format!("{AUTH}{accept}")).await;
         assert_eq!(reply.status, 405);
         assert!(reply.head.contains("allow: post"), "{}", reply.head);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -123,6 +124,8 @@ async fn each_breach_has_its_close_code() {
         (vec![r#"{"type":"connection_init","payload":{"authorization":"admin-token"}}"#], "close 4403"),
         (vec![r#"{"type":"connection_init","payload":[]}"#], "close 4400"),
         (vec!["nonsense"], "close 4400"),
+        (vec![r#"["ping"]"#], "close 4400"),
+        (vec![r#"["connection_init",null,{"authorization":"Bearer admin-token"}]"#], "close 4400"),
         (vec![r#"{"type":"nonsense"}"#], "close 4400"),
         (vec![r#"{"type":"next","id":"1"}"#], "close 4400"),
         (vec![r#"{"id":"1"}"#], "close 4400"),
@@ -148,6 +151,36 @@ async fn each_breach_has_its_close_code() {
         assert_eq!(client.hears().await, close, "{text:.80}");
     }
     assert_eq!(door.toy.executed(), 0);
+}
+
+const HANDSHAKE: &str = "GET /graphql HTTP/1.1\r\nhost: HOST\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nsec-websocket-protocol: graphql-transport-ws\r\n";
+
+#[tokio::test]
+async fn another_version_of_the_protocol_is_told_which_one_is_spoken() {
+    let door = open().await;
+    let reply = door.raw(&format!("{HANDSHAKE}sec-websocket-version: 8\r\n\r\n")).await;
+    assert_eq!(reply.status, 426);
+    assert!(reply.head.contains("sec-websocket-version: 13"), "{}", reply.head);
+}
+
+#[tokio::test]
+async fn who_only_pings_and_never_reads_is_not_read_any_more() {
+    const MOST: usize = 48 * 1024 * 1024;
+    let door = open().await;
+    let mut stream = TcpStream::connect(door.address).await.unwrap();
+    let host = format!("127.0.0.1:{}", door.address.port());
+    let handshake = format!("{HANDSHAKE}sec-websocket-version: 13\r\n\r\n").replace("HOST", &host);
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    // Masked with zeros, as long as a ping may be.
+    let pings = [&[0x89, 0xfd, 0, 0, 0, 0], [b'x'; 125].as_slice()].concat().repeat(500);
+    let mut written = 0;
+    while let Some(taken) =
+        within(Duration::from_secs(1), stream.write(&pings[written % pings.len()..])).await
+    {
+        written += taken.expect("the door waits for us to read");
+        assert!(written < MOST, "{written} bytes of pings were taken, and their answers lie in memory");
+    }
 }
 
 #[tokio::test]

@@ -92,6 +92,10 @@ fn written(answer: &Answer, media: Media) -> Response {
         StatusCode::REQUEST_TIMEOUT => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        StatusCode::UPGRADE_REQUIRED => {
+            headers.insert(header::SEC_WEBSOCKET_VERSION, socket::VERSION);
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
         _ => {}
     }
     response
@@ -153,7 +157,7 @@ fn preflight() -> Response {
 }
 
 async fn answered<B: Backend>(door: Arc<Door<B>>, request: Request) -> Response {
-    if socket::is_upgrade(request.headers()) {
+    if socket::is_upgrade(request.method(), request.headers()) {
         return match socket::upgrade(door, request).await {
             Ok(response) => response,
             Err(refusal) => refused(refusal, Media::Json),

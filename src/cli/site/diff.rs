@@ -1,7 +1,7 @@
 //! Owns the comparison of what is defined with what stands in the daemon, and how it is shown.
 //! Pure: it never reads a file and never asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -95,10 +95,18 @@ pub struct Field {
 }
 
 /// What makes `present` be as `site` says, in the order in which it is to be done. With `prune` also what is to go:
-/// schedules and tasks that the site does not name, and never a queue.
+/// schedules and tasks that the site does not name, neither as its own nor in a schedule, and never a queue.
 pub fn changes(site: Site, present: &BTreeMap<(Noun, String), Present>, prune: bool) -> Vec<Change> {
+    let scheduled: BTreeSet<_> = site
+        .iter()
+        .filter(|((noun, _), _)| *noun == Noun::Schedule)
+        .filter_map(|(_, schedule)| Some(schedule.values.get("task")?.as_str()?.to_owned()))
+        .collect();
+    let is_named = |noun: Noun, name: &String| {
+        site.contains_key(&(noun, name.clone())) || noun == Noun::Task && scheduled.contains(name)
+    };
     let is_gone = |(noun, name): &(Noun, String), there: &Present| {
-        prune && *noun != Noun::Queue && !there.is_archived && !site.contains_key(&(*noun, name.clone()))
+        prune && *noun != Noun::Queue && !there.is_archived && !is_named(*noun, name)
     };
     let gone = present.iter().rev().filter(|(id, there)| is_gone(id, there));
     let removals: Vec<_> = gone

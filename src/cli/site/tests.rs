@@ -291,6 +291,15 @@ fn compared(text: &str, answers: &[(Noun, Value)], prune: bool) -> Vec<String> {
 }
 
 #[test]
+fn a_task_that_a_schedule_of_the_site_runs_is_not_pruned() {
+    let text = "[schedules.s]\ntask = \"t\"\nevery = \"1h\"";
+    let mut other = answer();
+    other["name"] = json!("other");
+    let lines = compared(text, &[(Noun::Task, answer()), (Noun::Task, other)], true);
+    assert_eq!(lines, ["+ schedule s", "- task other"]);
+}
+
+#[test]
 fn the_same_in_other_words_is_no_change() {
     assert_eq!(compared(TASK, &[(Noun::Task, answer())], false), ["= task t"]);
     let mut placed = answer();
@@ -346,7 +355,7 @@ fn what_is_new_gone_or_archived_is_told() {
     // The pause is nothing that this file decides.
     let kept = "[schedules.s]\ntask = \"t\"\ncron = \"0 3 * * *\"";
     assert_eq!(compared(kept, &all, false), ["= schedule s"]);
-    assert_eq!(compared(kept, &all, true), ["= schedule s", "- task t"]);
+    assert_eq!(compared(kept, &all, true), ["= schedule s"], "the schedule names the task");
     assert_eq!(
         compared(&format!("{}\npaused = false", kept.replace("3 *", "4 *")), &all, false),
         ["~ schedule s: cron \"0 3 * * *\" -> \"0 4 * * *\"", "~ schedule s: paused true -> false"]

@@ -26,6 +26,8 @@ struct Taken {
 pub(super) struct Parts {
     taken: Vec<Taken>,
     absent: BTreeMap<Part, String>,
+    /// What it said last of those that it refused while it took the others.
+    remarks: BTreeMap<Part, String>,
 }
 
 /// Numbers of the first and the last of these events.
@@ -48,13 +50,15 @@ impl Parts {
         // What it takes one part of is the right place; it has none for the other.
         let is_right = has_taken || sent.iter().any(is_taken);
         let mut worst = Answer::Delivered;
-        for Sent { part, answer, is_absent } in sent {
+        for Sent { part, answer, is_absent, remark } in sent {
             match answer {
                 Answer::Delivered => {
                     self.absent.remove(&part);
+                    self.remarks.remove(&part);
+                    self.remarks.extend(remark.map(|remark| (part, remark)));
                     self.taken.push(Taken { part, first, last, is_again: last <= seen });
                 }
-                Answer::Refused { why } | Answer::Later { why, .. }
+                Answer::Refused { why, .. } | Answer::Later { why, .. }
                     if is_absent && (is_right || self.absent.contains_key(&part)) =>
                 {
                     self.absent.insert(part, why);
@@ -76,10 +80,14 @@ impl Parts {
         self.taken.retain(|one| one.is_again || one.last > seen);
     }
 
-    /// What the sink has no place for, in words.
+    /// What the sink has no place for, or did not take of what it was told last, in words.
     pub(super) fn lacking(&self) -> Option<String> {
-        let (part, why) = self.absent.first_key_value()?;
-        Some(format!("it takes no {}: {why}", part.word()))
+        let absent =
+            self.absent.first_key_value().map(|(part, why)| format!("it takes no {}: {why}", part.word()));
+        absent.or_else(|| {
+            let (part, why) = self.remarks.first_key_value()?;
+            Some(format!("{}: {why}", part.word()))
+        })
     }
 }
 
@@ -117,11 +125,11 @@ mod tests {
     }
 
     fn sent(part: Part, answer: Answer, is_absent: bool) -> Sent {
-        Sent { part, answer, is_absent }
+        Sent { part, answer, is_absent, remark: None }
     }
 
     fn refused() -> Answer {
-        Answer::Refused { why: "it answered 404".to_owned() }
+        Answer::Refused { why: "it answered 404".to_owned(), is_final: false }
     }
 
     fn later() -> Answer {

@@ -255,7 +255,9 @@ impl Post {
                     self.count_delivered(events.len());
                     return self.done(events);
                 }
-                Answer::Refused { why } => return self.refused(events, &why, tries + 1).await,
+                Answer::Refused { why, is_final } => {
+                    return self.refused(events, &why, tries + 1, is_final).await;
+                }
                 Answer::Later { why, after, blame } => (why, after, blame),
             };
             tries = tries.saturating_add(1);
@@ -266,7 +268,7 @@ impl Post {
                     return self.tell_singly(events).await;
                 }
                 match self.try_next(events, &mut looked).await? {
-                    Tried::OnlyNext => return self.refused(events, &why, tries + 2).await,
+                    Tried::OnlyNext => return self.refused(events, &why, tries + 2, false).await,
                     Tried::Both => {
                         self.count_delivered(events.len());
                         return self.done(events);
@@ -285,11 +287,15 @@ impl Post {
         Ok(())
     }
 
-    /// What is refused together is tried alone, and what is refused alone is a dead letter.
-    async fn refused(&mut self, events: &[Event], why: &str, try_count: u32) -> Step<()> {
-        let [event] = events else { return self.tell_singly(events).await };
-        tracing::warn!(sink = self.outlet.name, event = %event.cursor, "an event was refused: {why}");
-        self.bury(event.clone(), why, try_count);
+    /// What is refused together is tried alone, unless each was refused, and what is refused alone is a dead letter.
+    async fn refused(&mut self, events: &[Event], why: &str, try_count: u32, is_final: bool) -> Step<()> {
+        if events.len() > 1 && !is_final {
+            return self.tell_singly(events).await;
+        }
+        for event in events {
+            tracing::warn!(sink = self.outlet.name, event = %event.cursor, "an event was refused: {why}");
+            self.bury(event.clone(), why, try_count);
+        }
         // It answers: there is nothing wrong with the way. But a wrong token would be refused just so.
         self.vain_count = 0;
         self.unsaved.failing = None;

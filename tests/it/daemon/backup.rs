@@ -281,7 +281,12 @@ fn a_restore_is_refused_over_a_daemon_or_a_store_and_moves_it_aside_when_it_is_t
     assert!(daemon.graphql(JOB, json!({ "id": later }))["job"].is_null(), "it came after the backup");
     let old =
         aside.iter().find(|path| name(path).ends_with('Z') && name(path).contains("beadle.db")).unwrap();
-    assert_eq!(texts(old, "SELECT 'job_' || id FROM jobs ORDER BY id DESC LIMIT 1"), [later]);
+    assert_eq!(texts(old, "SELECT 'job_' || id FROM jobs ORDER BY id DESC LIMIT 1"), [later.as_str()]);
+    // The way back: what the journal beside it holds comes along.
+    assert!(daemon.terminate().success());
+    done(&offline(&daemon.data(), &["restore", name(old), "--force"]));
+    daemon.restart();
+    assert!(daemon.graphql(JOB, json!({ "id": later }))["job"].is_object());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, send};
 use crate::support::program::shown;
 use crate::support::wait::{PATIENCE, until};
 
@@ -168,6 +168,51 @@ fn wrong_wishes_about_incidents_are_refused() {
         let answer = daemon.send(query, &json!({})).expect("an answer");
         assert!(answer["errors"][0]["extensions"]["code"] == json!("BAD_USER_INPUT"), "{answer}");
     }
+}
+
+#[test]
+fn two_who_retry_an_incident_at_once_make_no_job_twice() {
+    const JOBS: i64 = 250;
+    let daemon = Daemon::start();
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        jobs.push(daemon.enqueue(&["/bin/false"]));
+    }
+    for job in &jobs {
+        daemon.wait_final(job);
+    }
+    let id = data(&daemon, &["incidents", "ls"])["incidents"]["nodes"][0]["id"].take();
+    let ben = done(&daemon, &["token", "create", "ben", "--admin"]);
+    let ben = ben.trim();
+    daemon.graphql(r#"mutation { queuePause(input: {name: "default"}) { userErrors { code } } }"#, json!({}));
+    let retry = format!("mutation {{ incidentRetry(input: {{id: {id}, max: 1000}}) {{ retriedCount }} }}");
+    let ask = |token: &str| {
+        let answer = send(daemon.address(), token, &retry, &json!({})).expect("an answer");
+        answer["data"]["incidentRetry"]["retriedCount"].as_i64().unwrap_or_else(|| panic!("{answer}"))
+    };
+    let (own, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| ask(ben));
+        (ask(daemon.token()), other.join().expect("it is answered"))
+    });
+    let query = "{ jobCounts(filter: {origins: [RETRY]}) { queued } }";
+    let made = daemon.graphql(query, json!({}))["jobCounts"]["queued"].take();
+    assert_eq!((made, own + other), (json!(JOBS), JOBS), "{own} and {other}");
+}
+
+#[test]
+fn a_part_that_fails_again_and_again_counts_each_time() {
+    let daemon = Daemon::start_in_environment(&[("BEADLE_TEST_POINTS", "scheduler.tick:1+:panic")]);
+    until("the third failure to be counted", PATIENCE, || {
+        let query = "{ incidents { nodes { subsystem occurrenceCount } } health { subsystems { name restartCount } } }";
+        let seen = daemon.graphql(query, json!({}));
+        let rows = seen["health"]["subsystems"].as_array().expect("a list");
+        let row = rows.iter().find(|row| row["name"] == json!("scheduler"))?;
+        let incident = &seen["incidents"]["nodes"][0];
+        let is_third = incident["occurrenceCount"].as_i64()? >= 3;
+        assert_eq!(incident["subsystem"], json!("scheduler"), "{seen}");
+        assert!(incident["occurrenceCount"].as_i64() <= row["restartCount"].as_i64(), "{seen}");
+        is_third.then_some(())
+    });
 }
 
 #[test]

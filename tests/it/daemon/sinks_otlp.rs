@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use beadle::base::clock::Timestamp;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -217,4 +219,57 @@ fn every_event_of_the_feed_is_a_log_record() {
         }
     }
     println!("{} events, each a log record", listed.len());
+}
+
+/// A collector's word that it refused so many log records of a request.
+fn partly(count: usize) -> Reply {
+    let rejected_log_records = i64::try_from(count).expect("few");
+    let partial = ExportLogsPartialSuccess { rejected_log_records, error_message: "too old".to_owned() };
+    Reply::Body(ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec())
+}
+
+#[test]
+fn what_a_collector_refused_in_part_is_not_told_again() {
+    let receiver = Receiver::start();
+    let (mut partly_refused, mut wholly_refused) = (0, 0);
+    receiver.behave(move |request| {
+        let count = match ExportLogsServiceRequest::decode(&request.body[..]) {
+            Ok(export) if request.path == "/otel/v1/logs" => {
+                export.resource_logs[0].scope_logs[0].log_records.len()
+            }
+            _ => 0,
+        };
+        match count {
+            2.. if partly_refused == 0 => {
+                partly_refused += 1;
+                partly(1)
+            }
+            2.. if wholly_refused == 0 => {
+                wholly_refused += 1;
+                partly(count)
+            }
+            _ => Reply::Status(200, ""),
+        }
+    });
+    let daemon = Daemon::start_with_file(&settings(&receiver));
+    let mut ended = 0;
+    let dead = until("a request to be refused as a whole", PATIENCE, || {
+        let jobs: Vec<_> = (0..5).map(|_| daemon.enqueue(&["/bin/true"])).collect();
+        ended += jobs.iter().filter(|job| daemon.wait_final_state(job) == "SUCCEEDED").count();
+        wait_told(&daemon);
+        string(&sink(&daemon, "otel")["deadLetterCount"]).parse().ok().filter(|count: &i64| *count > 1)
+    });
+    let mut cursors: Vec<_> = collected(&receiver)
+        .0
+        .iter()
+        .map(|record| words(&record.attributes)["beadle.event.cursor"].clone())
+        .collect();
+    let count = cursors.len();
+    cursors.sort_unstable();
+    cursors.dedup();
+    assert_eq!(cursors.len(), count, "a record was told twice");
+    println!("otlp: {ended} jobs, {count} records, {dead} of them dead letters");
+    let letters = sink(&daemon, "otel")["deadLetters"]["nodes"].take();
+    assert!(string(&letters[0]["failure"]).contains("too old"), "{letters}");
+    assert!(daemon.log().contains("it refused 1 of them: too old"), "{}", daemon.log());
 }

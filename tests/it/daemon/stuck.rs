@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::daemon::{Daemon, string};
+use crate::support::daemon::{Daemon, send, string};
 use crate::support::wait::{PATIENCE, now, until};
 
 /// Status and text of a plain path.
@@ -54,6 +54,27 @@ fn a_scheduler_that_stands_still_is_seen_and_jobs_go_on() {
     });
     let id = daemon.enqueue(&["/bin/echo", "on"]);
     assert_eq!(daemon.wait_final(&id).job["state"], json!("SUCCEEDED"));
+}
+
+#[test]
+fn a_writer_whose_disk_stands_still_is_not_ready_and_lives() {
+    let traps = TempDir::with_prefix("beadle-traps-").expect("a temporary directory can be made");
+    let daemon = Daemon::start_in_environment(&[
+        ("BEADLE_TEST_POINTS", &hang(&traps, "writer.turn")),
+        ("BEADLE_TEST_PART_LAG_MS", "500"),
+    ]);
+    until("the daemon to be ready", PATIENCE, || (get(&daemon, "/readyz").0 == 200).then_some(()));
+    fs::write(traps.path().join("writer.turn"), "").expect("the trap is set");
+    let (address, token) = (daemon.address().to_owned(), daemon.token().to_owned());
+    let pause = "mutation { queuePause(input: {name: \"default\"}) { userErrors { message } } }";
+    // It waits until the daemon is gone.
+    std::thread::spawn(move || send(&address, &token, pause, &json!({})));
+    let said = until("the daemon to say that it is not ready", PATIENCE, || {
+        let (status, text) = get(&daemon, "/readyz");
+        (status == 503).then_some(text)
+    });
+    assert!(said.contains("the writer has been at one transaction for"), "{said}");
+    assert_eq!(get(&daemon, "/healthz"), (200, "ok\n".to_owned()));
 }
 
 #[test]

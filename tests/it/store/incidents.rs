@@ -15,7 +15,7 @@ use beadle::domain::rejection::UserErrorCode;
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::claim::Claimed;
 use beadle::store::ends::{EndAttempt, Settled};
-use beadle::store::health::HealthChange;
+use beadle::store::health::{HealthChange, PartFailed};
 use beadle::store::incident_upkeep::TendIncidents;
 use beadle::store::incidents::ChangeIncident;
 use beadle::store::prune::{Horizon, Prune};
@@ -295,6 +295,7 @@ fn a_part_of_the_daemon_that_fails_is_an_incident_too() {
             name: "scheduler".to_owned(),
             status,
             message: message.map(ToOwned::to_owned),
+            is_counted: true,
         };
         stage.apply(health(HealthStatus::Ok, None)).await;
         assert!(incidents(&stage).await.is_empty());
@@ -305,6 +306,12 @@ fn a_part_of_the_daemon_that_fails_is_an_incident_too() {
         assert_eq!((incident.subsystem.as_deref(), incident.occurrence_count), (Some("scheduler"), 2));
         assert_eq!((incident.outcome, incident.sample_job_id), (None, None));
         assert_eq!(incident.title, "scheduler: panicked: index 3 out of bounds");
+        // Each failure of a part that is restarted counts, also while its row says the same all the time.
+        let told_elsewhere = HealthChange { is_counted: false, ..health(HealthStatus::Degraded, None) };
+        stage.apply(told_elsewhere).await;
+        let message = "panicked: index 9 out of bounds".to_owned();
+        stage.apply(PartFailed { name: "scheduler".to_owned(), message, count: 3 }).await;
+        assert_eq!(only(&stage).await.occurrence_count, 5);
     });
 }
 

@@ -8,7 +8,7 @@ use beadle::base::random::{Random, SeededRandom, SystemRandom};
 use beadle::base::task;
 use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::id::{JobId, WorkerId};
-use beadle::domain::job::DependencyFailure;
+use beadle::domain::job::{DependencyFailure, JOB_STATES};
 use beadle::domain::new_job::{EarlierJob, NewJob};
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::bulk::CancelMany;
@@ -133,7 +133,14 @@ impl Waits {
             _ if self.made.is_empty() => {}
             9 if self.roll(3) == 0 => {
                 let ids = (0..4).map(|_| self.any()).collect();
-                stage.apply(CancelMany { ids, actor: "waits".to_owned(), reason: None }).await;
+                stage
+                    .apply(CancelMany {
+                        ids,
+                        states: JOB_STATES.to_vec(),
+                        actor: "waits".to_owned(),
+                        reason: None,
+                    })
+                    .await;
             }
             9 => {
                 let (id, actor) = (self.any(), "waits".to_owned());
@@ -233,7 +240,12 @@ async fn work(hand: Hand, mut waits: Waits, all: Arc<Mutex<Vec<JobId>>>) -> Vec<
         let ends: Vec<_> = ends.map(|end| hand.apply(end)).collect();
         let stops = (round % 4 == 3 && !waits.made.is_empty()).then(|| {
             let ids = vec![waits.any(), waits.any()];
-            hand.apply(CancelMany { ids, actor: "waits".to_owned(), reason: None })
+            hand.apply(CancelMany {
+                ids,
+                states: JOB_STATES.to_vec(),
+                actor: "waits".to_owned(),
+                reason: None,
+            })
         });
         tokio::join!(join_all(ends), join_all(stops));
     }

@@ -50,6 +50,8 @@ pub enum Reply {
     Silence,
     /// Answers well, with a body of so many bytes.
     Long(u64),
+    /// Answers well, with this body.
+    Body(Vec<u8>),
 }
 
 type Manner = Box<dyn FnMut(&Received) -> Reply + Send>;
@@ -182,6 +184,8 @@ fn serve(stream: &TcpStream, shared: &Shared) {
             }
             // The client goes away at last, or the receiver is taken down.
             Reply::Silence => reader.read(&mut [0]).and_then(|_| Err(std::io::ErrorKind::TimedOut.into())),
+            Reply::Body(body) => write!(out, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len())
+                .and_then(|()| out.write_all(&body)),
             Reply::Long(length) => send_long(out, length, &shared.sent_bytes),
         };
         if sent.is_err() {

@@ -33,7 +33,7 @@ impl Post {
                     self.unsaved.redelivered.push(seq);
                     self.count_delivered(1);
                 }
-                Answer::Refused { why } => {
+                Answer::Refused { why, .. } => {
                     self.again_vain.remove(&seq);
                     self.unsaved.postponed.push(Postponed { seq, failure: why, at: None });
                 }
