@@ -14,7 +14,7 @@ use crate::engine::tokens::digest;
 use crate::store::backup::{LOGS_NAME, STATE_NAME};
 use crate::store::beside::Depth;
 use crate::store::doctor::{self, Looked, RULE_COUNT, TokenStanding, Which};
-use crate::store::{self, restore};
+use crate::store::{self, moved, restore};
 
 /// Below so much free space the doctor warns, and below so much the daemon will soon refuse work.
 const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
@@ -116,6 +116,10 @@ pub async fn examine(
     if let Some(backup) = restore::unfinished(data_dir) {
         let words = format!("a restore of {backup} was cut off; run `beadle restore {backup} --force` again");
         checks.push(fail("restore", words));
+    }
+    if let Some(database) = moved::moved_to(data_dir) {
+        let words = format!("the store was moved to {database}: the files here are of the past");
+        checks.push(warn("moved", words));
     }
     checks.extend(spool(data_dir));
     let token = small_file(&data_dir.join("admin.token"));

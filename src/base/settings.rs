@@ -14,7 +14,7 @@ mod table;
 mod value;
 
 pub use table::{KEYS, Key, Shape};
-pub use value::{parse_length, show_length};
+pub use value::{parse_length, show_length, without_password};
 
 use file::read_file;
 use sinks::{Given, SinkSettings};
@@ -314,7 +314,7 @@ impl Loaded {
             let origin = origin(key);
             (key.set)(&mut self.settings, &entry.values).map_err(|accepted| {
                 let given = entry.values.join(",");
-                let given = if key.name == DATABASE { value::hide_password(&given) } else { given };
+                let given = if key.name == DATABASE { without_password(&given) } else { given };
                 format!("`{}` cannot be {given:?} ({origin}): {accepted}", key.name)
             })?;
             self.origins[place] = origin;

@@ -79,18 +79,17 @@ impl Engine {
         let (engine, viewer) = (self.clone(), viewer.clone());
         let states = bulk.filter.states.clone().unwrap_or_else(|| JOB_STATES.to_vec());
         let states: Vec<_> = states.into_iter().filter(|state| !state.is_final()).collect();
+        let is_running_meant = states.contains(&JobState::Running);
         whole(async move {
             let filter = viewer.narrowed(GrantVerb::Cancel, bulk.filter.clone())?;
-            let none = HashSet::new();
-            let matching = engine.matching(&bulk, filter, states.clone(), &none);
-            let (ids, mut answer) = match matching.await? {
+            let (ids, mut answer) = match engine.matching(&bulk, filter, states, &HashSet::new()).await? {
                 Ok(matched) => matched,
                 Err(refused) => return Ok(refused),
             };
             for some in ids.chunks(BULK_BATCH) {
                 let (actor, reason) = (viewer.token_name.clone(), bulk.reason.clone());
                 // Each batch frees places, and what begins there is no longer what was asked for.
-                let change = CancelMany { ids: some.to_vec(), states: states.clone(), actor, reason };
+                let change = CancelMany { ids: some.to_vec(), is_running_meant, actor, reason };
                 let committed = engine.writer.apply(change).await.map_err(|why| half_done(&answer, why))?;
                 answer.changed_count += committed.answer.done_count + committed.answer.asked.len();
                 answer.cursor = Some(committed.cursor);

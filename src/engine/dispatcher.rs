@@ -35,7 +35,9 @@ pub async fn run(engine: Engine, slots: Slots) -> Result<(), String> {
         points::reach("dispatcher.tick");
         if let Some(lost_count) = engine.running.take_lost() {
             tracing::error!(part = "runners", lost_count, "a runner panicked: its attempt is ended as LOST");
-            engine.health.count_restart("runners", "a runner panicked", engine.clock.now());
+            for _ in 0..lost_count {
+                engine.health.count_restart("runners", "a runner panicked", engine.clock.now());
+            }
             reaper::recover(&engine).await?;
         }
         if let Some(claims) = engine.slots.take_doubts() {

@@ -41,10 +41,12 @@ const KINDS_MAX: usize = 8;
 
 impl Failures {
     fn add(&mut self, name: &str, message: &str) {
-        let own = |known: &&mut PartFailed| known.name == name;
-        let is_full = self.0.iter().filter(|known| known.name == name).count() >= KINDS_MAX;
-        match self.0.iter_mut().rev().filter(own).find(|known| is_full || known.message == message) {
-            Some(known) => known.count += 1,
+        let is_own = |known: &PartFailed| known.name == name;
+        let same = self.0.iter().position(|known| is_own(known) && known.message == message);
+        let is_full = self.0.iter().filter(|known| is_own(known)).count() >= KINDS_MAX;
+        let place = same.or_else(|| self.0.iter().rposition(is_own).filter(|_| is_full));
+        match place {
+            Some(place) => self.0[place].count += 1,
             None => self.0.push(PartFailed { name: name.to_owned(), message: message.to_owned(), count: 1 }),
         }
     }

@@ -69,6 +69,9 @@ impl Engine {
                 let made =
                     engine.own.made_anew(some).await.map_err(|fault| half_done(&answer, fault.into()))?;
                 let left: Vec<_> = some.iter().copied().filter(|id| !made.contains(id)).collect();
+                if left.is_empty() {
+                    continue;
+                }
                 engine.make_anew(&viewer, &anew, &left, &mut answer).await?;
             }
             Ok(answer)

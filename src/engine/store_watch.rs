@@ -11,7 +11,7 @@ use super::{Engine, spool, supervisor};
 use crate::base::{clock, points, task};
 use crate::domain::health::HealthStatus;
 use crate::store::writer::Probe;
-use crate::store::{Fault, FaultKind};
+use crate::store::{Fault, FaultKind, upgrade};
 
 /// Between two looks at the files, and two probes of a store that is not well.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -91,6 +91,12 @@ impl Watch {
             tracing::info!("the store takes changes again");
         }
         supervisor::report(engine, "store", HealthStatus::Ok, None);
+        // Copies of old stores that could not be removed at the start.
+        if engine.health.status("backups") == Some(HealthStatus::Degraded)
+            && upgrade::forget_surplus(&engine.settings.data_dir).is_ok()
+        {
+            supervisor::report(engine, "backups", HealthStatus::Ok, None);
+        }
         if let Err(message) = spool::replay(engine).await {
             tracing::warn!("results stay in the spool: {message}");
         }

@@ -89,20 +89,20 @@ pub fn start(engine: &Engine, role: Role) -> Result<Watchdog, String> {
     Ok(Watchdog { is_over })
 }
 
-/// Which of scheduler and dispatcher has not come round for too long, or that the writer is at one transaction for as
-/// long, in words that strangers may read; asked by those who want to know whether the daemon does its work.
+/// That the writer is at one transaction for too long, or which of scheduler and dispatcher has not come round for as long,
+/// in words that strangers may read; asked by those who want to know whether the daemon does its work.
 pub fn standstill(engine: &Engine) -> Option<String> {
     let now = engine.clock.monotonic();
     let patience = points::length("PART_LAG", PART_LAG_MAX);
     let age_of = |since| now.saturating_duration_since(since);
-    let late = ["scheduler", "dispatcher"].into_iter().find_map(|part| {
+    // First, for the others wait for it.
+    if let Some(age) = engine.writer.pulse().begun().map(age_of).filter(|age| *age >= patience) {
+        return Some(format!("the writer has been at one transaction for {} s", age.as_secs()));
+    }
+    ["scheduler", "dispatcher"].into_iter().find_map(|part| {
         let age = age_of(engine.health.pulse(part, now).last());
         let is_over = age >= engine.settings.poll_interval + patience;
         is_over.then(|| format!("{part} has not come round for {} s", age.as_secs()))
-    });
-    late.or_else(|| {
-        let age = age_of(engine.writer.pulse().begun()?);
-        (age >= patience).then(|| format!("the writer has been at one transaction for {} s", age.as_secs()))
     })
 }
 

@@ -33,7 +33,8 @@ pub fn rejected(rejection: Rejection) -> Error {
 }
 
 /// What is said where a change may have been made, or a part of it.
-const UNKNOWN: &str = "whether this was done is not known: ask again with the same idempotency key";
+const UNKNOWN: &str =
+    "whether this was done is not known: ask again, with the same idempotency key where it takes one";
 
 /// Trouble in the store. Of what the whole store has the caller learns the kind, and whether its change may have been
 /// made; of the rest only an id, by which the door finds it in the log.

@@ -205,7 +205,7 @@ pub struct IncidentRetryInput {
 pub struct IncidentRetryPayload {
     /// Failed jobs of the incident that nobody had made anew; when they were too many one more than `max`.
     matched_count: i32,
-    /// Jobs that were made anew; the others were refused.
+    /// Jobs that were made anew by this; the others were refused, or somebody else made them anew meanwhile.
     retried_count: i32,
     /// Behind the events of this change: subscribe after it and miss nothing.
     cursor: Option<EventCursor>,

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::beside::{self, Depth, named, one_text, parent};
 use super::db::{Db, Sql};
 use super::fault::{Fault, FaultKind, Result};
-use super::{doctor, migrations, page};
+use super::{doctor, migrations, moved, page};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::points;
 use crate::base::random::hex;
@@ -99,6 +99,7 @@ pub async fn back_up(
         let message = format!("{} is there already; choose another name, or give --force", file.display());
         return Err(Fault::new(FaultKind::Constraint, message));
     }
+    moved::refuse(data_dir)?;
     let drafts = Drafts::begin(file)?;
     let made = write(data_dir, &drafts, content, clock.now()).await;
     let finished = made.and_then(|manifest| drafts.publish(file, existing).map(|()| manifest));

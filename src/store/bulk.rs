@@ -40,8 +40,8 @@ const REQUEST_STOPS: Sql = Sql::both(
 pub struct CancelMany {
     /// The jobs, at most `BULK_BATCH`.
     pub ids: Vec<JobId>,
-    /// Those that are in another state by now are passed over.
-    pub states: Vec<JobState>,
+    /// Whether those that run are stopped too; else they are passed over.
+    pub is_running_meant: bool,
     /// Who asks.
     pub actor: String,
     /// Why.
@@ -72,11 +72,10 @@ impl Change for CancelMany {
         for row in &rows {
             let (id, word): (i64, String) = (row.get(0)?, row.get(1)?);
             let from = JobState::from_word(&word).unwrap_or(JobState::Queued);
-            if !self.states.contains(&from) {
-                continue;
-            }
             if from == JobState::Running {
-                running.push(JobId(id));
+                if self.is_running_meant {
+                    running.push(JobId(id));
+                }
                 continue;
             }
             let extra = json!({"reason": self.reason});

@@ -41,6 +41,7 @@ mod log_pages;
 pub mod log_room;
 pub mod logs;
 mod migrations;
+pub mod moved;
 pub mod moving;
 pub mod offer;
 pub mod open;

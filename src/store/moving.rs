@@ -1,7 +1,7 @@
 //! Owns the move of a stopped instance from its SQLite files to PostgreSQL: every row of every table with its numbers,
 //! in one transaction. A move that is cut off or finds a difference leaves the target as it was, so that it is simply
-//! made again; no daemon ever sees half of one. It must never write to the source, nor touch a target that holds
-//! anything.
+//! made again; no daemon ever sees half of one. It must never write to the source, but for the mark that it was moved, nor
+//! touch a target that holds anything.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::db::{Db, Row, Sql, Tx, Value};
 use super::fault::{Fault, FaultKind, Result};
 use super::migrations::{self, Set};
 use super::open;
-use super::{ids, log_days, page, remains};
+use super::{ids, log_days, moved, page, remains};
 use crate::args;
 use crate::base::clock::Clock;
-use crate::base::points;
+use crate::base::{points, settings};
 
 mod lines;
 mod tables;
@@ -72,6 +72,8 @@ pub struct Moved {
     pub tables: Vec<MovedTable>,
     /// Texts with U+0000, which PostgreSQL cannot hold; U+FFFD stands in its place now.
     pub mended_count: u64,
+    /// Why the directory could not be marked as moved.
+    pub unmarked: Option<String>,
 }
 
 /// One table, equal on both sides.
@@ -102,14 +104,21 @@ pub async fn move_up(
     told: &mut dyn FnMut(Progress),
 ) -> Result<Moved> {
     let source = Source::open(data_dir).await?;
-    let moved = move_from(&source, url, clock, told).await;
+    let moved = move_from(&source, (data_dir, url), clock, told).await;
     source.close().await;
-    moved
+    let mut moved = moved?;
+    moved.unmarked = mark(data_dir, url).err().map(|fault| fault.to_string());
+    Ok(moved)
+}
+
+/// From now on nobody takes the directory's files for the store by mistake.
+fn mark(data_dir: &Path, url: &str) -> Result<()> {
+    moved::mark(data_dir, &settings::without_password(url))
 }
 
 async fn move_from(
     source: &Source,
-    url: &str,
+    (data_dir, url): (&Path, &str),
     clock: &dyn Clock,
     told: &mut dyn FnMut(Progress),
 ) -> Result<Moved> {
@@ -117,7 +126,12 @@ async fn move_from(
     let newest_event = page::one(source.state.optional(&NEWEST_EVENT, &[]).await?)?.get(0)?;
     let target = Db::open_postgres(url, CONNECTIONS).await?;
     let filled = async {
-        refuse_filled(&target, &epoch).await?;
+        refuse_filled(&target, &epoch).await.inspect_err(|filled| {
+            // A move that died behind its commit could not say so.
+            if filled.message.contains(SAME) {
+                let _ = mark(data_dir, url);
+            }
+        })?;
         migrations::migrate_postgres(&target, clock.now()).await?;
         points::reach("move.begun");
         fill(source, &target, told).await
@@ -129,8 +143,11 @@ async fn move_from(
     }
     target.close().await;
     let (tables, mended_count) = filled?;
-    Ok(Moved { epoch, newest_event, tables, mended_count })
+    Ok(Moved { epoch, newest_event, tables, mended_count, unmarked: None })
 }
+
+/// What the target holds when the store was moved there before.
+const SAME: &str = "holds this very store already";
 
 /// Looks at the target before anything is made in it.
 async fn refuse_filled(target: &Db, epoch: &str) -> Result<()> {
@@ -142,9 +159,9 @@ async fn refuse_filled(target: &Db, epoch: &str) -> Result<()> {
     let found = if meta > 0 { target.optional(&EPOCH, &[]).await? } else { None };
     match found.map(|row| row.get::<String>(0)).transpose()? {
         None => Ok(()),
-        Some(found) if found == epoch => Err(filled(
-            "holds this very store already, so it was moved before; start a daemon on it. To move again",
-        )),
+        Some(found) if found == epoch => {
+            Err(filled(&format!("{SAME}, so it was moved before; start a daemon on it. To move again")))
+        }
         Some(_) => Err(filled("holds another store")),
     }
 }

@@ -21,7 +21,7 @@ use super::migrations::{LOGS_FILE, STATE_FILE, Set, migrate, migrate_postgres, p
 use super::sharing::Sharing;
 use super::upgrade::{self, Upgrade};
 use super::writer::{self, Writer, WriterLoop};
-use super::{Reader, log_days, page, queues, remains};
+use super::{Reader, log_days, moved, page, queues, remains};
 use crate::args;
 use crate::base::clock::{self, Clock, Timestamp};
 use crate::base::points;
@@ -90,6 +90,7 @@ impl Store {
         make_directory(directory)?;
         let lock = take_lock(directory).await?;
         refuse_unfinished(directory)?;
+        moved::refuse(directory)?;
         points::reach("start.locked");
         let (state_path, logs_path) = (directory.join("beadle.db"), directory.join("logs.db"));
         remains::refuse_lost(directory)?;

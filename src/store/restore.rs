@@ -15,6 +15,7 @@ use super::db::{Db, Durability, Kind, Sql};
 use super::fault::{Fault, FaultKind, Result};
 use super::ids::{self, Numbered};
 use super::migrations::{self, Set};
+use super::moved;
 use super::open::{self, UNFINISHED};
 use super::upgrade::{self, BACKUPS, file_time};
 use crate::args;
@@ -167,7 +168,13 @@ impl Source {
         journal.push("-wal");
         let has_journal = std::fs::metadata(&journal).is_ok_and(|journal| journal.len() > 0);
         if has_journal && Source::is_sqlite(path)? {
-            beside::copy(path, &drafts.join(STATE_NAME), Depth::Quick).await?;
+            beside::copy(path, &drafts.join(STATE_NAME), Depth::Quick).await.map_err(|fault| {
+                let message = format!(
+                    "{}; a file with a journal is read with it, in a directory that can be written",
+                    fault.message
+                );
+                Fault { message, ..fault }
+            })?;
             return Ok(Source::of_state());
         }
         Source::unpack(path, drafts)
@@ -345,6 +352,7 @@ fn place(
     }
     beside::sync_directory(data_dir)?;
     points::reach("restore.placed");
+    moved::forget(data_dir)?;
     std::fs::remove_file(&mark).map_err(|error| beside::io("removed", &mark, &error))?;
     beside::sync_directory(data_dir)?;
     Ok((placed, moved))

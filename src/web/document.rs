@@ -210,7 +210,8 @@ fn bearable(depth: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn few_directives(count: usize) -> Result<(), Refusal> {
+/// One place may have so many.
+pub(super) fn few_directives(count: usize) -> Result<(), Refusal> {
     if count > DIRECTIVES_MAX {
         return Err(too_large(format!("one place has at most {DIRECTIVES_MAX} directives")));
     }

@@ -144,7 +144,7 @@ fn same_field(key: &str, first: &Placed<'_>, other: &Placed<'_>) -> Result<(), R
 }
 
 /// In whatever order they stand.
-fn have_same_arguments<'a>(one: &'a Field, other: &'a Field) -> bool {
+pub(super) fn have_same_arguments<'a>(one: &'a Field, other: &'a Field) -> bool {
     let by_name = |field: &'a Field| -> BTreeMap<&'a str, _> {
         field.arguments.iter().map(|(name, value)| (name.node.as_str(), &value.node)).collect()
     };

@@ -11,7 +11,9 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Pos, Positioned};
 
+use super::document::few_directives;
 use super::errors::{Code, Refusal};
+use super::overlap::have_same_arguments;
 
 /// Takes the selections out of the fragments at the root of a subscription, the document's only operation. Refuses when
 /// not exactly one field is left. Fragments with names must have been written out.
@@ -19,7 +21,7 @@ pub fn lift_root(document: &mut ExecutableDocument) -> Result<(), Refusal> {
     let operation = only(&mut document.operations);
     let position = operation.pos;
     let set = std::mem::take(&mut operation.node.selection_set.node);
-    let items = joined(set, &LIFT_ALL);
+    let items = joined(set, &LIFT_ALL)?;
     let is_one = match items.as_slice() {
         [only] => match &only.node {
             Selection::Field(field) => !field.node.name.node.starts_with("__"),
@@ -40,7 +42,7 @@ pub fn lift_root(document: &mut ExecutableDocument) -> Result<(), Refusal> {
 /// run twice under one key all the same. Fragments with names must have been written out.
 pub fn join_roots(document: &mut ExecutableDocument) -> Result<(), Refusal> {
     let set = std::mem::take(&mut only(&mut document.operations).node.selection_set.node);
-    let items = joined(set, &JOIN);
+    let items = joined(set, &JOIN)?;
     if let Some((key, position)) = repeated(&items, &mut HashSet::new()) {
         let message =
             format!("`{key}` stands twice at the root of a mutation: give each an alias of its own");
@@ -50,9 +52,10 @@ pub fn join_roots(document: &mut ExecutableDocument) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A key that stands twice in one place, with the place of the second.
+/// A key that stands twice in one place, with the place of the second. That of a type's name runs nothing.
 fn repeated<'a>(items: &'a [Positioned<Selection>], keys: &mut HashSet<&'a Name>) -> Option<(&'a Name, Pos)> {
     items.iter().find_map(|item| match &item.node {
+        Selection::Field(field) if field.node.name.node == "__typename" => None,
         Selection::Field(field) => {
             let key = &field.node.response_key().node;
             (!keys.insert(key)).then_some((key, item.pos))
@@ -83,10 +86,10 @@ const LIFT_ALL: Way = Way { root: "Subscription", lifts_directed: true };
 /// A directive may stand on a fragment and on a field in it, but not twice on the field.
 const JOIN: Way = Way { root: "Mutation", lifts_directed: false };
 
-fn joined(set: SelectionSet, way: &Way) -> Vec<Positioned<Selection>> {
+fn joined(set: SelectionSet, way: &Way) -> Result<Vec<Positioned<Selection>>, Refusal> {
     let mut items = Vec::new();
-    lift(set, way, &[], &mut items);
-    merged(items)
+    lift(set, way, &[], &mut items)?;
+    Ok(merged(items))
 }
 
 /// The selections of a set and of the fragments on the root in it, with the directives of the fragments around them.
@@ -95,22 +98,25 @@ fn lift(
     way: &Way,
     inherited: &[Positioned<Directive>],
     items: &mut Vec<Positioned<Selection>>,
-) {
+) -> Result<(), Refusal> {
     for mut selection in set.items {
+        // Counted before they are copied for each selection below.
+        few_directives(inherited.len() + selection.node.directives().len())?;
         let directives = [inherited, selection.node.directives()].concat();
         if let Selection::InlineFragment(inline) = &mut selection.node
             && inline.node.type_condition.as_ref().is_none_or(|on| on.node.on.node == way.root)
         {
             let inner = std::mem::take(&mut inline.node.selection_set.node);
             if way.lifts_directed || directives.is_empty() {
-                lift(inner, way, &directives, items);
+                lift(inner, way, &directives, items)?;
                 continue;
             }
-            inline.node.selection_set.node.items = joined(inner, way);
+            inline.node.selection_set.node.items = joined(inner, way)?;
         }
         *selection.node.directives_mut() = directives;
         items.push(selection);
     }
+    Ok(())
 }
 
 /// Joins equal root fields, as execution would: each runs once, with all sub-selections.
@@ -141,8 +147,11 @@ fn merged(items: Vec<Positioned<Selection>>) -> Vec<Positioned<Selection>> {
 
 /// Whether two fields under one key are the same whatever the variables are.
 fn are_equal(known: &Field, new: &Field) -> bool {
+    let is_leaf = |field: &Field| field.selection_set.node.items.is_empty();
     known.name.node == new.name.node
-        && known.arguments == new.arguments
+        && have_same_arguments(known, new)
+        // A mixture of both is invalid, and must not become good here.
+        && is_leaf(known) == is_leaf(new)
         && known.directives.is_empty()
         && new.directives.is_empty()
 }
@@ -198,6 +207,7 @@ mod tests {
             "mutation { put { a b } }",
             "mutation { put { a } put { b } }",
             "mutation { put { a } ... on Mutation { ... { put { b } } } }",
+            "mutation { put(x: 1, y: [2]) { a } put(y: [2], x: 1) { b } }",
             "mutation { ...A ...B } fragment A on Mutation { put { a } } fragment B on Mutation { put { b } }",
         ] {
             let document = lifted(text).expect("its fields are joined");
@@ -223,10 +233,16 @@ mod tests {
             "mutation($v: Boolean!) { ... @include(if: $v) { put { a } put @skip(if: $v) { b } } }",
             "mutation { put(n: 1) { a } put(n: 2) { a } }",
             "mutation { x: put { a } x: drop { a } }",
+            "mutation { put { a } put }",
         ] {
             assert_eq!(lifted(text).unwrap_err(), Code::ValidationFailed, "{text}");
         }
-        assert_eq!(shape(&lifted("mutation { put { a } x: put { a } }").unwrap()), "put put { a }");
+        for text in [
+            "mutation { put { a } x: put { a } }",
+            "mutation($v: Boolean!) { ... @include(if: $v) { put { a } __typename } ... @skip(if: $v) { drop { a } __typename } }",
+        ] {
+            assert!(lifted(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -235,6 +251,17 @@ mod tests {
             lifted("subscription { ...F } fragment F on Subscription { e { ...E } } fragment E on E { a }")
                 .expect("it has one root field");
         assert_eq!(shape(&document), "e { ... }");
+    }
+
+    #[test]
+    fn directives_around_the_root_are_counted_for_each_field() {
+        let around = |levels: usize| {
+            let (open, close) = ("... @include(if: true) { ".repeat(levels), " }".repeat(levels));
+            lifted(&format!("subscription {{ {open} events {{ a }} {close} }}"))
+                .map(|document| shape(&document))
+        };
+        assert_eq!(around(8).unwrap(), "events { a }");
+        assert_eq!(around(9).unwrap_err(), Code::TooLarge);
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn written(answer: &Answer, media: Media) -> Response {
         StatusCode::UPGRADE_REQUIRED => {
             headers.insert(header::SEC_WEBSOCKET_VERSION, socket::VERSION);
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         _ => {}
     }

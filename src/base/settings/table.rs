@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::labels::{accept_labels, show_labels};
 use super::value::{
-    accept_count, accept_database, accept_length, accept_size, accept_switch, accept_word, hide_password,
-    is_host, is_origin, put_or_off, show_length, show_or_off, show_size,
+    accept_count, accept_database, accept_length, accept_size, accept_switch, accept_word, is_host,
+    is_origin, put_or_off, show_length, show_or_off, show_size, without_password,
 };
 use super::{CgroupUse, ENVIRONMENT_PREFIX, LogFormat, LogLevel, Settings};
 
@@ -89,7 +89,7 @@ keys! {
         |s| s.data_dir.display().to_string();
     "database" One "PostgreSQL database in the place of the SQLite files, which several daemons may share",
         "off, or a URL such as postgres://beadle@db.example.org/beadle",
-        |s, v| put_or_off(&mut s.database, last(v), accept_database), |s| show_or_off(s.database.as_deref(), hide_password);
+        |s, v| put_or_off(&mut s.database, last(v), accept_database), |s| show_or_off(s.database.as_deref(), without_password);
     "database_connections" One "Connections of this daemon to that database",
         "a whole number from 8 to 1000",
         |s, v| accept_count(last(v), 8..=1_000).and_then(|n| u32::try_from(n).ok()).map(|n| s.database_connections = n),

@@ -127,7 +127,7 @@ pub(super) fn accept_database(text: &str) -> Option<String> {
 }
 
 /// The URL without its password, wherever that stands; of what is no URL nothing is shown.
-pub(super) fn hide_password(text: &str) -> String {
+pub fn without_password(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return "...".to_owned() };
     if url.password().is_some() {
         // It has a user, so it can have a password.

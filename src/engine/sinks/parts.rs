@@ -63,7 +63,15 @@ impl Parts {
                 {
                     self.absent.insert(part, why);
                 }
-                answer if weight(&answer) > weight(&worst) => worst = answer,
+                answer if weight(&answer) > weight(&worst) => {
+                    worst = match answer {
+                        // Not every event has a span: only those that do are refused.
+                        Answer::Refused { why, .. } if part == Part::Spans => {
+                            Answer::Refused { why, is_final: false }
+                        }
+                        answer => answer,
+                    };
+                }
                 _ => {}
             }
         }

@@ -299,7 +299,8 @@ impl Post {
         // It answers: there is nothing wrong with the way. But a wrong token would be refused just so.
         self.vain_count = 0;
         self.unsaved.failing = None;
-        self.refused_count = self.refused_count.saturating_add(1);
+        self.refused_count =
+            self.refused_count.saturating_add(u32::try_from(events.len()).unwrap_or(u32::MAX));
         if self.refused_count >= DEGRADED_AFTER {
             self.degrade(format!("it refuses what it is told: {why}"));
         }

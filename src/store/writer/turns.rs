@@ -158,6 +158,8 @@ impl WriterLoop {
             return;
         }
         for change in waiting {
+            // Each is a transaction of its own.
+            self.pulse.begin(self.clock.monotonic());
             self.replay(self.admit(vec![change])).await;
         }
         // It may have been the claim that failed: what they brought is left to the worker's own look.

@@ -259,6 +259,21 @@ fn an_instance_moves_whole_and_clients_go_on_with_their_cursors() {
         assert_goes_on(&daemon.data(), &url, cursor).await;
     });
     refused(&migrate(&daemon.data(), &url, &[]), "holds this very store already");
+    // Nobody goes on with the past by mistake.
+    let offline =
+        |words: &[&str]| beadle().args(words).arg("--data-dir").arg(daemon.data()).output().unwrap();
+    let backup = daemon.directory().join("past.tar").display().to_string();
+    refused(&offline(&["backup", &backup]), "was moved to postgres://");
+    refused(&offline(&["serve", "--listen", "127.0.0.1:0"]), "was moved to postgres://");
+    assert!(String::from_utf8_lossy(&offline(&["doctor"]).stdout).contains("the files here are of the past"));
+    fs::remove_file(daemon.data().join("moved")).expect("it is a file");
+    let output = offline(&["backup", &backup]);
+    assert!(output.status.success(), "{}", shown(&output));
+    refused(&migrate(&daemon.data(), &url, &[]), "holds this very store already");
+    assert!(daemon.data().join("moved").exists(), "a move that could not mark it is found out");
+    let output = offline(&["restore", &backup, "--force"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    daemon.restart();
 }
 
 #[test]

@@ -7,7 +7,9 @@ use beadle::base::clock::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -228,6 +230,42 @@ fn partly(count: usize) -> Reply {
     Reply::Body(ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec())
 }
 
+/// How often each record came, by the cursor of its event.
+fn by_cursor(receiver: &Receiver) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for record in collected(receiver).0 {
+        *counts.entry(words(&record.attributes)["beadle.event.cursor"].clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_collector_that_refuses_spans_gets_each_record_once() {
+    const JOBS: usize = 5;
+    let receiver = Receiver::start();
+    receiver.behave(|request| {
+        if request.path != "/otel/v1/traces" {
+            return Reply::Status(200, "");
+        }
+        let export = ExportTraceServiceRequest::decode(&request.body[..]).expect("it is of the protocol");
+        let rejected_spans = i64::try_from(export.resource_spans[0].scope_spans[0].spans.len()).expect("few");
+        let partial =
+            ExportTracePartialSuccess { rejected_spans, error_message: "no traces here".to_owned() };
+        Reply::Body(ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec())
+    });
+    let daemon = Daemon::start_with_file(&settings(&receiver));
+    let jobs: Vec<_> = (0..JOBS).map(|_| daemon.enqueue(&["/bin/true"])).collect();
+    for job in &jobs {
+        assert_eq!(daemon.wait_final_state(job), "SUCCEEDED");
+    }
+    wait_told(&daemon);
+    let counts = by_cursor(&receiver);
+    assert!(counts.len() >= 4 * JOBS && counts.values().all(|count| *count == 1), "{counts:?}");
+    // The end of an attempt and that of its job: no other event has a span.
+    let dead: usize = string(&sink(&daemon, "otel")["deadLetterCount"]).parse().expect("a number");
+    assert!((JOBS..=2 * JOBS).contains(&dead), "{dead} dead letters");
+}
+
 #[test]
 fn what_a_collector_refused_in_part_is_not_told_again() {
     let receiver = Receiver::start();
@@ -259,15 +297,9 @@ fn what_a_collector_refused_in_part_is_not_told_again() {
         wait_told(&daemon);
         string(&sink(&daemon, "otel")["deadLetterCount"]).parse().ok().filter(|count: &i64| *count > 1)
     });
-    let mut cursors: Vec<_> = collected(&receiver)
-        .0
-        .iter()
-        .map(|record| words(&record.attributes)["beadle.event.cursor"].clone())
-        .collect();
-    let count = cursors.len();
-    cursors.sort_unstable();
-    cursors.dedup();
-    assert_eq!(cursors.len(), count, "a record was told twice");
+    let counts = by_cursor(&receiver);
+    assert!(counts.values().all(|count| *count == 1), "a record was told twice: {counts:?}");
+    let count = counts.len();
     println!("otlp: {ended} jobs, {count} records, {dead} of them dead letters");
     let letters = sink(&daemon, "otel")["deadLetters"]["nodes"].take();
     assert!(string(&letters[0]["failure"]).contains("too old"), "{letters}");

@@ -8,7 +8,7 @@ use beadle::base::random::{Random, SeededRandom, SystemRandom};
 use beadle::base::task;
 use beadle::domain::attempt::{AttemptOutcome, Ended};
 use beadle::domain::id::{JobId, WorkerId};
-use beadle::domain::job::{DependencyFailure, JOB_STATES};
+use beadle::domain::job::DependencyFailure;
 use beadle::domain::new_job::{EarlierJob, NewJob};
 use beadle::domain::retry::RetryPolicy;
 use beadle::store::bulk::CancelMany;
@@ -136,7 +136,7 @@ impl Waits {
                 stage
                     .apply(CancelMany {
                         ids,
-                        states: JOB_STATES.to_vec(),
+                        is_running_meant: true,
                         actor: "waits".to_owned(),
                         reason: None,
                     })
@@ -240,12 +240,7 @@ async fn work(hand: Hand, mut waits: Waits, all: Arc<Mutex<Vec<JobId>>>) -> Vec<
         let ends: Vec<_> = ends.map(|end| hand.apply(end)).collect();
         let stops = (round % 4 == 3 && !waits.made.is_empty()).then(|| {
             let ids = vec![waits.any(), waits.any()];
-            hand.apply(CancelMany {
-                ids,
-                states: JOB_STATES.to_vec(),
-                actor: "waits".to_owned(),
-                reason: None,
-            })
+            hand.apply(CancelMany { ids, is_running_meant: true, actor: "waits".to_owned(), reason: None })
         });
         tokio::join!(join_all(ends), join_all(stops));
     }
