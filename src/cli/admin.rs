@@ -179,15 +179,17 @@ fn tell_of_move(context: &mut Context, moved: &Moved, from: &Path) -> Result<(),
             .screen
             .note(&format!("{count} texts held U+0000, which PostgreSQL cannot hold; they have U+FFFD now"));
     }
-    if let Some(why) = &moved.unmarked {
-        context.screen.note(&format!("the directory could not be marked as moved: {why}"));
-    }
+    let care = match &moved.unmarked {
+        None => "; the file `moved` keeps a daemon without a database from starting on them.".to_owned(),
+        Some(why) => format!(
+            ": do not start a daemon on them again. The directory could not be marked as moved: {why}"
+        ),
+    };
     let (newest, from) = (moved.newest_event, from.display());
     context.screen.line(&format!("{row_count} rows were moved, up to event {newest}."))?;
     context.screen.line(&format!(
         "Go on with `beadle serve --database URL --data-dir {from}`: the directory keeps the admin token and the spool. \
-         Its beadle.db and logs.db are as they were and used no longer; the file `moved` keeps a daemon without a database \
-         from starting on them."
+         Its beadle.db and logs.db are as they were and used no longer{care}"
     ))?;
     Ok(())
 }
