@@ -13,7 +13,13 @@ const LOCAL_TIME: &str = "/etc/localtime";
 /// What stands in front of the zone's name in the target of that link.
 const ZONE_FOLDER: &str = "zoneinfo/";
 /// Crontabs of the system: in these each job names its user.
-const OF_SYSTEM: [&str; 2] = ["/etc/crontab", "/etc/cron.d/"];
+const OF_SYSTEM: [&str; 2] = ["/etc/crontab", "/etc/cron.d"];
+
+/// Whether a file is one of those, by whatever name it is given.
+fn is_of_system(file: &Path) -> bool {
+    let whole = std::fs::canonicalize(file).unwrap_or_default();
+    [file, &whole].iter().any(|path| OF_SYSTEM.iter().any(|place| path.starts_with(place)))
+}
 
 /// `beadle import`.
 #[derive(Debug, clap::Subcommand)]
@@ -43,7 +49,7 @@ pub fn import(context: &mut Context, command: ImportCommand) -> Result<u8, Stop>
     let ImportCommand::Crontab(args) = command;
     let name = if args.file == Path::new("-") { "stdin".to_owned() } else { args.file.display().to_string() };
     let text = site::read(&args.file)?;
-    let has_users = args.user_field || OF_SYSTEM.iter().any(|place| name.starts_with(place));
+    let has_users = args.user_field || is_of_system(&args.file);
     let variable = |wanted: &str| {
         let found = context.environment.iter().find(|(name, value)| name == wanted && !value.is_empty());
         found.map(|(_, value)| value.clone())

@@ -94,14 +94,22 @@ fn read(file: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// `name=value` of a parameter: a value that is JSON is taken as such, any other is a text.
+/// `name=value` of a parameter: a value that is JSON is taken as such, any other is a text, and so is a number that would
+/// not come back as it is written.
 pub fn parameter(text: &str) -> Result<(String, Value), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
-            let Ok(read) = serde_json::from_str(value) else {
-                return Ok((name.to_owned(), Value::String(value.to_owned())));
+            let read = serde_json::from_str(value).ok();
+            if let Some(number) = read.as_ref().and_then(|_| too_large(value)) {
+                return Err(too_large_words(number));
+            }
+            // A version or a commit may look like a number that would be written in another way.
+            let comes_back = |read: &Value| {
+                let again = read.to_string();
+                !read.is_number() || again == value.trim()
             };
-            too_large(value).map_or(Ok((name.to_owned(), read)), |number| Err(too_large_words(number)))
+            let read = read.filter(comes_back);
+            Ok((name.to_owned(), read.unwrap_or_else(|| Value::String(value.to_owned()))))
         }
         _ => Err("write name=value".to_owned()),
     }
@@ -121,6 +129,13 @@ mod tests {
             ("a=[1, {}]", "a", json!([1, {}])),
             ("a=\"3\"", "a", json!("3")),
             ("a=007", "a", json!("007")),
+            ("a=1.5", "a", json!(1.5)),
+            ("a=-3", "a", json!(-3)),
+            ("a=0.5", "a", json!(0.5)),
+            // Versions and commits.
+            ("a=1.10", "a", json!("1.10")),
+            ("a=12345e7", "a", json!("12345e7")),
+            ("a=0.12345678901234567890", "a", json!("0.12345678901234567890")),
             ("a=x=y", "a", json!("x=y")),
             ("a=", "a", json!("")),
         ] {

@@ -92,6 +92,13 @@ struct Extent {
     parts: usize,
 }
 
+/// Keywords about what no other keyword has evaluated.
+const UNEVALUATED: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
+/// Keywords whose schemas apply to the same value.
+const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas", "$ref"];
+/// How often those are gone through where something asks what they left over: at most.
+const LOOKS: usize = 3;
+
 struct Walk<'a> {
     root: &'a Value,
     /// The target of each reference; `None` while it is being walked.
@@ -118,10 +125,14 @@ impl<'a> Walk<'a> {
                 }
             }
             Value::Object(parts) => {
+                // What was not evaluated is found by going once more through what applies to the same value, in which the same
+                // may stand again.
+                let looks_back = UNEVALUATED.iter().any(|key| parts.contains_key(*key));
                 for (key, part) in parts {
-                    extent.hold(self.extent(part, above + 1)?);
+                    let times = if looks_back && IN_PLACE.contains(&key.as_str()) { LOOKS } else { 1 };
+                    extent.hold(self.extent(part, above + 1)?.times(times));
                     if let Some(target) = self.keyword(key, part, above)? {
-                        extent.hold(target);
+                        extent.hold(target.times(times));
                     }
                 }
             }
@@ -176,6 +187,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Extent {
+    fn times(self, count: usize) -> Extent {
+        Extent { parts: self.parts.saturating_mul(count), ..self }
+    }
+
     fn hold(&mut self, part: Extent) {
         self.levels = self.levels.max(part.levels + 1);
         self.parts = self.parts.saturating_add(part.parts);
@@ -260,6 +275,27 @@ mod tests {
         let mut late = chain(40, 1);
         late["$defs"]["a"] = json!({"$ref": "#/$defs/x25"});
         assert!(refusal(late).contains("levels deep"));
+    }
+
+    #[test]
+    fn what_was_not_evaluated_counts_as_often_as_it_is_looked_for() {
+        // Each level goes through the one below more than twice: minutes in a kilobyte.
+        for (applies, looks) in [("allOf", "unevaluatedProperties"), ("anyOf", "unevaluatedItems")] {
+            let nested = |levels: usize| {
+                (0..levels).fold(
+                    json!({"properties": {"a": true}}),
+                    |inner, _| json!({applies: [inner], looks: false}),
+                )
+            };
+            assert_eq!(check(&Json(nested(4))), Ok(()), "{applies}");
+            assert!(refusal(nested(20)).contains("values"), "{applies}");
+        }
+        // Objects in objects are looked at once each.
+        let objects = (0..12).fold(
+            json!({"type": "string"}),
+            |inner, _| json!({"properties": {"a": inner}, "unevaluatedProperties": false}),
+        );
+        assert_eq!(check(&Json(objects)), Ok(()));
     }
 
     #[test]

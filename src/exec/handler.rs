@@ -93,11 +93,14 @@ impl Handler {
     }
 }
 
-/// The parameters as the function wants them. Nothing at all is also read as an object without fields.
+/// The parameters as the function wants them. Nothing at all and an object without fields are read as each other.
 fn input<T: DeserializeOwned>(context: &HandlerContext) -> Result<T, String> {
     let given = context.parameters();
     let read = match given {
         Value::Null => T::deserialize(&Value::Null).or_else(|_| T::deserialize(&json!({}))),
+        Value::Object(fields) if fields.is_empty() => {
+            T::deserialize(given).or_else(|error| T::deserialize(&Value::Null).map_err(|_| error))
+        }
         given => T::deserialize(given),
     };
     read.map_err(|error| {

@@ -129,14 +129,16 @@ pub struct Hanging {
     pub others: Vec<i32>,
 }
 
-/// Makes this process the one that adopts the orphans below it. From here on each child that is not here yet and that
-/// we do not start is taken for an orphan of an attempt: it is reaped, and killed when no running attempt may own it. With
-/// children that are here already, what bears no mark of an attempt may be theirs, and is left alone.
+/// Makes this process the one that adopts the orphans below it. From here on each child that is not here yet and that we do
+/// not start is taken for an orphan of an attempt: it is reaped, and killed when no running attempt may own it. With children
+/// that are here at the first call, what bears no mark of an attempt may be theirs, and is left alone.
 pub fn adopt_orphans() -> std::io::Result<()> {
     let own = getpid();
     let before = procfs::all().into_iter().filter(|(_, stat)| stat.parent == own.as_raw_nonzero().get());
     let mut state = TREES.state();
-    state.before = before.map(|(pid, stat)| (pid, stat.start_ticks)).collect();
+    if !state.adopts {
+        state.before = before.map(|(pid, stat)| (pid, stat.start_ticks)).collect();
+    }
     set_child_subreaper(Some(own))?;
     state.adopts = true;
     Ok(())

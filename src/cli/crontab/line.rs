@@ -110,6 +110,11 @@ pub fn script(command: &str) -> String {
     while parts.contains(&end) {
         end.push('_');
     }
+    let mut input = parts.join("\n");
+    // As cron does: what is there ends with a line.
+    if !input.is_empty() && !input.ends_with('\n') {
+        input.push('\n');
+    }
     // In braces, so that the whole command reads it, and not only its last part.
-    format!("{{\n{}\n}} <<'{end}'\n{}\n{end}\n", command.trim_end(), parts.join("\n"))
+    format!("{{\n{}\n}} <<'{end}'\n{input}{end}\n", command.trim_end())
 }

@@ -58,7 +58,9 @@ fn percent_signs_become_lines_of_input() {
     for (command, expected) in [
         ("date +\\%F", "date +%F"),
         ("cat%a", "{\ncat\n} <<'INPUT'\na\nINPUT\n"),
-        ("cat%a%b \\% c%", "{\ncat\n} <<'INPUT'\na\nb % c\n\nINPUT\n"),
+        ("cat%a%b \\% c%", "{\ncat\n} <<'INPUT'\na\nb % c\nINPUT\n"),
+        ("cat%", "{\ncat\n} <<'INPUT'\nINPUT\n"),
+        ("cat%%a", "{\ncat\n} <<'INPUT'\n\na\nINPUT\n"),
         ("a; b # why%INPUT", "{\na; b # why\n} <<'INPUT_'\nINPUT\nINPUT_\n"),
         ("echo 'a\\b'", "echo 'a\\b'"),
         ("echo \\\\%x", "echo \\%x"),

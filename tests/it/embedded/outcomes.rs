@@ -117,7 +117,13 @@ fn parameters_that_do_not_fit_fail_for_good_and_say_why() {
         builder
             .handler("send", async |_: HandlerContext, _: Parcel| Ok::<_, String>(()))
             .blocking_handler("carry", |_: HandlerContext, _: Parcel| Ok::<_, String>(()))
+            .handler("tick", async |_: HandlerContext, (): ()| Ok::<_, String>(()))
     });
+    // What takes nothing takes an object without fields.
+    for (given, state) in [(json!({}), "SUCCEEDED"), (json!({"a": 1}), "FAILED")] {
+        let input = json!({"run": {"command": {"handler": "tick"}}, "parameters": given});
+        assert_eq!(daemon.ended(&daemon.enqueue(&input))["state"], json!(state), "{given}");
+    }
     for name in ["send", "carry"] {
         let input = json!({"run": {"command": {"handler": name}}, "retryPolicy": {"maxAttempts": 5, "initialDelay": "0s"}});
         let job = daemon.ended(&daemon.enqueue(&input));
