@@ -34,7 +34,8 @@ pub fn restore(file: &Path, data_dir: &Path, existing: Existing) -> Result<Resto
 /// Moves the store of a data directory into an empty PostgreSQL database; `told` hears how far it is.
 ///
 /// # Errors
-/// In one sentence; then nothing of it is in the database, and the directory is as it was.
+/// In one sentence; then this call left nothing in the database, and the directory is as it was. Only where the store is
+/// there already, from a move before, the directory is marked as moved.
 pub fn move_up(data_dir: &Path, url: &str, mut told: impl FnMut(Progress)) -> Result<Moved, String> {
     block_on(moving::move_up(data_dir, url, &SystemClock, &mut told))
 }
